@@ -1,0 +1,48 @@
+# Two commands are all that a newcomer needs: `make demo` and `make test`. Both make .venv when it is missing.
+.PHONY: setup demo test test-all lint types format clean
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+# pytest's workers have a core each; more threads would only wait for one another
+export OMP_NUM_THREADS ?= 1
+
+help:
+	@grep -E '^# ' Makefile | head -1; echo "verbs: setup demo test test-all lint types format clean"
+
+setup: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	@if command -v uv >/dev/null 2>&1; then \
+		test -d .venv || uv venv --quiet --python $(PYTHON) .venv; \
+		uv pip install --quiet --python $(BIN)/python --compile-bytecode -c constraints.txt -e '.[dev]'; \
+	else \
+		test -d .venv || $(PYTHON) -m venv .venv; \
+		$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'; \
+	fi
+	@touch $(READY)
+
+demo: setup
+	env -u OMP_NUM_THREADS $(BIN)/pcae demo --out demo
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache
+
+types: setup
+	$(BIN)/basedpyright
+
+test: lint types
+	$(BIN)/pytest -n 2 -m "not slow"
+
+test-all: lint types
+	$(BIN)/pytest -n 2 -m "slow or not slow"
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf .venv demo build dist .pytest_cache .ruff_cache .hypothesis

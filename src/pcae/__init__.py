@@ -1,0 +1,39 @@
+"""pcae: self-supervised pre-training of Vision Transformers by progressive token reduction."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pcae.evaluation.features import embed
+    from pcae.methods.pcae import PCAE, PCAEConfig
+    from pcae.model.decoder import Decoder, DecoderConfig
+    from pcae.model.encoder import Encoder, EncoderConfig, build_encoder
+    from pcae.model.pretrained import Pretrained
+    from pcae.model.reduced import reduce
+    from pcae.model.reduction import Reduction
+    from pcae.weights.files import load
+
+_PUBLIC = {
+    "Decoder": "model.decoder",
+    "DecoderConfig": "model.decoder",
+    "Encoder": "model.encoder",
+    "EncoderConfig": "model.encoder",
+    "PCAE": "methods.pcae",
+    "PCAEConfig": "methods.pcae",
+    "Pretrained": "model.pretrained",
+    "Reduction": "model.reduction",
+    "build_encoder": "model.encoder",
+    "embed": "evaluation.features",
+    "load": "weights.files",
+    "reduce": "model.reduced",
+}
+__all__ = [
+    "PCAE", "Decoder", "DecoderConfig", "Encoder", "EncoderConfig", "PCAEConfig", "Pretrained", "Reduction",
+    "build_encoder", "embed", "load", "reduce",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC:
+        return getattr(import_module(f"pcae.{_PUBLIC[name]}"), name)
+    raise AttributeError(f"module 'pcae' has no attribute {name!r}")

@@ -1,0 +1,1 @@
+"""One file a verb: it builds the parts, hands them over and reports."""

@@ -1,0 +1,58 @@
+"""`pcae cost`: multiply-accumulates, parameters and tokens by block, read off the running model."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pcae.commands.report import as_json, table
+from pcae.evaluation.cost import inference_cost, pretraining_cost
+from pcae.methods.pcae import PCAEConfig
+from pcae.model.decoder import DecoderConfig
+from pcae.model.encoder import EncoderConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """What one image costs, in 10^9 multiply-accumulates of matrix products (Table 5 of the paper)."""
+
+    drop_ratio: float = 0.0
+    """Share of the patch tokens that each of the classifier's three stages drops, in [0, 1)."""
+    pretrain: bool = False
+    """The cost of pre-training instead of classifying."""
+    json: bool = False
+    """Print as JSON."""
+    encoder: EncoderConfig = EncoderConfig()
+    method: PCAEConfig = PCAEConfig()
+    decoder: DecoderConfig = DecoderConfig()
+
+
+def run(config: Config) -> None:
+    """Count and print."""
+    encoder = replace(config.encoder, channels=config.encoder.channels or 3)
+    if config.pretrain and config.drop_ratio:
+        raise ValueError(f"drop_ratio {config.drop_ratio:g} is for classifying; with --pretrain use --keep-ratio")
+    if config.pretrain:
+        result = pretraining_cost(encoder, config.method, config.decoder)
+    else:
+        result = inference_cost(encoder, config.drop_ratio)
+    if config.json:
+        as_json(result)
+    elif config.pretrain:
+        show_pretraining(result)
+    else:
+        table(
+            f"{result['model']} at drop ratio {result['drop_ratio']:g}",
+            ["GMACs", "parameters", "tokens that enter each block"],
+            [[f"{result['gmacs']:.2f}", f"{result['parameters']:,}", " ".join(map(str, result["tokens"]))]],
+        )
+
+
+def show_pretraining(result: dict[str, Any]) -> None:
+    """A row for each part of the method."""
+    counts = " -> ".join(map(str, [result["hidden"], *result["kept"]]))
+    rows = [
+        [part, f"{cost['gmacs']:.2f}", f"{cost['parameters']:,}", " ".join(map(str, cost["tokens"]))]
+        for part, cost in ((part, result[part]) for part in ("student", "teacher", "decoder"))
+    ]
+    title = f"{result['model']}, mask ratio {result['mask_ratio']:g}: {result['visible']} visible; {counts}"
+    table(title, ["one pass", "GMACs", "parameters", "tokens that enter each block"], rows)
+    print(f"a training image: {result['training_gmacs']:.2f} GMACs (3 x student and decoder + teacher)")

@@ -1,0 +1,202 @@
+"""`pcae pretrain`: self-supervised pre-training on images without labels."""
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from torch import Tensor
+from tyro.conf import Positional, arg
+
+from pcae.commands.report import as_json, console
+from pcae.data.augment import Normalise
+from pcae.data.batches import DataConfig, MicroBatches, default_workers, pixel_statistics, training_loader
+from pcae.data.images import Images, RandomCrops, open_images
+from pcae.methods.pcae import PCAE, PCAEConfig
+from pcae.model.decoder import DecoderConfig
+from pcae.model.encoder import EncoderConfig, build_encoder
+from pcae.model.pretrained import PretrainedFacts
+from pcae.model.reduction import kept_counts
+from pcae.settings import to_plain, to_yaml
+from pcae.training.checkpoint import Checkpoints, replace_text, restore
+from pcae.training.distributed import World, world
+from pcae.training.feed import feed
+from pcae.training.folder import facts_of, find_checkpoint, prepare
+from pcae.training.journal import Journal
+from pcae.training.loop import Progress, Watcher, loop
+from pcae.training.optimizer import OptimizerConfig, build_optimizer
+from pcae.training.plan import Plan, RunConfig, autocast_dtype, plan
+from pcae.training.randomness import Draw
+from pcae.weights.files import FILE, save_encoder
+
+NEUTRAL = {
+    "out", "recipe", "config", "resume", "json", "device", "accumulation", "workers",
+    "checkpoint_every", "keep_checkpoints", "log_every",
+}  # fmt: skip
+"""Knobs that may change when a run goes on: they do not decide its result."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Pre-train a Vision Transformer by PCAE on images without labels.
+
+    DATA is a folder (flat or nested), a .txt or .csv list, `sample` or `fashion-mnist`. Flags come before
+    --config FILE, that before --recipe NAME, that before the defaults, which are the paper's ViT-B.
+    """
+
+    data: Annotated[str, Positional, arg(metavar="DATA")]
+    """Folder, .txt or .csv list, `sample` or `fashion-mnist`."""
+    out: Path
+    """Run folder; a run that stands there already goes on."""
+    recipe: str | None = None
+    """Named settings that the package ships: sample, fashion-mnist, imagenet-vit-b, ..."""
+    config: Path | None = None
+    """YAML file of `name: value` lines, named as the flags are."""
+    resume: str = "auto"
+    """auto: go on from the folder's newest checkpoint. never: start anew in an empty folder. PATH: that checkpoint."""
+    json: bool = False
+    """Print the summary as JSON."""
+    encoder: EncoderConfig = EncoderConfig()
+    method: PCAEConfig = PCAEConfig()
+    decoder: DecoderConfig = DecoderConfig()
+    reading: DataConfig = DataConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    run: RunConfig = RunConfig()
+
+
+def run(config: Config) -> None:
+    """Pre-train, and say where everything lies."""
+    with world(config.run.device) as here:
+        summary = pretrain(config, here)
+        if here.is_main and config.json:
+            as_json(summary)
+        elif here.is_main:
+            console.print(f"done: weights in {summary['weights']}, everything else beside it")
+
+
+def pretrain(config: Config, here: World, watchers: Sequence[Watcher] = ()) -> dict[str, Any]:
+    """Pre-train as configured, from the start or from a checkpoint; returns the summary of the run."""
+    images = open_images(config.data, "train", config.encoder.channels)
+    numbers = plan(config.run, config.optimizer, len(images), here.size)
+    config = replace(config, encoder=replace(config.encoder, channels=images.channels))
+    torch.manual_seed(config.run.seed)
+    method = PCAE(build_encoder(config.encoder), config.method, config.decoder).to(here.device)
+    optimizer = build_optimizer(method, config.optimizer)
+    progress = Progress(numbers.steps)
+    checkpoints = Checkpoints(config.out / "checkpoints", config.run.keep_checkpoints)
+    facts = start_or_resume(config, images, method, optimizer, progress)
+    if progress.step == numbers.steps and (config.out / "summary.json").is_file():
+        return json.loads((config.out / "summary.json").read_text(encoding="utf-8"))
+    if here.is_main:
+        prepare(config.out, to_yaml(config))
+        announce(numbers, method, here, progress.step)
+
+    def save(now: Progress) -> None:
+        if here.is_main:
+            checkpoints.save(method, optimizer, now, facts)
+
+    started, start = time.perf_counter(), progress.step
+    with Journal(config.out, numbers, start, here, console) as journal:
+        loop(
+            here.wrap(method),
+            batches(config, images, numbers, facts, here, start),
+            optimizer,
+            numbers.learning_rate,
+            progress,
+            [(config.run.log_every, journal.write), *watchers, (config.run.checkpoint_every, save)],
+            accumulation=config.run.accumulation,
+            clip_grad=config.optimizer.clip_grad,
+            autocast=autocast_dtype(config.run.precision, here.device),
+        )
+    summary = summarise(config, numbers, progress, time.perf_counter() - started, start)
+    if here.is_main:
+        described = PretrainedFacts(encoder=config.encoder, mean=facts["mean"], std=facts["std"])
+        save_encoder(config.out / FILE, method.student, described)
+        replace_text(config.out / "summary.json", json.dumps(summary, indent=2))
+    return summary
+
+
+def start_or_resume(
+    config: Config, images: Images, method: PCAE, optimizer: torch.optim.AdamW, progress: Progress
+) -> dict[str, Any]:
+    """Put the state of the checkpoint to go on from in place, if there is one; the settings and the data's statistics."""
+    settings = {name: value for name, value in to_plain(config).items() if name not in NEUTRAL}
+    checkpoint = find_checkpoint(config.out, config.resume, config.run.keep_checkpoints)
+    if checkpoint:
+        facts = facts_of(checkpoint, settings)
+        restore(checkpoint, method, optimizer, progress)
+        return {"settings": settings, "mean": facts["mean"], "std": facts["std"]}
+    mean, std = config.reading.mean, config.reading.std
+    if mean is None or std is None:
+        mean, std = pixel_statistics(images, config.encoder.image_size)
+    return {"settings": settings, "mean": list(mean), "std": list(std)}
+
+
+def batches(
+    config: Config, images: Images, numbers: Plan, facts: dict[str, Any], here: World, start: int
+) -> Iterator[tuple[Tensor, Draw]]:
+    """This process's part of the run's batches, from optimizer step `start` on."""
+    reading, seed = config.reading, config.run.seed
+    crops = RandomCrops(images, config.encoder.image_size, reading.crop_scale, seed)
+    order = MicroBatches(
+        len(images),
+        seed,
+        numbers.batch_size,
+        start,
+        numbers.steps,
+        here.rank,
+        here.size,
+        config.run.accumulation,
+    )
+    workers = default_workers(here.device, here.size) if reading.workers is None else reading.workers
+    return feed(
+        training_loader(crops, order, workers, here.device),
+        numbers,
+        Normalise(facts["mean"], facts["std"], images.channels).to(here.device),
+        seed=seed,
+        start=start,
+        first_part=here.rank * config.run.accumulation,
+        accumulation=config.run.accumulation,
+        mirror=reading.flip,
+        device=here.device,
+    )
+
+
+def announce(numbers: Plan, method: PCAE, here: World, start: int) -> None:
+    """Print, before the first step, what the run comes to."""
+    grid, visible = method.student.grid, method.n_visible
+    hidden = grid[0] * grid[1] - visible
+    kept = kept_counts(hidden, method.reduction).values()
+    millions = sum(parameter.numel() for parameter in method.student.parameters()) / 1e6
+    console.print(
+        f"{numbers.images} images, {numbers.steps} steps of {numbers.batch_size} = {numbers.epochs:.4g} epochs "
+        f"({numbers.images / numbers.batch_size:.4g} steps an epoch); {here.size} x {here.device}, "
+        f"micro-batches of {numbers.micro_batch}"
+    )
+    console.print(f"learning rate up to {numbers.peak_lr:.3g} over {numbers.warmup_steps} steps, then down to 0")
+    if numbers.warmup_steps >= numbers.steps:
+        console.print("[yellow]the warm-up is longer than the run: the learning rate stays below its peak[/]")
+    console.print(
+        f"encoder of {millions:.1f} M parameters, {grid[0]} x {grid[1]} tokens: {visible} visible; "
+        f"{' -> '.join(map(str, [hidden, *kept]))} in the teacher"
+    )
+    if start:
+        console.print(f"going on from step {start}")
+
+
+def summarise(config: Config, numbers: Plan, progress: Progress, seconds: float, start: int) -> dict[str, Any]:
+    """What became of the run; speed and seconds are those of this start."""
+    return {
+        "weights": str(config.out / FILE),
+        "images": numbers.images,
+        "steps": progress.step,
+        "epochs": numbers.epochs,
+        "skipped": int(progress.skipped),
+        "loss": float(progress.loss),
+        "seconds": seconds,
+        "images_per_second": (progress.step - start) * numbers.batch_size / seconds,
+        "data_wait_share": progress.waited / seconds,
+    }

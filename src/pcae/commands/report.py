@@ -1,0 +1,25 @@
+"""How verbs speak: results to standard output, everything else to standard error."""
+
+import json
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+console = Console(stderr=True, highlight=False)
+"""Progress and remarks."""
+
+
+def table(title: str, columns: list[str], rows: list[list[str]]) -> None:
+    """Print a table of results; the first column is text, the others are numbers."""
+    shown = Table(title=title, title_justify="left")
+    for index, column in enumerate(columns):
+        shown.add_column(column, justify="right" if index else "left")
+    for row in rows:
+        shown.add_row(*row)
+    Console(highlight=False).print(shown)
+
+
+def as_json(result: Any) -> None:
+    """Print a result as one JSON document."""
+    print(json.dumps(result, indent=2, default=str))

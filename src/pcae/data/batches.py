@@ -1,0 +1,99 @@
+"""The order of images in a run, and loaders of uint8 batches."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Sampler
+
+from pcae.data.images import Images, RandomCrops, WholeImages
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """How images are read."""
+
+    crop_scale: tuple[float, float] = (0.2, 1.0)
+    """Least and most share of an image's area in a random crop."""
+    flip: bool = True
+    """Mirror half of the images, left to right."""
+    mean: tuple[float, ...] | None = None
+    """Mean of the pixels in [0, 1] by channel; without it, computed from the data."""
+    std: tuple[float, ...] | None = None
+    """Standard deviation of the pixels by channel; without it, computed from the data."""
+    workers: int | None = None
+    """Processes that read images; without it, one less than the cores of each GPU's share, and none on a CPU."""
+
+
+@lru_cache(maxsize=2)
+def epoch_order(images: int, seed: int, epoch: int) -> Tensor:
+    """The order of the images in an epoch."""
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+    return torch.randperm(images, generator=generator)
+
+
+def image_at(position: int, images: int, seed: int) -> int:
+    """The image at a position of a run's endless stream: epochs one after the other, each in an order of its own."""
+    epoch, place = divmod(position, images)
+    return int(epoch_order(images, seed, epoch)[place])
+
+
+@dataclass(frozen=True)
+class MicroBatches(Sampler):
+    """Which images this process reads, from optimizer step `start` on: (image, position), micro-batch by micro-batch.
+
+    Of the global batch's equal parts (processes x accumulation), process `rank` takes `accumulation` in a row.
+    """
+
+    images: int
+    seed: int
+    batch_size: int
+    start: int
+    steps: int
+    rank: int
+    processes: int
+    accumulation: int
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        size = self.batch_size // (self.processes * self.accumulation)
+        for step in range(self.start, self.steps):
+            for micro in range(self.accumulation):
+                first = step * self.batch_size + (self.rank * self.accumulation + micro) * size
+                yield [
+                    (image_at(position, self.images, self.seed), position) for position in range(first, first + size)
+                ]
+
+    def __len__(self) -> int:
+        return (self.steps - self.start) * self.accumulation
+
+
+def default_workers(device: torch.device, processes: int) -> int:
+    """Reading processes for each training process: on a CPU none, since they would take the cores that train."""
+    if device.type == "cpu":
+        return 0
+    return max(1, len(os.sched_getaffinity(0)) // processes - 1)
+
+
+def training_loader(crops: RandomCrops, order: MicroBatches, workers: int, device: torch.device) -> DataLoader:
+    """Micro-batches of uint8 crops, in the order's order."""
+    return DataLoader(crops, batch_sampler=order, num_workers=workers, pin_memory=device.type == "cuda")  # pyright: ignore[reportArgumentType]
+
+
+def whole_loader(images: Images, size: tuple[int, int], batch_size: int = 64, workers: int = 0) -> DataLoader:
+    """All images, whole and in order, as uint8 batches."""
+    return DataLoader(WholeImages(images, size), batch_size=batch_size, num_workers=workers)
+
+
+def pixel_statistics(images: Images, size: tuple[int, int], limit: int = 2_000) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation by channel of the pixels in [0, 1], over `limit` images spread evenly over the data."""
+    whole = WholeImages(images, size)
+    chosen = torch.linspace(0, len(images) - 1, min(limit, len(images))).long().tolist()
+    total = torch.zeros(2, images.channels, dtype=torch.float64)
+    for index in chosen:
+        pixels = whole[index].double().flatten(1) / 255
+        total += torch.stack([pixels.mean(1), pixels.square().mean(1)])
+    mean, square = total / len(chosen)
+    return mean.tolist(), (square - mean.square()).clamp_min(0).sqrt().tolist()

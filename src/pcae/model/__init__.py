@@ -1,0 +1,1 @@
+"""Images -> tokens -> features: index arithmetic, the reduction, the encoder and the decoder."""

@@ -1,0 +1,69 @@
+"""Visible tokens + wanted positions -> predictions at those positions."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from timm.models.vision_transformer import Block
+from torch import Tensor, nn
+
+from pcae.model.encoder import initialise
+from pcae.model.tokens import Grid, gather, sincos_positions
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecoderConfig:
+    """The small transformer that predicts what the encoder did not see."""
+
+    decoder_width: int = 512
+    """Width of the decoder's tokens; a multiple of 4 and of the heads."""
+    decoder_depth: int = 2
+    """Blocks of the decoder (Table 15: 2 for classification, 6 or more for detection)."""
+    decoder_heads: int = 16
+    """Attention heads of the decoder's blocks."""
+
+
+class Decoder(nn.Module):
+    """Linear adapter, transformer blocks over prefix, visible and mask tokens, norm, linear (appendix B).
+
+    in_dim, out_dim: widths of the encoder's tokens and of the predictions. grid: the usual one; others work too.
+    """
+
+    def __init__(self, config: DecoderConfig, *, in_dim: int, out_dim: int, grid: Grid) -> None:
+        super().__init__()
+        width, heads = config.decoder_width, config.decoder_heads
+        if width % heads:
+            raise ValueError(f"decoder_width {width} must be a multiple of decoder_heads {heads}")
+        self.grid = grid
+        self.adapter = nn.Linear(in_dim, width)
+        self.mask_token = nn.Parameter(torch.zeros(1, 1, width))
+        self.blocks = nn.ModuleList(
+            Block(width, heads, qkv_bias=True, norm_layer=nn.LayerNorm) for _ in range(config.decoder_depth)
+        )
+        self.norm = nn.LayerNorm(width)
+        self.head = nn.Linear(width, out_dim)
+        self.register_buffer("positions", sincos_positions(grid, width), persistent=False)
+        initialise(self)
+        nn.init.normal_(self.mask_token, std=0.02)
+
+    def forward(
+        self,
+        prefix: Float[Tensor, "batch prefix dim"],
+        visible: Float[Tensor, "batch visible dim"],
+        visible_ids: Int[Tensor, "batch visible"],
+        wanted_ids: Int[Tensor, "batch wanted"],
+        grid: Grid,
+    ) -> Float[Tensor, "batch wanted out_dim"]:
+        """Predictions at `wanted_ids`; mask tokens stand at those positions only."""
+        positions = self._positions(grid).expand(len(visible), -1, -1)
+        seen = self.adapter(visible) + gather(positions, visible_ids)
+        asked = self.mask_token + gather(positions, wanted_ids)
+        sequence = torch.cat([self.adapter(prefix), seen, asked.to(seen.dtype)], dim=1)
+        for block in self.blocks:
+            sequence = block(sequence)
+        return self.head(self.norm(sequence[:, -wanted_ids.shape[1] :]))
+
+    def _positions(self, grid: Grid) -> Float[Tensor, "tokens dim"]:
+        if grid == self.grid:
+            return self.get_buffer("positions")
+        return sincos_positions(grid, self.mask_token.shape[-1]).to(self.mask_token.device)

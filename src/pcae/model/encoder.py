@@ -1,0 +1,276 @@
+"""A timm Vision Transformer run block by block, with or without a reduction."""
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+import timm
+import torch
+from jaxtyping import Float, Int
+from timm.layers import PatchEmbed, resample_abs_pos_embed
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pcae.model.reduction import Reduction, count_kept, mean_of_dropped, select
+from pcae.model.tokens import Grid, gather, grid_of, sincos_positions
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderConfig:
+    """The network that is trained."""
+
+    model: str = "vit_base_patch16_224"
+    """Name of a timm VisionTransformer."""
+    image_size: tuple[int, int] = (224, 224)
+    """Height and width of the images in pixels."""
+    patch_size: int | None = None
+    """Side of a patch in pixels; without it, the model's own."""
+    channels: int | None = None
+    """Channels of the images; without it, what the data has."""
+    width: int | None = None
+    """Width of a token; without it, the model's own."""
+    depth: int | None = None
+    """Number of blocks; without it, the model's own."""
+    heads: int | None = None
+    """Attention heads of a block; without it, the model's own."""
+    patch_scale: float = 1.0
+    """Factor on the initial patch embedding; above 1, content weighs more against positions (for small patches)."""
+
+
+class Stage(NamedTuple):
+    """What one reduction did: it stood after `block`, saw the tokens at `ids`, scored them and kept `kept_ids`."""
+
+    block: int
+    ids: Int[Tensor, "batch tokens"]
+    scores: Float[Tensor, "batch tokens"]
+    kept_ids: Int[Tensor, "batch kept"]
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What comes out of the blocks.
+
+    prefix: CLS and register tokens. tokens: the patch tokens that are left, at the positions `ids` of the grid.
+    appended: means of dropped tokens, oldest first. recorded: by block, its output (before any reduction there)
+    and the ids. stages: what each reduction decided.
+    """
+
+    prefix: Float[Tensor, "batch prefix dim"]
+    tokens: Float[Tensor, "batch tokens dim"]
+    ids: Int[Tensor, "batch tokens"]
+    appended: Float[Tensor, "batch appended dim"]
+    recorded: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    stages: tuple[Stage, ...] = ()
+
+
+def run_blocks(
+    blocks: Iterable[nn.Module],
+    tokens: Float[Tensor, "batch tokens dim"],
+    ids: Int[Tensor, "batch tokens"],
+    prefix: Float[Tensor, "batch prefix dim"],
+    reduction: Reduction | None = None,
+    record: Iterable[int] = (),
+) -> Encoded:
+    """Run transformer blocks over prefix, patch and appended tokens, shrinking the patch tokens on the way.
+
+    The one function under the encoder, `pcae.reduce` and dense tasks. `ids` ascend. Features come out as the last
+    block left them; norms are the caller's. Raises ValueError when a block is named that does not exist.
+    """
+    blocks, record = list(blocks), set(record)
+    _check_named(len(blocks), record.union(reduction.after if reduction else ()))
+    n_prefix, recorded, stages = prefix.shape[1], {}, []
+    sequence = torch.cat([prefix, tokens], dim=1)
+    for index, block in enumerate(blocks):
+        sequence = block(sequence)
+        if index in record:
+            recorded[index] = (sequence[:, n_prefix : n_prefix + ids.shape[1]], ids)
+        if reduction and index in reduction.after and count_kept(ids.shape[1], reduction.keep) < ids.shape[1]:
+            sequence, stage = _reduce(sequence, n_prefix, ids, index, reduction)
+            stages.append(stage)
+            ids = stage.kept_ids
+    sizes = [n_prefix, ids.shape[1], sequence.shape[1] - n_prefix - ids.shape[1]]
+    prefix, tokens, appended = sequence.split(sizes, dim=1)
+    return Encoded(prefix, tokens, ids, appended, recorded, tuple(stages))
+
+
+def _check_named(depth: int, named: set[int]) -> None:
+    beyond = sorted(block for block in named if not 0 <= block < depth)
+    if beyond:
+        raise ValueError(f"blocks {beyond} are named, but the model has blocks 0 to {depth - 1}")
+
+
+def _reduce(
+    sequence: Float[Tensor, "batch before dim"],
+    n_prefix: int,
+    ids: Int[Tensor, "batch tokens"],
+    block: int,
+    reduction: Reduction,
+) -> tuple[Float[Tensor, "batch after dim"], Stage]:
+    """One stage: the shorter sequence, with the mean of the dropped tokens at its end if asked, and what was decided."""
+    end = n_prefix + ids.shape[1]
+    tokens = sequence[:, n_prefix:end]
+    places, scores = select(tokens, count_kept(ids.shape[1], reduction.keep), reduction.criterion)
+    kept = gather(tokens, places)
+    mean = [mean_of_dropped(tokens, kept)] if reduction.append_mean else []
+    sequence = torch.cat([sequence[:, :n_prefix], kept, sequence[:, end:], *mean], dim=1)
+    return sequence, Stage(block, ids, scores, ids.gather(1, places))
+
+
+def check_family(vit: nn.Module) -> None:
+    """Raise ValueError, by name, unless `vit` is a plain timm VisionTransformer with a linear patch embedding."""
+    if type(vit) is not VisionTransformer:
+        raise ValueError(f"only timm's VisionTransformer is supported, got {type(vit).__name__}")
+    if type(vit.patch_embed) is not PatchEmbed:
+        raise ValueError(f"only a linear patch embedding is supported, got {type(vit.patch_embed).__name__}")
+
+
+class Encoder(nn.Module):
+    """A timm VisionTransformer that takes the pixels of the wanted patches instead of whole images.
+
+    Positions of the grid that the model was built for are its own; for other grids they are resized in float32
+    with antialias. `encoder.vit.state_dict()` has timm's names.
+    """
+
+    def __init__(self, vit: nn.Module) -> None:
+        super().__init__()
+        check_family(vit)
+        assert isinstance(vit, VisionTransformer)
+        self.vit = vit
+
+    @property
+    def patch_size(self) -> tuple[int, int]:
+        """Height and width of a patch in pixels."""
+        return self.vit.patch_embed.patch_size  # pyright: ignore[reportReturnType]
+
+    @property
+    def grid(self) -> Grid:
+        """Rows and columns of patches that the model was built for."""
+        return self.vit.patch_embed.grid_size  # pyright: ignore[reportReturnType]
+
+    @property
+    def width(self) -> int:
+        """Features of a token."""
+        return self.vit.embed_dim
+
+    @property
+    def depth(self) -> int:
+        """Number of blocks."""
+        return len(self.vit.blocks)
+
+    def forward(
+        self,
+        patches: Float[Tensor, "batch tokens patch_dim"],
+        ids: Int[Tensor, "batch tokens"],
+        grid: Grid,
+        *,
+        prefix: bool = True,
+        reduction: Reduction | None = None,
+        record: Iterable[int] = (),
+    ) -> Encoded:
+        """Encode the patches that stand at `ids` (ascending) of `grid`; all but `recorded` has passed the final norm.
+
+        prefix=False leaves CLS and register tokens out (the teacher). Raises ValueError for a patch of another size.
+        """
+        vit = self.vit
+        tokens = self.embed(patches)
+        prefix_positions, positions = self._positions(grid)
+        if positions is not None:
+            tokens = tokens + gather(positions.expand(len(ids), -1, -1), ids)
+        heads = self._prefix_tokens(prefix_positions) if prefix else []
+        encoded = run_blocks(
+            vit.blocks,
+            vit.norm_pre(vit.pos_drop(tokens)),
+            ids,
+            vit.norm_pre(vit.pos_drop(torch.cat([tokens.new_empty(1, 0, self.width), *heads], 1))).expand(
+                len(ids), -1, -1
+            ),
+            reduction,
+            record,
+        )
+        return replace(
+            encoded,
+            prefix=vit.norm(encoded.prefix),
+            tokens=vit.norm(encoded.tokens),
+            appended=vit.norm(encoded.appended),
+        )
+
+    def embed(self, patches: Float[Tensor, "batch tokens patch_dim"]) -> Float[Tensor, "batch tokens dim"]:
+        """The patch embedding as a matrix product over gathered patches, without positions."""
+        embedding = self.vit.patch_embed
+        weight = embedding.proj.weight.flatten(1)
+        if patches.shape[-1] != weight.shape[1]:
+            raise ValueError(
+                f"patches of {weight.shape[1]} values are expected (channels x sides), got {patches.shape[-1]}"
+            )
+        return embedding.norm(F.linear(patches, weight, embedding.proj.bias))
+
+    def _positions(self, grid: Grid) -> tuple[Tensor | None, Tensor | None]:
+        """Positions of the prefix (None where it has none) and of the patches."""
+        table = self.vit.pos_embed
+        if table is None:
+            return None, None
+        n_prefix = table.shape[1] - self.grid[0] * self.grid[1]
+        if grid != self.grid:
+            table = resample_abs_pos_embed(table, list(grid), list(self.grid), num_prefix_tokens=n_prefix)
+        return (table[:, :n_prefix] if n_prefix else None), table[:, n_prefix:]
+
+    def _prefix_tokens(self, positions: Tensor | None) -> list[Float[Tensor, "1 prefix dim"]]:
+        """CLS and register tokens with their positions, in one tensor; none for a model without them."""
+        parts = [part for part in (self.vit.cls_token, self.vit.reg_token) if part is not None]
+        if parts and positions is not None:
+            return [torch.cat(parts, dim=1) + positions]
+        return parts
+
+
+def create_vit(config: EncoderConfig, *, channels: int, **kwargs: object) -> VisionTransformer:
+    """timm's model of that name at the configured sizes. Raises ValueError for unknown names and other families."""
+    sizes = {
+        "patch_size": config.patch_size,
+        "embed_dim": config.width,
+        "depth": config.depth,
+        "num_heads": config.heads,
+    }
+    sizes = {name: value for name, value in sizes.items() if value is not None}
+    if not timm.is_model(config.model):
+        near = difflib.get_close_matches(config.model, timm.list_models("vit_*"), n=3)
+        raise ValueError(
+            f"model {config.model!r} is not known to timm" + (f"; did you mean {', '.join(near)}?" if near else "")
+        )
+    vit = timm.create_model(config.model, img_size=config.image_size, in_chans=channels, **sizes, **kwargs)
+    check_family(vit)
+    grid_of(config.image_size, vit.patch_embed.patch_size)
+    return vit
+
+
+def build_encoder(config: EncoderConfig) -> Encoder:
+    """A new encoder with fixed sine-cosine positions and MAE's initialisation (Xavier; embedding flattened; CLS .02)."""
+    vit = create_vit(config, channels=config.channels or 3, num_classes=0, global_pool="")
+    if vit.pos_embed is None:
+        raise ValueError(f"model {config.model!r} has no position embedding to hold sine-cosine positions")
+    initialise(vit)
+    with torch.no_grad():
+        embedding = vit.patch_embed.proj
+        nn.init.xavier_uniform_(embedding.weight.flatten(1))
+        embedding.weight.mul_(config.patch_scale)
+        positions = sincos_positions(vit.patch_embed.grid_size, vit.embed_dim)
+        vit.pos_embed.zero_()
+        vit.pos_embed[:, -len(positions) :] = positions
+        vit.pos_embed.requires_grad_(False)
+        for token in (vit.cls_token, vit.reg_token):
+            if token is not None:
+                nn.init.normal_(token, std=0.02)
+    return Encoder(vit)
+
+
+def initialise(module: nn.Module) -> None:
+    """MAE's initialisation of linear layers and norms, in place."""
+    for part in module.modules():
+        if isinstance(part, nn.Linear):
+            nn.init.xavier_uniform_(part.weight)
+            if part.bias is not None:
+                nn.init.zeros_(part.bias)
+        elif isinstance(part, nn.LayerNorm) and part.elementwise_affine:
+            nn.init.ones_(part.weight)
+            nn.init.zeros_(part.bias)

@@ -1,0 +1,96 @@
+"""THE IDEA: tokens that look like the mean of their sequence are redundant. Score them, keep the others; no weights."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple, Self
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+Criterion = Callable[[Tensor], Tensor]
+"""Scores the redundancy of tokens: Float[batch tokens dim] -> Float[batch tokens]; the lowest stay."""
+
+
+def mean_similarity(tokens: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch tokens"]:
+    """Cosine similarity of each token with the mean of the raw tokens of its sequence (Eq. 3), in float32."""
+    tokens = tokens.float()
+    return torch.cosine_similarity(tokens, tokens.mean(dim=1, keepdim=True), dim=-1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reduction:
+    """Where the token sequence shrinks and by how much: a value that the encoder takes (Eq. 2).
+
+    keep: share of the patch tokens that stays at each stage, in (0, 1]; 1 is the plain ViT.
+    after: blocks, counted from 0, after whose output a stage stands, ascending.
+    criterion: redundancy of tokens; prefix and appended tokens take no part in it.
+    append_mean: append the mean of each stage's dropped tokens, as fine-tuning does (section 3.4).
+    """
+
+    keep: float
+    after: tuple[int, ...]
+    criterion: Criterion = mean_similarity
+    append_mean: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 < self.keep <= 1:
+            raise ValueError(f"keep must lie in (0, 1], got {self.keep}")
+        if sorted(set(self.after)) != list(self.after) or min(self.after, default=0) < 0:
+            raise ValueError(f"blocks to reduce after must be ascending and not negative, got {self.after}")
+
+    @classmethod
+    def for_pretraining(cls, depth: int, *, stages: int = 3, keep: float = 0.5) -> Self:
+        """The teacher's reduction: stages after blocks 0, 4, 8 of 12 (section 4), evenly for other depths and counts."""
+        if not 0 <= stages <= depth:
+            raise ValueError(f"stages must lie in [0, {depth}] for {depth} blocks, got {stages}")
+        return cls(keep=keep, after=tuple(depth // stages * i for i in range(stages)))
+
+    @classmethod
+    def for_finetuning(cls, depth: int, *, drop_ratio: float) -> Self:
+        """The classifier's reduction: after blocks 0, 7, 10 of 12, means of dropped tokens appended (section 3.4)."""
+        if not 0 <= drop_ratio < 1:
+            raise ValueError(f"drop_ratio must lie in [0, 1), got {drop_ratio}")
+        after = tuple(sorted({block * depth // 12 for block in (0, 7, 10)}))
+        return cls(keep=1 - drop_ratio, after=after, append_mean=True)
+
+
+class Selection(NamedTuple):
+    """What a stage decides: which places stay (ascending), and the score of every token it saw."""
+
+    places: Int[Tensor, "batch kept"]
+    scores: Float[Tensor, "batch tokens"]
+
+
+def count_kept(tokens: int, keep: float) -> int:
+    """Tokens that a stage keeps, floor(tokens * keep) (Eq. 3), safe from float error: 70 * 0.7 is 49.
+
+    Raises ValueError when none would stay.
+    """
+    kept = math.floor(tokens * keep + 1e-9)
+    if kept < 1:
+        raise ValueError(f"keeping {keep:g} of {tokens} tokens leaves none; keep more, or use fewer stages")
+    return kept
+
+
+def kept_counts(tokens: int, reduction: Reduction) -> dict[int, int]:
+    """Patch tokens that stay after each reducing block: 147 at one half after 0, 4, 8 -> {0: 73, 4: 36, 8: 18}."""
+    counts = {}
+    for block in reduction.after:
+        counts[block] = tokens = count_kept(tokens, reduction.keep)
+    return counts
+
+
+def select(tokens: Float[Tensor, "batch tokens dim"], n_keep: int, criterion: Criterion = mean_similarity) -> Selection:
+    """Decide which `n_keep` tokens stay: those of lowest redundancy (Eq. 3). Touches no features."""
+    scores = criterion(tokens)
+    return Selection(scores.topk(n_keep, dim=1, largest=False).indices.sort(dim=1).values, scores)
+
+
+def mean_of_dropped(
+    tokens: Float[Tensor, "batch tokens dim"], kept: Float[Tensor, "batch kept dim"]
+) -> Float[Tensor, "batch 1 dim"]:
+    """The mean of the tokens that are not among `kept`."""
+    dropped = tokens.shape[1] - kept.shape[1]
+    return (tokens.sum(dim=1, keepdim=True) - kept.sum(dim=1, keepdim=True)) / dropped

@@ -1,0 +1,97 @@
+"""Frozen dataclasses <-> flat names <-> YAML, strictly: unknown keys and wrong types are errors."""
+
+import dataclasses
+import difflib
+import json
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+T = TypeVar("T")
+RECIPES = resources.files("pcae") / "recipes"
+
+
+def leaves(cls: type) -> dict[str, Any]:
+    """The type of every knob of a configuration, by its leaf name. Two knobs of one name are an AssertionError."""
+    found: dict[str, Any] = {}
+    for name, kind in get_type_hints(cls).items():
+        inner = leaves(kind) if dataclasses.is_dataclass(kind) and isinstance(kind, type) else {name: kind}
+        assert not found.keys() & inner.keys(), f"two knobs are named {found.keys() & inner.keys()} in {cls.__name__}"
+        found |= inner
+    return found
+
+
+def flatten(config: Any) -> dict[str, Any]:
+    """The values of a configuration by leaf name."""
+    flat: dict[str, Any] = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        flat |= flatten(value) if dataclasses.is_dataclass(value) else {field.name: value}
+    return flat
+
+
+def build(cls: type[T], values: dict[str, Any], missing: Any = None) -> T:
+    """A configuration with these values by leaf name, its defaults elsewhere, `missing` where it has none."""
+    kinds, arguments = get_type_hints(cls), {}
+    for field in dataclasses.fields(cls):  # pyright: ignore[reportArgumentType]
+        kind = kinds[field.name]
+        if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+            arguments[field.name] = build(kind, values, missing)
+        elif field.name in values:
+            arguments[field.name] = values[field.name]
+        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+            arguments[field.name] = missing
+    return cls(**arguments)
+
+
+def check_values(cls: type, values: dict[str, Any], source: str) -> dict[str, Any]:
+    """`values` with dashes turned to underscores and of the types that `cls` wants. Raises ValueError naming `source`."""
+    kinds, checked = leaves(cls), {}
+    for key, value in values.items():
+        name = str(key).replace("-", "_")
+        if name not in kinds:
+            near = difflib.get_close_matches(name, kinds, n=1)
+            raise ValueError(f"{source}: unknown key {key!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+        try:
+            checked[name] = TypeAdapter(kinds[name]).validate_json(json.dumps(value, default=str), strict=True)
+        except ValidationError as error:
+            reason = error.errors()[0]["msg"]
+            raise ValueError(f"{source}: {key} = {value!r} has the wrong type or value: {reason}") from error
+    return checked
+
+
+def read_yaml(cls: type, path: Path) -> dict[str, Any]:
+    """The checked values of a flat YAML file. Raises ValueError when it cannot be read or does not fit `cls`."""
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ValueError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"{path} must hold `name: value` lines, got {type(values).__name__}")
+    return check_values(cls, values, str(path))
+
+
+def recipe_names() -> list[str]:
+    """The recipes that the package ships."""
+    return sorted(entry.name.removesuffix(".yaml") for entry in RECIPES.iterdir() if entry.name.endswith(".yaml"))
+
+
+def read_recipe(cls: type, name: str) -> dict[str, Any]:
+    """The checked values of a shipped recipe. Raises ValueError for an unknown name."""
+    if name not in recipe_names():
+        raise ValueError(f"recipe {name!r} is not known; choose from {', '.join(recipe_names())}, or use --config FILE")
+    with resources.as_file(RECIPES / f"{name}.yaml") as path:
+        return read_yaml(cls, path)
+
+
+def to_yaml(config: Any) -> str:
+    """A configuration as flat YAML that `read_yaml` takes."""
+    return yaml.safe_dump(to_plain(config), sort_keys=False)
+
+
+def to_plain(config: Any) -> dict[str, Any]:
+    """A configuration by leaf name in JSON's types."""
+    return json.loads(json.dumps(flatten(config), default=str))

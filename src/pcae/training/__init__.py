@@ -1,0 +1,1 @@
+"""Loss -> better weights; knows no method by name."""

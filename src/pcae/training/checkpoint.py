@@ -1,0 +1,108 @@
+"""Full-state checkpoints: one safetensors file each, written beside and renamed, read without running code."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from pcae.training.loop import Progress
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """The checkpoints of a run folder. `last` names the newest whole one."""
+
+    folder: Path
+    keep: int
+
+    def save(
+        self, method: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress, facts: dict[str, Any]
+    ) -> Path:
+        """Write everything that a run needs to go on, then forget the oldest. `facts` must be JSON."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / f"step-{progress.step:08d}.safetensors"
+        tensors = {f"method.{name}": value for name, value in method.state_dict().items()}
+        tensors |= optimizer_tensors(method, optimizer)
+        tensors["skipped"] = progress.skipped
+        header = {"step": progress.step, "torch": str(torch.__version__), **facts}
+        save_atomically(path, tensors, header)
+        replace_text(self.folder / "last", path.name)
+        for old in sorted(self.folder.glob("step-*.safetensors"))[: -self.keep]:
+            old.unlink()
+        return path
+
+    def last(self) -> Path | None:
+        """The newest whole checkpoint, if there is one."""
+        pointer = self.folder / "last"
+        return self.folder / pointer.read_text() if pointer.is_file() else None
+
+
+def optimizer_tensors(method: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The optimizer's state by parameter name: optimizer.NAME.exp_avg and so on."""
+    return {
+        f"optimizer.{name}.{key}": value
+        for name, parameter in method.named_parameters()
+        for key, value in optimizer.state.get(parameter, {}).items()
+    }
+
+
+def restore_method(path: Path, method: nn.Module) -> dict[str, Tensor]:
+    """Put a checkpoint's weights in place; returns all its tensors. Raises ValueError when they do not fit."""
+    tensors, _ = read(path)
+    own = {name.removeprefix("method."): value for name, value in tensors.items() if name.startswith("method.")}
+    try:
+        method.load_state_dict(own)
+    except RuntimeError as error:
+        raise ValueError(f"checkpoint {path} is of another model: {' '.join(str(error).split())[:200]}") from error
+    return tensors
+
+
+def restore(path: Path, method: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
+    """Put a checkpoint's whole state in place. Raises ValueError when it does not fit the method."""
+    tensors = restore_method(path, method)
+    for name, parameter in method.named_parameters():
+        start = f"optimizer.{name}."
+        state = {key.removeprefix(start): value for key, value in tensors.items() if key.startswith(start)}
+        if state:
+            optimizer.state[parameter] = {key: value.to(parameter.device) for key, value in state.items()}
+    progress.step = read_header(path)["step"]
+    progress.skipped = tensors["skipped"]
+
+
+def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors (on the CPU) and header of a file that `save_atomically` wrote. Raises ValueError when it is damaged."""
+    header = read_header(path)
+    with safe_open(path, framework="pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, header  # noqa: SIM118
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """The header of a file that `save_atomically` wrote. Raises ValueError when it is damaged or not ours."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return json.loads((file.metadata() or {})["pcae"])
+    except (SafetensorError, OSError, KeyError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path} is no whole file of pcae's: {error}") from error
+
+
+def save_atomically(path: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
+    """Write a safetensors file so that `path` is at every moment absent, the old one or the new one, whole."""
+    beside = path.with_name(f".{path.name}.writing")
+    whole = {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
+    save_file(whole, beside, metadata={"pcae": json.dumps(header)})
+    with beside.open("rb") as file:
+        os.fsync(file.fileno())
+    beside.replace(path)
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a small text file in one move."""
+    beside = path.with_name(f".{path.name}.writing")
+    beside.write_text(text, encoding="utf-8")
+    beside.replace(path)

@@ -1,0 +1,74 @@
+"""One process, or several started by torchrun."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+
+@dataclass(frozen=True)
+class World:
+    """This process among all: its rank, their number, and its device."""
+
+    rank: int
+    size: int
+    device: torch.device
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes."""
+        return self.rank == 0
+
+    def wrap(self, method: nn.Module) -> nn.Module:
+        """The method with gradients averaged over the processes; itself when there is one."""
+        if self.size == 1:
+            return method
+        ids = [self.device.index] if self.device.type == "cuda" else None
+        return DistributedDataParallel(method, device_ids=ids, broadcast_buffers=False)
+
+    def barrier(self) -> None:
+        """Wait for all processes."""
+        if self.size > 1:
+            distributed.barrier()
+
+    def mean(self, value: torch.Tensor) -> torch.Tensor:
+        """The mean of `value` over the processes."""
+        if self.size == 1:
+            return value
+        total = value.clone()
+        distributed.all_reduce(total)
+        return total / self.size
+
+
+def pick_device(name: str) -> torch.device:
+    """The named device; "auto" is the first accelerator, else the CPU. Raises ValueError when it is not there."""
+    if name == "auto":
+        found = torch.accelerator.current_accelerator(check_available=True)
+        return found or torch.device("cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device {name!r} is not usable here: {str(error).splitlines()[0]}") from error
+    return device
+
+
+@contextmanager
+def world(device: str) -> Iterator[World]:
+    """The processes of this run: torchrun's where it started them (gloo on CPU, nccl on CUDA), else this one alone."""
+    picked = pick_device(device)
+    if "RANK" not in os.environ:
+        yield World(0, 1, picked)
+        return
+    if picked.type == "cuda":
+        picked = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(picked)
+    distributed.init_process_group("nccl" if picked.type == "cuda" else "gloo")
+    try:
+        yield World(distributed.get_rank(), distributed.get_world_size(), picked)
+    finally:
+        distributed.destroy_process_group()

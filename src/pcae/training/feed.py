@@ -1,0 +1,36 @@
+"""Micro-batches as the loop wants them: on the device, mirrored and normalised, each with its part of the draw."""
+
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch import Tensor
+
+from pcae.data.augment import Normalise, flip
+from pcae.training.plan import Plan
+from pcae.training.randomness import Draw, randomness
+
+
+def feed(
+    loader: Iterable[Tensor],
+    numbers: Plan,
+    normalise: Normalise,
+    *,
+    seed: int,
+    start: int,
+    first_part: int,
+    accumulation: int,
+    mirror: bool,
+    device: torch.device,
+) -> Iterator[tuple[Tensor, Draw]]:
+    """Normalised images and their draw, from optimizer step `start` on.
+
+    first_part: which of the global batch's equal parts is this process's first; it has `accumulation` in a row.
+    """
+    parts = numbers.batch_size // numbers.micro_batch
+    for index, images in enumerate(loader):
+        step, micro = divmod(index, accumulation)
+        draw = randomness(seed, start + step, numbers.batch_size, device).part(first_part + micro, parts)
+        images = images.to(device, non_blocking=True)
+        if mirror:
+            images = flip(images, draw.uniform("flip"))
+        yield normalise(images), draw

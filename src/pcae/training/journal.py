@@ -1,0 +1,104 @@
+"""What a run says of itself: metrics.jsonl, TensorBoard and a progress line."""
+
+import json
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import rich.progress
+from rich.console import Console
+
+from pcae.training.checkpoint import replace_text
+from pcae.training.distributed import World
+from pcae.training.loop import Progress
+from pcae.training.plan import Plan
+
+COLUMNS = (
+    rich.progress.TextColumn("{task.description}"),
+    rich.progress.BarColumn(bar_width=20),
+    rich.progress.MofNCompleteColumn(),
+    rich.progress.TimeRemainingColumn(),
+    rich.progress.TextColumn("{task.fields[now]}"),
+)
+
+
+class Journal:
+    """A watcher that reads the numbers of a step off the device and writes them down; use it as a context.
+
+    Every process calls it, the main one writes. On resume, lines past `start` are dropped first, so that no step
+    stands in metrics.jsonl twice.
+    """
+
+    def __init__(self, folder: Path, numbers: Plan, start: int, here: World, console: Console) -> None:
+        self.folder, self.numbers, self.start, self.here, self.console = folder, numbers, start, here, console
+        self.seen = (time.perf_counter(), start, 0.0)
+
+    def __enter__(self) -> Self:
+        if self.here.is_main:
+            from torch.utils.tensorboard import SummaryWriter
+
+            path = self.folder / "metrics.jsonl"
+            if path.exists():
+                replace_text(path, "".join(kept_lines(path, self.start)))
+            self.file = path.open("a", encoding="utf-8")
+            self.board = SummaryWriter(str(self.folder / "tensorboard"), purge_step=self.start + 1)
+            self.bar = rich.progress.Progress(
+                *COLUMNS, console=self.console, transient=True, disable=not self.console.is_terminal
+            )
+            self.task = self.bar.add_task("pre-training", total=self.numbers.steps, completed=self.start, now="")
+            self.bar.start()
+        return self
+
+    def __exit__(self, kind: type | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        if self.here.is_main:
+            self.bar.stop()
+            self.board.close()
+            self.file.close()
+
+    def write(self, progress: Progress) -> None:
+        """Write a line, send it to TensorBoard, show it."""
+        record = self.measure(progress)
+        if self.here.is_main:
+            self.file.write(json.dumps(record) + "\n")
+            self.file.flush()
+            for name in record.keys() - {"step"}:
+                self.board.add_scalar(name, record[name], progress.step)
+            self.show(progress, record)
+
+    def show(self, progress: Progress, record: dict[str, float]) -> None:
+        """Move the progress bar; where there is no terminal, print a line."""
+        now = (
+            f"loss {record['loss']:.4f}  {record['images_per_second']:.0f} images/s  "
+            f"waiting for data {record['data_wait_share']:.0%}"
+        )
+        self.bar.update(self.task, completed=progress.step, now=now)
+        if not self.console.is_terminal:
+            self.console.print(f"step {progress.step} of {progress.steps}  {now}  {self.time_left(progress, record)}")
+
+    def measure(self, progress: Progress) -> dict[str, float]:
+        """The numbers of this step over all processes, and the speed since the last line."""
+        then, step, waited = self.seen
+        self.seen = (now, _, _) = (time.perf_counter(), progress.step, progress.waited)
+        seconds = max(now - then, 1e-9)
+        return {
+            "step": progress.step,
+            "loss": self.here.mean(progress.loss).item(),
+            "learning_rate": progress.learning_rate,
+            "grad_norm": progress.grad_norm.item(),
+            "skipped": progress.skipped.item(),
+            "images_per_second": (progress.step - step) * self.numbers.batch_size / seconds,
+            "data_wait_share": (progress.waited - waited) / seconds,
+            **{name: self.here.mean(value).item() for name, value in progress.signals.items()},
+        }
+
+    def time_left(self, progress: Progress, record: dict[str, float]) -> str:
+        """Minutes to go at the present speed."""
+        images = (progress.steps - progress.step) * self.numbers.batch_size
+        return f"{images / max(record['images_per_second'], 1e-9) / 60:.1f} min left"
+
+
+def kept_lines(path: Path, start: int) -> list[str]:
+    """The whole lines of metrics.jsonl up to step `start`."""
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    return [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= start]

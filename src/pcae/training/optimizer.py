@@ -1,0 +1,64 @@
+"""AdamW with the right weight-decay groups, and a step that leaves the weights alone when a gradient is not finite."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerConfig:
+    """AdamW and its learning rate; the defaults are the paper's (MAE's)."""
+
+    base_lr: float = 1.5e-4
+    """Peak learning rate for 256 images a step; the one in use is base_lr * batch_size / 256."""
+    warmup_epochs: float | None = None
+    """Epochs over which the learning rate rises; without it, a twentieth of the run."""
+    weight_decay: float = 0.05
+    """Decoupled weight decay of matrices; biases, norms and learned tokens have none."""
+    betas: tuple[float, float] = (0.9, 0.95)
+    """AdamW's decay rates of the two moments."""
+    clip_grad: float | None = None
+    """Largest norm of the gradient; without it, gradients are not clipped."""
+
+
+def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict]:
+    """Trainable parameters in two groups: matrices with `weight_decay`; biases, norms and learned tokens with none."""
+    decayed, free = [], []
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad:
+            (free if parameter.ndim <= 1 or name.endswith("_token") else decayed).append(parameter)
+    return [{"params": decayed, "weight_decay": weight_decay}, {"params": free, "weight_decay": 0.0}]
+
+
+def build_optimizer(module: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
+    """AdamW, fused: its kernel can skip a step on the device, without asking the host."""
+    return torch.optim.AdamW(
+        parameter_groups(module, config.weight_decay), lr=config.base_lr, betas=config.betas, fused=True
+    )
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Give every group the learning rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
+def take_step(
+    optimizer: torch.optim.AdamW, clip_grad: float | None = None
+) -> tuple[Float[Tensor, ""], Bool[Tensor, ""]]:
+    """One optimizer step, skipped on the device if the gradient is not finite; gradients are cleared.
+
+    Returns the norm of the gradient before clipping, and whether the step was taken; both stay on the device.
+    """
+    parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+    norm = get_total_norm([p.grad for p in parameters])
+    if clip_grad is not None:
+        clip_grads_with_norm_(parameters, clip_grad, norm)
+    taken = norm.isfinite()
+    optimizer.found_inf = (~taken).float()  # pyright: ignore[reportAttributeAccessIssue]  # as torch's GradScaler does
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return norm, taken

@@ -1,0 +1,103 @@
+"""The numbers of a run, worked out and checked before the first step."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from pcae.training.optimizer import OptimizerConfig
+from pcae.training.schedule import warmup_cosine
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """How long and how large a run is, and what it leaves behind."""
+
+    epochs: float | None = None
+    """Length of the run in passes over the images; without it or `steps`, 300."""
+    steps: int | None = None
+    """Length of the run in optimizer steps, instead of `epochs`."""
+    batch_size: int = 1024
+    """Images per optimizer step, over all processes and micro-batches; the learning rate follows it."""
+    seed: int = 0
+    """Decides the initial weights, the order of images, crops, flips and masks."""
+    accumulation: int = 1
+    """Micro-batches per optimizer step and process; more need less memory. Does not change the result."""
+    device: str = "auto"
+    """cpu, cuda, cuda:1, mps, ...; auto is the first accelerator, else the CPU."""
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    """Of matrix products; auto is bf16 on GPUs that have it, else fp32."""
+    checkpoint_every: int = 500
+    """Optimizer steps between checkpoints; one is always written at the end."""
+    keep_checkpoints: int = 2
+    """Newest checkpoints that stay."""
+    log_every: int = 10
+    """Optimizer steps between lines of metrics.jsonl."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run comes to: optimizer steps, warm-up, peak learning rate and the size of a micro-batch."""
+
+    images: int
+    steps: int
+    warmup_steps: int
+    peak_lr: float
+    batch_size: int
+    micro_batch: int
+
+    @property
+    def epochs(self) -> float:
+        """Passes over the images."""
+        return self.steps * self.batch_size / self.images
+
+    def learning_rate(self, step: int) -> float:
+        """Learning rate of a step, from 0."""
+        return warmup_cosine(step, steps=self.steps, warmup_steps=self.warmup_steps, peak=self.peak_lr)
+
+
+def plan(run: RunConfig, optimizer: OptimizerConfig, images: int, processes: int) -> Plan:
+    """Work out a run over `images` images. Raises ValueError, with the numbers, when it could not be made."""
+    check_positive(run)
+    if run.epochs is not None and run.steps is not None:
+        raise ValueError(f"give epochs or steps, not both (got epochs {run.epochs:g} and steps {run.steps})")
+    parts = processes * run.accumulation
+    if run.batch_size % parts:
+        raise ValueError(
+            f"batch_size {run.batch_size} must be a multiple of processes x accumulation = {processes} x {run.accumulation}"
+        )
+    per_epoch = images / run.batch_size
+    steps = run.steps or math.ceil((300 if run.epochs is None else run.epochs) * per_epoch)
+    if optimizer.warmup_epochs is None:
+        warmup = max(1, steps // 20)
+    else:
+        warmup = round(optimizer.warmup_epochs * per_epoch)
+    peak = optimizer.base_lr * run.batch_size / 256
+    return Plan(images, steps, warmup, peak, run.batch_size, run.batch_size // parts)
+
+
+def check_positive(run: RunConfig) -> None:
+    """Raise ValueError for a count that is not positive."""
+    for name in (
+        "epochs",
+        "steps",
+        "batch_size",
+        "accumulation",
+        "checkpoint_every",
+        "keep_checkpoints",
+        "log_every",
+    ):
+        value = getattr(run, name)
+        if value is not None and value <= 0:
+            raise ValueError(f"{name} must be positive, got {value:g}")
+
+
+def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
+    """The type of matrix products under autocast; None is float32 throughout.
+
+    bf16 on a CPU is only taken when asked for: many CPUs have no fast instructions for it.
+    """
+    if precision == "auto":
+        precision = "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
+    return torch.bfloat16 if precision == "bf16" else None
