@@ -48,7 +48,7 @@ def build(cls: type[T], values: dict[str, Any], missing: Any = None) -> T:
 
 
 def check_values(cls: type, values: dict[str, Any], source: str) -> dict[str, Any]:
-    """`values` with dashes turned to underscores and of the types that `cls` wants. Raises ValueError naming `source`."""
+    """`values` with dashes as underscores and of the types that `cls` wants. Raises ValueError naming `source`."""
     kinds, checked = leaves(cls), {}
     for key, value in values.items():
         name = str(key).replace("-", "_")

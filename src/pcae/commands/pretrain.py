@@ -122,7 +122,7 @@ def pretrain(config: Config, here: World, watchers: Sequence[Watcher] = ()) -> d
 def start_or_resume(
     config: Config, images: Images, method: PCAE, optimizer: torch.optim.AdamW, progress: Progress
 ) -> dict[str, Any]:
-    """Put the state of the checkpoint to go on from in place, if there is one; the settings and the data's statistics."""
+    """Put the state of the checkpoint to go on from in place, if there is one; settings and the data's statistics."""
     settings = {name: value for name, value in to_plain(config).items() if name not in NEUTRAL}
     checkpoint = find_checkpoint(config.out, config.resume, config.run.keep_checkpoints)
     if checkpoint:

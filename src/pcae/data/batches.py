@@ -88,7 +88,7 @@ def whole_loader(images: Images, size: tuple[int, int], batch_size: int = 64, wo
 
 
 def pixel_statistics(images: Images, size: tuple[int, int], limit: int = 2_000) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation by channel of the pixels in [0, 1], over `limit` images spread evenly over the data."""
+    """Mean and standard deviation by channel of the pixels in [0, 1], over `limit` images spread over the data."""
     whole = WholeImages(images, size)
     chosen = torch.linspace(0, len(images) - 1, min(limit, len(images))).long().tolist()
     total = torch.zeros(2, images.channels, dtype=torch.float64)

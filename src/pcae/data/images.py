@@ -40,7 +40,7 @@ class Images:
         return len(self.items)
 
     def open(self, index: int) -> Image.Image:
-        """The image, upright, with this source's number of channels. Raises ValueError naming a file that cannot be read."""
+        """The image, upright, with this source's channels. Raises ValueError naming a file that cannot be read."""
         item = self.items[index]
         mode = MODES[self.channels]
         if isinstance(item, np.ndarray):
@@ -74,7 +74,7 @@ def open_images(data: str, split: Split = "train", channels: int | None = None) 
             f"data {data!r} is neither a folder, a .txt or .csv list, nor one of {', '.join(RESERVED)}; check the path"
         )
     if not files:
-        raise ValueError(f"data {data!r} holds no image files ({', '.join(sorted(SUFFIXES)[:6])}, ...)")
+        raise ValueError(f"data {data!r} holds no image files (.jpg, .png, .webp, .tif, ...)")
     classes = sorted(set(labels)) if labels else []
     ids = {name: index for index, name in enumerate(classes)}
     return Images(
@@ -103,7 +103,7 @@ def list_folder(root: Path) -> tuple[list[Path], list[str] | None]:
 
 
 def read_list(path: Path) -> tuple[list[Path], list[str] | None]:
-    """Files named in a .txt (one a line) or .csv (path and, if there is one, label; no header), relative to the list."""
+    """Files named in a .txt (one a line) or .csv (path[,label], no header), relative to the list; and labels."""
     with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.reader(file)) if path.suffix.lower() == ".csv" else [[line.rstrip("\n")] for line in file]
     rows = [row for row in rows if row and row[0]]
@@ -134,7 +134,7 @@ class WholeImages(Dataset):
     def __getitem__(self, index: int) -> UInt8[Tensor, "channels height width"]:
         image = self.images.open(index)
         if (image.height, image.width) != self.size:
-            image = ImageOps.fit(image, self.size[::-1], Image.Resampling.BICUBIC)
+            image = ImageOps.fit(image, (self.size[1], self.size[0]), Image.Resampling.BICUBIC)
         return to_tensor(image)
 
 
@@ -158,4 +158,4 @@ class RandomCrops(Dataset):
             torch.manual_seed(int(state[0]))
             top, left, height, width = RandomResizedCrop.get_params(image, list(self.crop_scale), [3 / 4, 4 / 3])  # pyright: ignore[reportArgumentType]
         box = (left, top, left + width, top + height)
-        return to_tensor(image.resize(self.size[::-1], Image.Resampling.BICUBIC, box=box))
+        return to_tensor(image.resize((self.size[1], self.size[0]), Image.Resampling.BICUBIC, box=box))

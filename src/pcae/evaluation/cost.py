@@ -17,7 +17,7 @@ META = torch.device("meta")
 
 @dataclass(frozen=True)
 class Cost:
-    """One pass over one image: 10^9 multiply-accumulates of matrix products, parameters, tokens that enter each block."""
+    """One pass over one image: 10^9 multiply-accumulates of matrix products, parameters, tokens into each block."""
 
     gmacs: float
     parameters: int

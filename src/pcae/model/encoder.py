@@ -3,12 +3,13 @@
 import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import timm
 import torch
 from jaxtyping import Float, Int
-from timm.layers import PatchEmbed, resample_abs_pos_embed
+from timm.layers.patch_embed import PatchEmbed
+from timm.layers.pos_embed import resample_abs_pos_embed
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -108,7 +109,7 @@ def _reduce(
     block: int,
     reduction: Reduction,
 ) -> tuple[Float[Tensor, "batch after dim"], Stage]:
-    """One stage: the shorter sequence, with the mean of the dropped tokens at its end if asked, and what was decided."""
+    """One stage: the shorter sequence, the mean of the dropped tokens at its end if asked; and what was decided."""
     end = n_prefix + ids.shape[1]
     tokens = sequence[:, n_prefix:end]
     places, scores = select(tokens, count_kept(ids.shape[1], reduction.keep), reduction.criterion)
@@ -118,12 +119,13 @@ def _reduce(
     return sequence, Stage(block, ids, scores, ids.gather(1, places))
 
 
-def check_family(vit: nn.Module) -> None:
-    """Raise ValueError, by name, unless `vit` is a plain timm VisionTransformer with a linear patch embedding."""
-    if type(vit) is not VisionTransformer:
-        raise ValueError(f"only timm's VisionTransformer is supported, got {type(vit).__name__}")
-    if type(vit.patch_embed) is not PatchEmbed:
-        raise ValueError(f"only a linear patch embedding is supported, got {type(vit.patch_embed).__name__}")
+def plain_vit(model: nn.Module) -> VisionTransformer:
+    """`model`, which must be a timm VisionTransformer with a linear patch embedding; else ValueError, by name."""
+    if type(model) is not VisionTransformer:
+        raise ValueError(f"only timm's VisionTransformer is supported, got {type(model).__name__}")
+    if type(model.patch_embed) is not PatchEmbed:
+        raise ValueError(f"only a linear patch embedding is supported, got {type(model.patch_embed).__name__}")
+    return model
 
 
 class Encoder(nn.Module):
@@ -135,19 +137,25 @@ class Encoder(nn.Module):
 
     def __init__(self, vit: nn.Module) -> None:
         super().__init__()
-        check_family(vit)
-        assert isinstance(vit, VisionTransformer)
-        self.vit = vit
+        self.vit = plain_vit(vit)
+
+    @property
+    def embedding(self) -> PatchEmbed:
+        """timm's patch embedding."""
+        assert isinstance(self.vit.patch_embed, PatchEmbed)
+        return self.vit.patch_embed
 
     @property
     def patch_size(self) -> tuple[int, int]:
         """Height and width of a patch in pixels."""
-        return self.vit.patch_embed.patch_size  # pyright: ignore[reportReturnType]
+        height, width = self.embedding.patch_size
+        return int(height), int(width)
 
     @property
     def grid(self) -> Grid:
         """Rows and columns of patches that the model was built for."""
-        return self.vit.patch_embed.grid_size  # pyright: ignore[reportReturnType]
+        assert self.embedding.grid_size is not None
+        return self.embedding.grid_size
 
     @property
     def width(self) -> int:
@@ -198,7 +206,7 @@ class Encoder(nn.Module):
 
     def embed(self, patches: Float[Tensor, "batch tokens patch_dim"]) -> Float[Tensor, "batch tokens dim"]:
         """The patch embedding as a matrix product over gathered patches, without positions."""
-        embedding = self.vit.patch_embed
+        embedding = self.embedding
         weight = embedding.proj.weight.flatten(1)
         if patches.shape[-1] != weight.shape[1]:
             raise ValueError(
@@ -216,52 +224,67 @@ class Encoder(nn.Module):
             table = resample_abs_pos_embed(table, list(grid), list(self.grid), num_prefix_tokens=n_prefix)
         return (table[:, :n_prefix] if n_prefix else None), table[:, n_prefix:]
 
-    def _prefix_tokens(self, positions: Tensor | None) -> list[Float[Tensor, "1 prefix dim"]]:
+    def _prefix_tokens(self, positions: Tensor | None) -> list[Tensor]:
         """CLS and register tokens with their positions, in one tensor; none for a model without them."""
-        parts = [part for part in (self.vit.cls_token, self.vit.reg_token) if part is not None]
+        parts: list[Tensor] = [part for part in (self.vit.cls_token, self.vit.reg_token) if part is not None]
         if parts and positions is not None:
             return [torch.cat(parts, dim=1) + positions]
         return parts
 
 
-def create_vit(config: EncoderConfig, *, channels: int, **kwargs: object) -> VisionTransformer:
+def create_vit(config: EncoderConfig, *, channels: int, **options: Any) -> VisionTransformer:
     """timm's model of that name at the configured sizes. Raises ValueError for unknown names and other families."""
-    sizes = {
+    sizes: dict[str, Any] = {
         "patch_size": config.patch_size,
         "embed_dim": config.width,
         "depth": config.depth,
         "num_heads": config.heads,
     }
-    sizes = {name: value for name, value in sizes.items() if value is not None}
+    options |= {name: value for name, value in sizes.items() if value is not None}
     if not timm.is_model(config.model):
         near = difflib.get_close_matches(config.model, timm.list_models("vit_*"), n=3)
-        raise ValueError(
-            f"model {config.model!r} is not known to timm" + (f"; did you mean {', '.join(near)}?" if near else "")
-        )
-    vit = timm.create_model(config.model, img_size=config.image_size, in_chans=channels, **sizes, **kwargs)
-    check_family(vit)
-    grid_of(config.image_size, vit.patch_embed.patch_size)
+        hint = f"; did you mean {', '.join(near)}?" if near else "; see timm.list_models('vit_*')"
+        raise ValueError(f"model {config.model!r} is not known to timm{hint}")
+    check_sizes(config)
+    try:
+        vit = plain_vit(timm.create_model(config.model, img_size=config.image_size, in_chans=channels, **options))
+    except TypeError as error:
+        raise ValueError(f"model {config.model!r} takes no image size or width; only timm's ViTs are supported") from error
+    grid_of(config.image_size, Encoder(vit).patch_size)
     return vit
 
 
+def check_sizes(config: EncoderConfig) -> None:
+    """Raise ValueError for sizes that no model can have."""
+    for name in ("patch_size", "channels", "width", "depth", "heads"):
+        value = getattr(config, name)
+        if value is not None and value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
+    if config.width and config.heads and config.width % config.heads:
+        raise ValueError(f"width {config.width} must be a multiple of heads {config.heads}")
+    if min(config.image_size) < (config.patch_size or 1):
+        raise ValueError(f"image_size {config.image_size} must not be smaller than a patch")
+
+
 def build_encoder(config: EncoderConfig) -> Encoder:
-    """A new encoder with fixed sine-cosine positions and MAE's initialisation (Xavier; embedding flattened; CLS .02)."""
-    vit = create_vit(config, channels=config.channels or 3, num_classes=0, global_pool="")
+    """A new encoder with fixed sine-cosine positions and MAE's initialisation (Xavier; tokens normal, .02)."""
+    encoder = Encoder(create_vit(config, channels=config.channels or 3, num_classes=0, global_pool=""))
+    vit = encoder.vit
     if vit.pos_embed is None:
         raise ValueError(f"model {config.model!r} has no position embedding to hold sine-cosine positions")
     initialise(vit)
     with torch.no_grad():
-        embedding = vit.patch_embed.proj
-        nn.init.xavier_uniform_(embedding.weight.flatten(1))
-        embedding.weight.mul_(config.patch_scale)
-        positions = sincos_positions(vit.patch_embed.grid_size, vit.embed_dim)
+        weight = encoder.embedding.proj.weight
+        nn.init.xavier_uniform_(weight.flatten(1))
+        weight.mul_(config.patch_scale)
+        positions = sincos_positions(encoder.grid, encoder.width)
         vit.pos_embed.zero_()
         vit.pos_embed[:, -len(positions) :] = positions
         vit.pos_embed.requires_grad_(False)
         for token in (vit.cls_token, vit.reg_token):
             if token is not None:
                 nn.init.normal_(token, std=0.02)
-    return Encoder(vit)
+    return encoder
 
 
 def initialise(module: nn.Module) -> None:

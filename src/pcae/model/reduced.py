@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pcae.model.encoder import check_family, run_blocks
+from pcae.model.encoder import plain_vit, run_blocks
 from pcae.model.reduction import Reduction
 from pcae.model.tokens import all_ids
 
@@ -17,8 +17,7 @@ class ReducedViT(nn.Module):
 
     def __init__(self, vit: nn.Module, reduction: Reduction) -> None:
         super().__init__()
-        check_family(vit)
-        self.vit = vit
+        self.vit = plain_vit(vit)
         self.reduction = reduction
 
     def forward_features(
@@ -26,17 +25,17 @@ class ReducedViT(nn.Module):
     ) -> Float[Tensor, "batch tokens dim"]:
         """Prefix and remaining patch tokens after the final norm."""
         vit = self.vit
-        sequence = vit.norm_pre(vit.patch_drop(vit._pos_embed(vit.patch_embed(images))))  # pyright: ignore
-        prefix, tokens = sequence.tensor_split([vit.num_prefix_tokens], dim=1)  # pyright: ignore
+        sequence = vit.norm_pre(vit.patch_drop(vit._pos_embed(vit.patch_embed(images))))
+        prefix, tokens = sequence.tensor_split([vit.num_prefix_tokens], dim=1)
         ids = all_ids(len(tokens), tokens.shape[1], tokens.device)
-        encoded = run_blocks(vit.blocks, tokens, ids, prefix, self.reduction)  # pyright: ignore
-        return vit.norm(torch.cat([encoded.prefix, encoded.tokens], dim=1))  # pyright: ignore
+        encoded = run_blocks(vit.blocks, tokens, ids, prefix, self.reduction)
+        return vit.norm(torch.cat([encoded.prefix, encoded.tokens], dim=1))
 
     def forward_head(
         self, features: Float[Tensor, "batch tokens dim"], pre_logits: bool = False
     ) -> Float[Tensor, "batch out"]:
         """Pooling and classifier, the model's own."""
-        return self.vit.forward_head(features, pre_logits=pre_logits)  # pyright: ignore
+        return self.vit.forward_head(features, pre_logits=pre_logits)
 
     def forward(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch out"]:
         """Logits, or pooled features for a model without a classifier."""
@@ -49,5 +48,4 @@ def reduce(model: nn.Module, drop_ratio: float) -> ReducedViT:
     Works with CLS, register or no prefix tokens and any pooling, without training; 0 is the plain model.
     Raises ValueError for other families, by name, and for a ratio outside [0, 1).
     """
-    check_family(model)
-    return ReducedViT(model, Reduction.for_finetuning(len(model.blocks), drop_ratio=drop_ratio))  # pyright: ignore
+    return ReducedViT(model, Reduction.for_finetuning(len(plain_vit(model).blocks), drop_ratio=drop_ratio))

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -41,14 +41,14 @@ class Reduction:
             raise ValueError(f"blocks to reduce after must be ascending and not negative, got {self.after}")
 
     @classmethod
-    def for_pretraining(cls, depth: int, *, stages: int = 3, keep: float = 0.5) -> Self:
-        """The teacher's reduction: stages after blocks 0, 4, 8 of 12 (section 4), evenly for other depths and counts."""
+    def for_pretraining(cls, depth: int, *, stages: int = 3, keep: float = 0.5) -> "Reduction":
+        """The teacher's reduction: after blocks 0, 4, 8 of 12 (section 4), evenly for other depths and counts."""
         if not 0 <= stages <= depth:
             raise ValueError(f"stages must lie in [0, {depth}] for {depth} blocks, got {stages}")
         return cls(keep=keep, after=tuple(depth // stages * i for i in range(stages)))
 
     @classmethod
-    def for_finetuning(cls, depth: int, *, drop_ratio: float) -> Self:
+    def for_finetuning(cls, depth: int, *, drop_ratio: float) -> "Reduction":
         """The classifier's reduction: after blocks 0, 7, 10 of 12, means of dropped tokens appended (section 3.4)."""
         if not 0 <= drop_ratio < 1:
             raise ValueError(f"drop_ratio must lie in [0, 1), got {drop_ratio}")

@@ -21,7 +21,7 @@ def grid_of(image_size: tuple[int, int], patch_size: tuple[int, int]) -> Grid:
 def patchify(
     images: Shaped[Tensor, "batch channels height width"], patch_size: tuple[int, int]
 ) -> Shaped[Tensor, "batch tokens patch_dim"]:
-    """Cut images into patches, row by row; a patch is flattened as (channel, row, column), as convolution weights are."""
+    """Cut images into patches, row by row; a patch is flattened as convolution weights are: channel, row, column."""
     batch, channels = images.shape[:2]
     rows, columns = grid_of((images.shape[2], images.shape[3]), patch_size)
     cut = images.reshape(batch, channels, rows, patch_size[0], columns, patch_size[1])
@@ -33,8 +33,8 @@ def count_visible(tokens: int, mask_ratio: float) -> int:
 
     Raises ValueError unless at least one token is visible and one is hidden.
     """
-    visible = int(tokens * (1 - mask_ratio))
-    if not 0 < mask_ratio < 1 or not 0 < visible < tokens:
+    visible = int(tokens * (1 - mask_ratio)) if 0 < mask_ratio < 1 else 0
+    if not 0 < visible < tokens:
         raise ValueError(
             f"mask_ratio must lie in (0, 1) and leave some of {tokens} tokens visible and some hidden, got {mask_ratio}"
         )
@@ -86,7 +86,7 @@ def present(ids: Int[Tensor, "batch tokens"], grid: Grid) -> Bool[Tensor, "batch
 
 
 def sincos_positions(grid: Grid, dim: int) -> Float[Tensor, "tokens dim"]:
-    """Fixed two-dimensional sine-cosine positions of MAE for any grid: the column in the first half, the row in the second.
+    """MAE's fixed sine-cosine positions for any grid: the column in the first half, the row in the second.
 
     Raises ValueError when `dim` is not a multiple of 4.
     """

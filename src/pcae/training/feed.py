@@ -30,7 +30,5 @@ def feed(
     for index, images in enumerate(loader):
         step, micro = divmod(index, accumulation)
         draw = randomness(seed, start + step, numbers.batch_size, device).part(first_part + micro, parts)
-        images = images.to(device, non_blocking=True)
-        if mirror:
-            images = flip(images, draw.uniform("flip"))
-        yield normalise(images), draw
+        here = images.to(device, non_blocking=True)
+        yield normalise(flip(here, draw.uniform("flip")) if mirror else here), draw

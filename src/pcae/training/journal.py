@@ -4,7 +4,6 @@ import json
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Self
 
 import rich.progress
 from rich.console import Console
@@ -34,7 +33,7 @@ class Journal:
         self.folder, self.numbers, self.start, self.here, self.console = folder, numbers, start, here, console
         self.seen = (time.perf_counter(), start, 0.0)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Journal":
         if self.here.is_main:
             from torch.utils.tensorboard import SummaryWriter
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, cast
 
 import torch
 from jaxtyping import Bool, Float
@@ -71,7 +71,7 @@ def loop(
     autocast: torch.dtype | None = None,
 ) -> None:
     """Train from `progress.step` to `progress.steps`. `batches` yields `accumulation` micro-batches a step."""
-    core = method.module if isinstance(method, DistributedDataParallel) else method
+    core = cast(Method, method.module if isinstance(method, DistributedDataParallel) else method)
     method.train()
     while progress.step < progress.steps:
         progress.learning_rate = schedule(progress.step)

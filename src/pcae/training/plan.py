@@ -65,14 +65,13 @@ def plan(run: RunConfig, optimizer: OptimizerConfig, images: int, processes: int
     parts = processes * run.accumulation
     if run.batch_size % parts:
         raise ValueError(
-            f"batch_size {run.batch_size} must be a multiple of processes x accumulation = {processes} x {run.accumulation}"
+            f"batch_size {run.batch_size} must be a multiple of processes x accumulation, "
+            f"{processes} x {run.accumulation}"
         )
     per_epoch = images / run.batch_size
     steps = run.steps or math.ceil((300 if run.epochs is None else run.epochs) * per_epoch)
-    if optimizer.warmup_epochs is None:
-        warmup = max(1, steps // 20)
-    else:
-        warmup = round(optimizer.warmup_epochs * per_epoch)
+    asked = optimizer.warmup_epochs
+    warmup = max(1, steps // 20) if asked is None else round(asked * per_epoch)
     peak = optimizer.base_lr * run.batch_size / 256
     return Plan(images, steps, warmup, peak, run.batch_size, run.batch_size // parts)
 

@@ -1,4 +1,4 @@
-"""Random numbers of the global batch, drawn from (seed, step): the same for any number of processes or micro-batches."""
+"""Random numbers of the global batch from (seed, step): the same for any number of processes or micro-batches."""
 
 import hashlib
 from dataclasses import dataclass, replace

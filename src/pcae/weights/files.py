@@ -7,6 +7,7 @@ import torch
 
 from pcae.model.encoder import Encoder, EncoderConfig, build_encoder
 from pcae.model.pretrained import Pretrained, PretrainedFacts
+from pcae.settings import build, check_values
 from pcae.training.checkpoint import read, save_atomically
 
 FILE = "encoder.safetensors"
@@ -31,14 +32,10 @@ def load(weights: str | Path, device: torch.device | None = None) -> Pretrained:
         )
     tensors, header = read(path)
     try:
-        config = EncoderConfig(**{name: _tuple(value) for name, value in header["encoder"].items()})
+        config = build(EncoderConfig, check_values(EncoderConfig, header["encoder"], str(path)))
         facts = PretrainedFacts(encoder=config, mean=header["mean"], std=header["std"])
         encoder = build_encoder(config)
         encoder.vit.load_state_dict(tensors)
     except (KeyError, TypeError, RuntimeError) as error:
         raise ValueError(f"{path} holds no encoder of pcae's: {' '.join(str(error).split())[:200]}") from error
     return Pretrained(encoder, facts).to(device or torch.device("cpu")).eval()
-
-
-def _tuple(value: object) -> object:
-    return tuple(value) if isinstance(value, list) else value

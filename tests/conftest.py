@@ -1,0 +1,34 @@
+"""What tests share: small encoders and a draw."""
+
+import pytest
+import torch
+
+from pcae.model.encoder import Encoder, EncoderConfig, build_encoder
+from pcae.training.randomness import Draw, randomness
+
+torch.set_num_threads(1)
+
+TINY = EncoderConfig(
+    model="vit_tiny_patch16_224", image_size=(32, 48), patch_size=8, channels=3, width=24, depth=6, heads=2
+)
+
+
+@pytest.fixture
+def config() -> EncoderConfig:
+    return TINY
+
+
+@pytest.fixture
+def encoder() -> Encoder:
+    torch.manual_seed(0)
+    return build_encoder(TINY)
+
+
+@pytest.fixture
+def images() -> torch.Tensor:
+    return torch.randn(4, 3, 32, 48, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture
+def draw() -> Draw:
+    return randomness(seed=3, step=5, batch_size=4, device=torch.device("cpu"))

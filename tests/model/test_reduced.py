@@ -1,0 +1,44 @@
+import pytest
+import timm
+import torch
+
+import pcae
+from tests.model.test_encoder import make_vit
+
+POOLS = {
+    "cls": {},
+    "cls, average": {"global_pool": "avg"},
+    "registers": {"reg_tokens": 3},
+    "registers, average": {"reg_tokens": 3, "global_pool": "avg"},
+    "no prefix, average": {"class_token": False, "global_pool": "avg"},
+    "map": {"class_token": False, "global_pool": "map"},
+}
+
+
+@pytest.mark.parametrize("kind", POOLS)
+def test_at_drop_ratio_zero_logits_are_timms(kind):
+    vit, images = make_vit(**POOLS[kind]), torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(pcae.reduce(vit, drop_ratio=0.0)(images), vit(images), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", POOLS)
+def test_appended_means_leave_before_pooling(kind):
+    vit = make_vit(**POOLS[kind])
+    reduced = pcae.reduce(vit, drop_ratio=0.4)
+    with torch.no_grad():
+        features = reduced.forward_features(torch.randn(2, 3, 32, 32))
+        assert features.shape[1] == vit.num_prefix_tokens + 2  # 16 -> 9 -> 5 -> 2 (depth 4: after blocks 0, 2, 3)
+        torch.testing.assert_close(reduced.forward_head(features), vit.forward_head(features))
+
+
+def test_the_model_is_held_not_patched():
+    vit = make_vit()
+    before = {name: id(module) for name, module in vit.named_modules()}
+    reduced = pcae.reduce(vit, drop_ratio=0.3)
+    assert reduced.vit is vit and {name: id(module) for name, module in vit.named_modules()} == before
+
+
+def test_other_families_are_refused_by_name():
+    with pytest.raises(ValueError, match="got Eva"):
+        pcae.reduce(timm.create_model("eva02_tiny_patch14_224", depth=1), drop_ratio=0.2)
