@@ -133,8 +133,9 @@ def test_other_families_and_unknown_names_are_refused_by_name(model, message):
     [{"image_size": (30, 32)}, {"patch_size": 0}, {"heads": 5, "width": 24}, {"depth": 0}, {"image_size": (0, 0)}],
 )
 def test_sizes_that_do_not_fit_are_refused(wrong):
+    sizes = {"model": "vit_tiny_patch16_224", "image_size": (32, 32), "patch_size": 8} | wrong
     with pytest.raises(ValueError, match="must"):
-        build_encoder(EncoderConfig(**({"model": "vit_tiny_patch16_224", "image_size": (32, 32), "patch_size": 8} | wrong)))
+        build_encoder(EncoderConfig(**sizes))
 
 
 def test_blocks_that_do_not_exist_are_refused(encoder, images):

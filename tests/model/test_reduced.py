@@ -28,7 +28,7 @@ def test_appended_means_leave_before_pooling(kind):
     reduced = pcae.reduce(vit, drop_ratio=0.4)
     with torch.no_grad():
         features = reduced.forward_features(torch.randn(2, 3, 32, 32))
-        assert features.shape[1] == vit.num_prefix_tokens + 2  # 16 -> 9 -> 5 -> 2 (depth 4: after blocks 0, 2, 3)
+        assert features.shape[1] == vit.num_prefix_tokens + 3  # 16 -> 9 -> 5 -> 3, after blocks 0, 2, 3
         torch.testing.assert_close(reduced.forward_head(features), vit.forward_head(features))
 
 

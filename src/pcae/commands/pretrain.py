@@ -19,7 +19,6 @@ from pcae.methods.pcae import PCAE, PCAEConfig
 from pcae.model.decoder import DecoderConfig
 from pcae.model.encoder import EncoderConfig, build_encoder
 from pcae.model.pretrained import PretrainedFacts
-from pcae.model.reduction import kept_counts
 from pcae.settings import to_plain, to_yaml
 from pcae.training.checkpoint import Checkpoints, replace_text, restore
 from pcae.training.distributed import World, world
@@ -167,9 +166,7 @@ def batches(
 
 def announce(numbers: Plan, method: PCAE, here: World, start: int) -> None:
     """Print, before the first step, what the run comes to."""
-    grid, visible = method.student.grid, method.n_visible
-    hidden = grid[0] * grid[1] - visible
-    kept = kept_counts(hidden, method.reduction).values()
+    grid = method.student.grid
     millions = sum(parameter.numel() for parameter in method.student.parameters()) / 1e6
     console.print(
         f"{numbers.images} images, {numbers.steps} steps of {numbers.batch_size} = {numbers.epochs:.4g} epochs "
@@ -180,8 +177,8 @@ def announce(numbers: Plan, method: PCAE, here: World, start: int) -> None:
     if numbers.warmup_steps >= numbers.steps:
         console.print("[yellow]the warm-up is longer than the run: the learning rate stays below its peak[/]")
     console.print(
-        f"encoder of {millions:.1f} M parameters, {grid[0]} x {grid[1]} tokens: {visible} visible; "
-        f"{' -> '.join(map(str, [hidden, *kept]))} in the teacher"
+        f"encoder of {millions:.1f} M parameters, {grid[0]} x {grid[1]} tokens: {method.n_visible} visible; "
+        f"{' -> '.join(map(str, method.counts))} in the teacher"
     )
     if start:
         console.print(f"going on from step {start}")

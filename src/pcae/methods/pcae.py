@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from pcae.methods.teacher import Teacher, standardise
 from pcae.model.decoder import Decoder, DecoderConfig
-from pcae.model.encoder import Encoder
-from pcae.model.reduction import Reduction
-from pcae.model.tokens import count_visible, gather, patchify, split
+from pcae.model.encoder import Encoder, check_blocks
+from pcae.model.reduction import Reduction, kept_counts
+from pcae.model.tokens import count_visible, gather, patchify, split, upcast
 from pcae.training.loop import Progress, StepResult
 from pcae.training.randomness import Draw
 from pcae.training.schedule import momentum_at
@@ -44,6 +44,7 @@ class PCAE(nn.Module):
 
     The student encodes the visible patches, the teacher the hidden ones, dropping redundant tokens stage by stage;
     the decoder predicts the teacher's tokens that are left. Loss: 1 - cosine similarity (Eq. 1).
+    n_visible: the student's tokens; counts: the teacher's, at its input and after each stage.
     Raises ValueError for settings that fit neither each other nor the encoder.
     """
 
@@ -53,7 +54,10 @@ class PCAE(nn.Module):
         super().__init__()
         self.config = config = config or PCAEConfig()
         check_config(config, encoder.depth)
-        self.n_visible = count_visible(encoder.grid[0] * encoder.grid[1], config.mask_ratio)
+        n_tokens = encoder.grid[0] * encoder.grid[1]
+        self.n_visible = count_visible(n_tokens, config.mask_ratio)
+        self.reduction = teacher_reduction(config, encoder.depth)
+        self.counts = [n_tokens - self.n_visible, *kept_counts(n_tokens - self.n_visible, self.reduction).values()]
         self.student = encoder
         self.teacher = Teacher(encoder)
         self.decoder = Decoder(
@@ -62,7 +66,6 @@ class PCAE(nn.Module):
             out_dim=self.teacher.encoder.width,
             grid=encoder.grid,
         )
-        self.reduction = teacher_reduction(config, encoder.depth)
 
     def forward(self, batch: Float[Tensor, "batch channels height width"], draw: Draw) -> StepResult:
         """The loss of normalised images of the encoder's size."""
@@ -82,7 +85,7 @@ class PCAE(nn.Module):
 
         if self.config.target_norm == "token":
             targets = standardise(targets)
-        similarity = torch.cosine_similarity(predictions.float(), targets.float(), dim=-1).mean()
+        similarity = torch.cosine_similarity(upcast(predictions), upcast(targets), dim=-1).mean()
         return StepResult(1 - similarity, {"target_std": spread(targets), "student_std": spread(seen.tokens)})
 
     def after_step(self, progress: Progress) -> None:
@@ -98,6 +101,7 @@ class PCAE(nn.Module):
 def teacher_reduction(config: PCAEConfig, depth: int) -> Reduction:
     """Where the teacher drops tokens, and how many."""
     if config.stages_after is not None:
+        check_blocks(depth, config.stages_after)
         return Reduction(keep=config.keep_ratio, after=config.stages_after)
     return Reduction.for_pretraining(depth, stages=config.stages, keep=config.keep_ratio)
 
@@ -114,4 +118,4 @@ def check_config(config: PCAEConfig, depth: int) -> None:
 
 def spread(tokens: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, ""]:
     """Standard deviation of the images' mean tokens, averaged over features: 0 when all images look the same."""
-    return tokens.detach().float().mean(dim=1).std(dim=0, correction=0).mean()
+    return upcast(tokens.detach()).mean(dim=1).std(dim=0, correction=0).mean()

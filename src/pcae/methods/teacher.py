@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from pcae.model.encoder import Encoded, Encoder
 from pcae.model.reduction import Reduction
-from pcae.model.tokens import Grid, gather, locate
+from pcae.model.tokens import Grid, gather, locate, upcast
 
 
 class Teacher(nn.Module):
@@ -56,4 +56,4 @@ class Teacher(nn.Module):
 
 def standardise(tokens: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch tokens dim"]:
     """Each token with mean 0 and variance 1 over its features; no parameters."""
-    return F.layer_norm(tokens.float(), tokens.shape[-1:])
+    return F.layer_norm(upcast(tokens), tokens.shape[-1:])

@@ -80,7 +80,7 @@ def run_blocks(
     block left them; norms are the caller's. Raises ValueError when a block is named that does not exist.
     """
     blocks, record = list(blocks), set(record)
-    _check_named(len(blocks), record.union(reduction.after if reduction else ()))
+    check_blocks(len(blocks), record.union(reduction.after if reduction else ()))
     n_prefix, recorded, stages = prefix.shape[1], {}, []
     sequence = torch.cat([prefix, tokens], dim=1)
     for index, block in enumerate(blocks):
@@ -96,7 +96,8 @@ def run_blocks(
     return Encoded(prefix, tokens, ids, appended, recorded, tuple(stages))
 
 
-def _check_named(depth: int, named: set[int]) -> None:
+def check_blocks(depth: int, named: Iterable[int]) -> None:
+    """Raise ValueError when a block is named that a model of `depth` blocks does not have."""
     beyond = sorted(block for block in named if not 0 <= block < depth)
     if beyond:
         raise ValueError(f"blocks {beyond} are named, but the model has blocks 0 to {depth - 1}")
@@ -249,7 +250,7 @@ def create_vit(config: EncoderConfig, *, channels: int, **options: Any) -> Visio
     try:
         vit = plain_vit(timm.create_model(config.model, img_size=config.image_size, in_chans=channels, **options))
     except TypeError as error:
-        raise ValueError(f"model {config.model!r} takes no image size or width; only timm's ViTs are supported") from error
+        raise ValueError(f"model {config.model!r} takes no image size; only timm's ViTs are supported") from error
     grid_of(config.image_size, Encoder(vit).patch_size)
     return vit
 

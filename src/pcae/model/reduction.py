@@ -9,13 +9,15 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from pcae.model.tokens import upcast
+
 Criterion = Callable[[Tensor], Tensor]
 """Scores the redundancy of tokens: Float[batch tokens dim] -> Float[batch tokens]; the lowest stay."""
 
 
 def mean_similarity(tokens: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch tokens"]:
-    """Cosine similarity of each token with the mean of the raw tokens of its sequence (Eq. 3), in float32."""
-    tokens = tokens.float()
+    """Cosine similarity of each token with the mean of the raw tokens of its sequence (Eq. 3), in float32 at least."""
+    tokens = upcast(tokens)
     return torch.cosine_similarity(tokens, tokens.mean(dim=1, keepdim=True), dim=-1)
 
 

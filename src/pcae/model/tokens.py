@@ -66,6 +66,11 @@ def locate(ids: Int[Tensor, "batch tokens"], wanted_ids: Int[Tensor, "batch want
     return torch.searchsorted(ids.contiguous(), wanted_ids.contiguous())
 
 
+def upcast(tokens: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """`tokens` in float32 at least, whatever autocast made of them; float64 stays."""
+    return tokens.to(torch.promote_types(tokens.dtype, torch.float32))
+
+
 def put_back(
     tokens: Shaped[Tensor, "batch tokens dim"],
     ids: Int[Tensor, "batch tokens"],

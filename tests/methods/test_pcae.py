@@ -1,0 +1,171 @@
+import numpy as np
+import pytest
+import torch
+
+from pcae.methods.pcae import PCAE, PCAEConfig
+from pcae.model.decoder import DecoderConfig
+from pcae.model.encoder import EncoderConfig, build_encoder
+from pcae.model.tokens import gather, patchify
+from pcae.training.loop import Progress
+from pcae.training.optimizer import OptimizerConfig, build_optimizer, take_step
+from pcae.training.randomness import randomness
+
+SMALL = DecoderConfig(decoder_width=16, decoder_depth=1, decoder_heads=2)
+
+
+def make(encoder, **options) -> PCAE:
+    return PCAE(encoder, PCAEConfig(**options), SMALL).eval()
+
+
+def visible_and_hidden(noise: torch.Tensor, n_visible: int) -> tuple[list[list[int]], list[list[int]]]:
+    orders = [sorted(range(len(row)), key=row.__getitem__) for row in noise.tolist()]
+    return [sorted(o[:n_visible]) for o in orders], [sorted(o[n_visible:]) for o in orders]
+
+
+@pytest.mark.parametrize("norm", ["none", "token"])
+def test_the_loss_is_equation_1_written_out(encoder, images, draw, norm):
+    """1 - cosine between the decoder's predictions and the teacher's kept tokens, in float64, token by token."""
+    method = make(encoder, target_norm=norm).double()
+    images = images.double()
+    visible, hidden = visible_and_hidden(draw.uniform("mask", 24), 6)
+    patches = patchify(images, (8, 8))
+    grid = (4, 6)
+    kept = method.teacher.encoder(
+        gather(patches, torch.tensor(hidden)), torch.tensor(hidden), grid, prefix=False, reduction=method.reduction
+    )
+    assert kept.ids.shape[1] == 2  # 18 -> 9 -> 4 -> 2
+    seen = method.student(gather(patches, torch.tensor(visible)), torch.tensor(visible), grid)
+    predictions = method.decoder(seen.prefix, seen.tokens, torch.tensor(visible), kept.ids, grid)
+    distances = []
+    for image in range(4):
+        for target, prediction in zip(kept.tokens[image].numpy(), predictions[image].detach().numpy(), strict=True):
+            if norm == "token":
+                target = (target - target.mean()) / np.sqrt(target.var() + 1e-5)
+            cosine = target @ prediction / np.sqrt((target @ target) * (prediction @ prediction))
+            distances.append(1 - cosine)
+    assert abs(method(images, draw).loss.item() - np.mean(distances)) < 1e-6
+
+
+def test_the_student_sees_visible_patches_only_and_the_teacher_hidden_ones_only(encoder, images, draw):
+    method = make(encoder)
+    seen = {}
+    method.student.register_forward_pre_hook(lambda _, args: seen.update(student=args[1]))
+    method.teacher.register_forward_pre_hook(lambda _, args: seen.update(teacher=args[1]))
+    loss = method(images, draw).loss
+    visible, hidden = visible_and_hidden(draw.uniform("mask", 24), 6)
+    assert seen["student"].tolist() == visible and seen["teacher"].tolist() == hidden
+    patches = patchify(images, (8, 8)).clone()
+    final = method.teacher(gather(patches, torch.tensor(hidden)), torch.tensor(hidden), (4, 6), method.reduction)[1].ids
+    assert all(set(kept) <= set(row) for kept, row in zip(final.tolist(), hidden, strict=True))
+    assert loss.requires_grad
+
+
+@pytest.mark.parametrize(("ratio", "visible", "kept"), [(0.75, 49, 18), (0.85, 29, 20), (0.9, 19, 22)])
+def test_counts_of_vit_b(ratio, visible, kept):
+    with torch.device("meta"):
+        method = PCAE(build_encoder(EncoderConfig()), PCAEConfig(mask_ratio=ratio))
+        assert method.n_visible == visible
+        hidden = torch.zeros(1, 196 - visible, dtype=torch.int64)
+        targets, _ = method.teacher(torch.empty(1, 196 - visible, 768), hidden, (14, 14), method.reduction)
+    assert targets.shape == (1, kept, 768)
+
+
+def test_averaged_target_layers_are_the_mean_of_standardised_block_outputs(encoder, images):
+    method = make(encoder, target_layers=4)
+    patches, hidden = patchify(images, (8, 8)), torch.arange(6, 24).expand(4, -1)
+    outputs = {}
+    for index, block in enumerate(method.teacher.encoder.vit.blocks):
+        block.register_forward_hook(lambda _, __, out, index=index: outputs.__setitem__(index, out))
+    targets, encoded = method.teacher(gather(patches, hidden), hidden, (4, 6), method.reduction, target_layers=4)
+    stand_at = {2: encoded.stages[0].kept_ids, 3: encoded.stages[1].kept_ids, 4: encoded.stages[1].kept_ids}
+    stand_at[5] = encoded.ids
+    for image in range(4):
+        for place, position in enumerate(encoded.ids[image].tolist()):
+            layers = []
+            for block in (2, 3, 4, 5):
+                row = stand_at[block][image].tolist().index(position)
+                token = outputs[block][image, row].double().numpy()
+                layers.append((token - token.mean()) / np.sqrt(token.var() + 1e-5))
+            np.testing.assert_allclose(targets[image, place], np.mean(layers, axis=0), atol=1e-4)
+
+
+def test_the_teacher_starts_equal_gets_no_gradient_and_stays_in_evaluation(encoder, images, draw):
+    method = make(encoder).train()
+    for mine, its in zip(method.teacher.encoder.parameters(), method.student.parameters(), strict=True):
+        assert torch.equal(mine, its) and mine is not its
+    method(images, draw).loss.backward()
+    assert not any(module.training for module in method.teacher.modules())
+    assert all(p.grad is None and not p.requires_grad for p in method.teacher.parameters())
+    assert all(p.grad is not None for p in method.student.parameters() if p.requires_grad)
+    assert all(p.grad is not None for p in method.decoder.parameters())
+
+
+@pytest.mark.parametrize("momenta", [{"momentum": 0.9}, {"momentum": 0.8, "momentum_end": 1.0}, {}])
+def test_the_teacher_is_the_closed_form_of_the_moving_average(encoder, images, momenta):
+    """theta_t = product of momenta x theta_0 + sum of (1 - m_i) x later momenta x student_i, skipped steps left out."""
+    method = make(encoder, **momenta)
+    optimizer = build_optimizer(method, OptimizerConfig(base_lr=1e-2))
+    start, students, steps = encoder.vit.blocks[0].mlp.fc1.weight.detach().double().clone(), [], 6
+    for step in range(steps):
+        draw = randomness(0, step, 4, images.device)
+        loss = method(images, draw).loss
+        (loss * (torch.nan if step == 2 else 1.0)).backward()
+        _, taken = take_step(optimizer)
+        assert bool(taken) is (step != 2)
+        method.after_step(Progress(steps, step, taken=taken))
+        students.append(encoder.vit.blocks[0].mlp.fc1.weight.detach().double().clone())
+    first = momenta.get("momentum", 1 - 4 / steps)
+    last = momenta.get("momentum_end", first)
+    factors = [last - (last - first) * (1 + np.cos(np.pi * step / steps)) / 2 for step in range(steps)]
+    factors[2] = 1.0
+    expected = np.prod(factors) * start
+    for step, student in enumerate(students):
+        expected = expected + (1 - factors[step]) * np.prod(factors[step + 1 :]) * student
+    mine = method.teacher.encoder.vit.blocks[0].mlp.fc1.weight.detach().double()
+    torch.testing.assert_close(mine, expected, rtol=1e-5, atol=1e-6)
+    assert not torch.equal(students[1], start) and torch.equal(students[2], students[1])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"mask_ratio": 1.0}, "mask_ratio"),
+        ({"stages": 7}, r"stages must lie in \[0, 6\]"),
+        ({"keep_ratio": 0.1}, "leaves none"),
+        ({"target_layers": 7}, r"target_layers must lie in \[1, 6\]"),
+        ({"momentum": 1.5}, "momentum must lie"),
+        ({"stages_after": (0, 6)}, r"blocks \[6\]"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused_at_the_start(encoder, options, message):
+    with pytest.raises(ValueError, match=message):
+        make(encoder, **options)
+
+
+@pytest.mark.parametrize("channels", [1, 5])
+def test_two_steps_of_64_by_96_images_of_any_channels(channels):
+    config = EncoderConfig(
+        model="vit_tiny_patch16_224", image_size=(64, 96), patch_size=8, channels=channels, depth=3, width=48, heads=3
+    )
+    take_two_steps(config, channels, (64, 96))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", ["tiny", "small", "base", "large"])
+def test_two_steps_of_vit_ti_s_b_and_l_at_224(size):
+    take_two_steps(EncoderConfig(model=f"vit_{size}_patch16_224"), 3, (224, 224))
+
+
+def take_two_steps(config: EncoderConfig, channels: int, size: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    method = PCAE(build_encoder(config), PCAEConfig())
+    optimizer = build_optimizer(method, OptimizerConfig(base_lr=1e-3))
+    before = method.student.vit.blocks[-1].mlp.fc2.weight.detach().clone()
+    for step in range(2):
+        images = torch.randn(2, channels, *size)
+        result = method(images, randomness(0, step, 2, images.device))
+        result.loss.backward()
+        _, taken = take_step(optimizer)
+        method.after_step(Progress(2, step, taken=taken))
+        assert bool(taken) and 0 < result.loss < 2
+    assert not torch.equal(before, method.student.vit.blocks[-1].mlp.fc2.weight)

@@ -1,0 +1,66 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from pcae.training.checkpoint import read
+from pcae.training.distributed import pick_device
+
+ROOT = Path(__file__).parents[2]
+
+
+def start(out: Path, steps: int, resume: str = "auto", processes: int = 1) -> None:
+    torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    command = [sys.executable, *(torchrun if processes > 1 else []), "-m", "tests.training.worker"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*command, str(out), str(steps), resume], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def state(out: Path, step: int) -> dict[str, torch.Tensor]:
+    return read(out / "checkpoints" / f"step-{step:08d}.safetensors")[0]
+
+
+def assert_close(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> None:
+    assert one.keys() == two.keys()
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, rtol=0, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory) -> Path:
+    """30 steps in one process, with checkpoints after 12, 24 and 30."""
+    out = tmp_path_factory.mktemp("runs") / "unbroken"
+    start(out, 30)
+    return out
+
+
+def test_two_processes_equal_one(unbroken, tmp_path):
+    """Half the batch each; student, teacher, decoder and optimizer, after 5 steps and more: after 12, as steps go on."""
+    start(tmp_path / "two", 30, processes=2)
+    assert_close(state(unbroken, 12), state(tmp_path / "two", 12))
+    assert_close(state(unbroken, 30), state(tmp_path / "two", 30))
+    losses = [
+        [json.loads(line)["loss"] for line in (out / "metrics.jsonl").read_text().splitlines()]
+        for out in (unbroken, tmp_path / "two")
+    ]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-8) and len(losses[0]) == 30
+
+
+def test_twelve_steps_in_one_process_and_eighteen_in_two_equal_thirty(unbroken, tmp_path):
+    resumed = tmp_path / "resumed"
+    start(resumed, 30, str(unbroken / "checkpoints" / "step-00000012.safetensors"), processes=2)
+    assert_close(state(unbroken, 30), state(resumed, 30))
+
+
+def test_a_device_that_is_not_there_is_refused():
+    with pytest.raises(ValueError, match="device 'cuda:77' is not usable here"):
+        pick_device("cuda:77")
+    with pytest.raises(ValueError, match="device 'gpu' is not usable here"):
+        pick_device("gpu")

@@ -1,0 +1,41 @@
+"""What test_distributed starts, alone or under torchrun: a run in float64, so that only the mathematics can differ.
+
+usage: worker.py OUT STEPS RESUME
+"""
+
+import sys
+from pathlib import Path
+
+import torch
+
+from pcae.commands.pretrain import Config, pretrain
+from pcae.data.batches import DataConfig
+from pcae.methods.pcae import PCAEConfig
+from pcae.model.decoder import DecoderConfig
+from pcae.model.encoder import EncoderConfig
+from pcae.training.distributed import world
+from pcae.training.optimizer import OptimizerConfig
+from pcae.training.plan import RunConfig
+
+
+def config(out: Path, steps: int, resume: str) -> Config:
+    return Config(
+        data="sample",
+        out=out,
+        resume=resume,
+        encoder=EncoderConfig(
+            model="vit_tiny_patch16_224", image_size=(28, 28), patch_size=4, width=24, depth=4, heads=2
+        ),
+        method=PCAEConfig(momentum=0.9),
+        decoder=DecoderConfig(decoder_width=16, decoder_depth=1, decoder_heads=2),
+        reading=DataConfig(mean=(0.3,), std=(0.35,)),
+        optimizer=OptimizerConfig(base_lr=0.03),
+        run=RunConfig(steps=steps, batch_size=8, device="cpu", checkpoint_every=12, keep_checkpoints=9, log_every=1),
+    )
+
+
+if __name__ == "__main__":
+    torch.set_default_dtype(torch.float64)
+    torch.set_num_threads(1)
+    with world("cpu") as here:
+        pretrain(config(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]), here)
