@@ -29,7 +29,6 @@ demo: setup
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/lint-imports --no-cache
 
 types: setup
 	$(BIN)/basedpyright

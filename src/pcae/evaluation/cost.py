@@ -1,5 +1,6 @@
 """Multiply-accumulates and tokens by block, read off the running model on the meta device: no memory, no time."""
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -24,7 +25,7 @@ class Cost:
     tokens: list[int]
 
 
-def measure(module: nn.Module, blocks: nn.ModuleList, *inputs: Any, **options: Any) -> tuple[Cost, Any]:
+def measure(module: nn.Module, blocks: Iterable[nn.Module], *inputs: Any, **options: Any) -> tuple[Cost, Any]:
     """Run `module` once, counting; and what it returned."""
     tokens: list[int] = []
 
@@ -45,7 +46,7 @@ def inference_cost(config: EncoderConfig, drop_ratio: float) -> dict[str, Any]:
     with META, torch.no_grad():
         model = reduce(create_vit(config, channels=config.channels or 3), drop_ratio)
         images = torch.empty(1, config.channels or 3, *config.image_size)
-        cost, _ = measure(model, model.vit.blocks, images)  # pyright: ignore[reportArgumentType]
+        cost, _ = measure(model, model.vit.blocks, images)
     return {"model": config.model, "drop_ratio": drop_ratio, **asdict(cost)}
 
 
@@ -59,7 +60,7 @@ def pretraining_cost(config: EncoderConfig, method: PCAEConfig, decoder: Decoder
         values = pcae.student.vit.patch_embed.proj.weight[0].numel()
         teacher, (_, kept) = measure(
             pcae.teacher,
-            pcae.teacher.encoder.vit.blocks,  # pyright: ignore[reportArgumentType]
+            pcae.teacher.encoder.vit.blocks,
             torch.empty(1, hidden_ids.shape[1], values),
             hidden_ids,
             grid,
@@ -68,7 +69,7 @@ def pretraining_cost(config: EncoderConfig, method: PCAEConfig, decoder: Decoder
         )
         student, seen = measure(
             pcae.student,
-            pcae.student.vit.blocks,  # pyright: ignore[reportArgumentType]
+            pcae.student.vit.blocks,
             torch.empty(1, pcae.n_visible, values),
             visible_ids,
             grid,

@@ -65,7 +65,7 @@ class Journal:
                 self.board.add_scalar(name, record[name], progress.step)
             self.show(progress, record)
 
-    def show(self, progress: Progress, record: dict[str, float]) -> None:
+    def show(self, progress: Progress, record: dict[str, int | float]) -> None:
         """Move the progress bar; where there is no terminal, print a line."""
         now = (
             f"loss {record['loss']:.4f}  {record['images_per_second']:.0f} images/s  "
@@ -75,7 +75,7 @@ class Journal:
         if not self.console.is_terminal:
             self.console.print(f"step {progress.step} of {progress.steps}  {now}  {self.time_left(progress, record)}")
 
-    def measure(self, progress: Progress) -> dict[str, float]:
+    def measure(self, progress: Progress) -> dict[str, int | float]:
         """The numbers of this step over all processes, and the speed since the last line."""
         then, step, waited = self.seen
         self.seen = (now, _, _) = (time.perf_counter(), progress.step, progress.waited)
@@ -91,7 +91,7 @@ class Journal:
             **{name: self.here.mean(value).item() for name, value in progress.signals.items()},
         }
 
-    def time_left(self, progress: Progress, record: dict[str, float]) -> str:
+    def time_left(self, progress: Progress, record: dict[str, int | float]) -> str:
         """Minutes to go at the present speed."""
         images = (progress.steps - progress.step) * self.numbers.batch_size
         return f"{images / max(record['images_per_second'], 1e-9) / 60:.1f} min left"

@@ -1,0 +1,52 @@
+from collections import Counter
+
+import pytest
+import torch
+
+from pcae.data.batches import MicroBatches, image_at, pixel_statistics, training_loader
+from pcae.data.images import RandomCrops, open_images
+
+
+def order(rank=0, processes=1, accumulation=1, start=0, images=10, batch=4, steps=5):
+    return list(MicroBatches(images, 7, batch, start, steps, rank, processes, accumulation))
+
+
+def test_every_epoch_has_every_image_once_and_its_own_order():
+    epochs = [[image_at(epoch * 10 + place, 10, 7) for place in range(10)] for epoch in range(3)]
+    assert all(Counter(epoch) == Counter(range(10)) for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) == 3
+
+
+@pytest.mark.parametrize(("processes", "accumulation"), [(2, 1), (1, 2), (2, 2), (4, 1)])
+def test_processes_and_micro_batches_share_the_global_batch(processes, accumulation):
+    whole = order()
+    parts = [order(rank, processes, accumulation) for rank in range(processes)]
+    for step, batch in enumerate(whole):
+        rows = [
+            item
+            for part in parts
+            for micro in part[step * accumulation : (step + 1) * accumulation]
+            for item in micro
+        ]
+        assert rows == batch
+
+
+def test_a_resumed_run_reads_what_the_unbroken_one_would():
+    assert order(start=3) == order()[3:]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_workers_change_nothing(workers):
+    images = open_images("sample")
+    crops = RandomCrops(images, (28, 28), (0.2, 1.0), seed=1)
+    steps = MicroBatches(len(images), 1, 6, 0, 2, 0, 1, 1)
+    read = torch.stack(list(training_loader(crops, steps, workers, torch.device("cpu"))))
+    expected = torch.stack([torch.stack([crops[item] for item in batch]) for batch in steps])
+    assert torch.equal(read, expected)
+
+
+def test_statistics_are_those_of_the_pixels():
+    images = open_images("sample", "test")
+    mean, std = pixel_statistics(images, (28, 28))
+    pixels = torch.from_numpy(images.items.copy()).double() / 255
+    assert mean == pytest.approx([pixels.mean().item()]) and std == pytest.approx([pixels.std(correction=0).item()])

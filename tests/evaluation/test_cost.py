@@ -1,0 +1,45 @@
+import pytest
+
+from pcae.evaluation.cost import inference_cost, pretraining_cost
+from pcae.methods.pcae import PCAEConfig
+from pcae.model.decoder import DecoderConfig
+from pcae.model.encoder import EncoderConfig
+
+
+@pytest.mark.parametrize(
+    ("ratio", "gmacs", "patches"),
+    [
+        (0.0, 17.57, (196, 196, 196)),
+        (0.1, 15.34, (176, 158, 142)),
+        (0.2, 13.19, (156, 124, 99)),
+        (0.3, 11.29, (137, 95, 66)),
+        (0.4, 9.53, (117, 70, 42)),
+    ],
+)
+def test_table_5_of_the_paper(ratio, gmacs, patches):
+    """CLS, the patch tokens and one more mean token a stage enter the blocks after 0, 7 and 10."""
+    cost = inference_cost(EncoderConfig(), ratio)
+    assert cost["gmacs"] == pytest.approx(gmacs, abs=0.02)
+    means = (0, 1, 2, 3) if ratio else (0, 0, 0, 0)
+    spans = zip((1, 7, 3, 1), (196, *patches), means, strict=True)
+    assert cost["tokens"] == [1 + count + mean for blocks, count, mean in spans for _ in range(blocks)]
+
+
+def formula(tokens: int, width: int) -> int:
+    """MACs of a block: qkv, projection and MLP are 12 d^2 a token, attention 2 n^2 d."""
+    return 12 * width**2 * tokens + 2 * tokens**2 * width
+
+
+def test_pretraining_of_vit_b_by_the_formula():
+    cost = pretraining_cost(EncoderConfig(), PCAEConfig(), DecoderConfig())
+    assert (cost["visible"], cost["hidden"], cost["kept"]) == (49, 147, [73, 36, 18])
+    assert cost["student"]["tokens"] == [50] * 12
+    assert cost["teacher"]["tokens"] == [147] + [73] * 4 + [36] * 4 + [18] * 3
+    assert cost["decoder"]["tokens"] == [68] * 2
+    student = 12 * formula(50, 768) + 49 * 768 * 768
+    teacher = sum(formula(n, 768) for n in cost["teacher"]["tokens"]) + 147 * 768 * 768
+    decoder = 2 * formula(68, 512) + 50 * 768 * 512 + 18 * 512 * 768
+    assert cost["student"]["gmacs"] == pytest.approx(student / 1e9)
+    assert cost["teacher"]["gmacs"] == pytest.approx(teacher / 1e9)
+    assert cost["decoder"]["gmacs"] == pytest.approx(decoder / 1e9)
+    assert cost["training_gmacs"] == pytest.approx((3 * (student + decoder) + teacher) / 1e9)

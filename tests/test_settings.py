@@ -1,0 +1,95 @@
+from dataclasses import dataclass, field
+from typing import Literal
+
+import pytest
+
+from pcae import settings
+from pcae.commands import cost, demo, doctor, embed, pretrain, probe
+
+
+@dataclass(frozen=True)
+class Inner:
+    rate: float = 0.5
+    kind: Literal["a", "b"] = "a"
+    sides: tuple[int, int] = (1, 2)
+
+
+@dataclass(frozen=True)
+class Outer:
+    name: str
+    count: int | None = None
+    inner: Inner = field(default_factory=Inner)
+
+
+def test_flat_names_reach_every_leaf():
+    assert list(settings.leaves(Outer)) == ["name", "count", "rate", "kind", "sides"]
+    config = settings.build(Outer, {"name": "x", "sides": (3, 4)})
+    assert config == Outer("x", None, Inner(sides=(3, 4)))
+    assert settings.flatten(config) == {"name": "x", "count": None, "rate": 0.5, "kind": "a", "sides": (3, 4)}
+
+
+@pytest.mark.parametrize("command", [cost, demo, doctor, embed, pretrain, probe])
+def test_no_two_knobs_of_a_verb_have_one_name(command):
+    assert "json" in settings.leaves(command.Config)
+
+
+def test_two_knobs_of_one_name_are_found():
+    @dataclass(frozen=True)
+    class Twice:
+        rate: float = 1.0
+        inner: Inner = field(default_factory=Inner)
+
+    with pytest.raises(AssertionError, match="rate"):
+        settings.leaves(Twice)
+
+
+def test_yaml_round_trip(tmp_path):
+    config = Outer("ü", 3, Inner(rate=1e-4, sides=(5, 6)))
+    (tmp_path / "c.yaml").write_text(settings.to_yaml(config), encoding="utf-8")
+    assert settings.build(Outer, settings.read_yaml(Outer, tmp_path / "c.yaml")) == config
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("rat: 1.0", "unknown key 'rat'; did you mean 'rate'"),
+        ("count: three", "count = 'three' has the wrong type"),
+        ("count: 1.5", "count = 1.5 has the wrong type"),
+        ("count: true", "count = True has the wrong type"),
+        ("rate: '1'", "rate = '1' has the wrong type"),
+        ("rate: 1e-4", "rate = '1e-4' has the wrong type"),
+        ("kind: c", "kind = 'c' has the wrong type"),
+        ("sides: [1, 2, 3]", "sides = "),
+        ("- a", "must hold `name: value` lines"),
+        ("a: [", "cannot be read as YAML"),
+    ],
+)
+def test_yaml_is_strict(tmp_path, text, message):
+    (tmp_path / "c.yaml").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        settings.read_yaml(Outer, tmp_path / "c.yaml")
+
+
+def test_dashes_and_underscores_are_the_same(tmp_path):
+    (tmp_path / "c.yaml").write_text("mask-ratio: 0.5\nkeep_ratio: 1\n")
+    assert settings.read_yaml(pretrain.Config, tmp_path / "c.yaml") == {"mask_ratio": 0.5, "keep_ratio": 1.0}
+
+
+@pytest.mark.parametrize("name", settings.recipe_names())
+def test_every_recipe_is_valid_and_says_what_it_is(name):
+    values = settings.read_recipe(pretrain.Config, name)
+    assert values["model"].startswith("vit_")
+    text = (settings.RECIPES / f"{name}.yaml").read_text()
+    assert text.startswith("# ") and f"--recipe {name}" in text
+
+
+def test_the_recipes_are_those_that_are_promised():
+    assert set(settings.recipe_names()) >= {
+        "sample", "fashion-mnist", "imagenet-vit-s", "imagenet-vit-b", "imagenet-vit-b-mask85",
+        "imagenet-vit-b-mask90", "imagenet-vit-l",
+    }  # fmt: skip
+
+
+def test_an_unknown_recipe_is_refused_with_the_choice():
+    with pytest.raises(ValueError, match="choose from fashion-mnist, imagenet"):
+        settings.read_recipe(pretrain.Config, "imagenet")

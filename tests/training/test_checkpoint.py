@@ -1,0 +1,73 @@
+import json
+
+import pytest
+import torch
+
+from pcae.training.checkpoint import Checkpoints, read, read_header, restore, save_atomically
+from pcae.training.loop import Progress
+from pcae.training.optimizer import OptimizerConfig, build_optimizer, take_step
+
+
+def trained(seed: int = 0):
+    torch.manual_seed(seed)
+    model = torch.nn.Linear(3, 2)
+    optimizer = build_optimizer(model, OptimizerConfig())
+    model(torch.randn(4, 3)).sum().backward()
+    take_step(optimizer)
+    return model, optimizer
+
+
+def test_everything_comes_back_as_it_was(tmp_path):
+    model, optimizer = trained()
+    progress = Progress(10, step=7, skipped=torch.tensor(2))
+    path = Checkpoints(tmp_path, keep=2).save(model, optimizer, progress, {"mean": [0.5]})
+    other, its = trained(seed=1)
+    now = Progress(10)
+    restore(path, other, its, now)
+    assert now.step == 7 and now.skipped == 2 and read_header(path)["mean"] == [0.5]
+    assert torch.equal(model.weight, other.weight)
+    for key, value in optimizer.state[model.weight].items():
+        assert torch.equal(value, its.state[other.weight][key])
+
+
+def test_last_names_the_newest_and_the_oldest_go(tmp_path):
+    checkpoints = Checkpoints(tmp_path, keep=2)
+    assert checkpoints.last() is None
+    for step in (1, 2, 3):
+        checkpoints.save(*trained(), Progress(10, step=step), {})
+    assert checkpoints.last() == tmp_path / "step-00000003.safetensors"
+    assert [path.name for path in sorted(tmp_path.glob("*.safetensors"))] == [
+        "step-00000002.safetensors",
+        "step-00000003.safetensors",
+    ]
+
+
+def test_a_save_that_breaks_off_leaves_the_old_file_whole(tmp_path, monkeypatch):
+    path = tmp_path / "state.safetensors"
+    save_atomically(path, {"a": torch.ones(3)}, {"step": 1})
+    monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        save_atomically(path, {"a": torch.zeros(3)}, {"step": 2})
+    tensors, header = read(path)
+    assert header["step"] == 1 and tensors["a"].sum() == 3
+
+
+@pytest.mark.parametrize("damage", [b"", b"garbage", None])
+def test_damaged_files_are_refused_by_name(tmp_path, damage):
+    path = tmp_path / "state.safetensors"
+    save_atomically(path, {"a": torch.ones(300)}, {"step": 1})
+    path.write_bytes(path.read_bytes()[:-50] if damage is None else damage)
+    with pytest.raises(ValueError, match=r"state.safetensors is no whole file of pcae's"):
+        read(path)
+
+
+def test_a_checkpoint_of_another_model_is_refused(tmp_path):
+    path = Checkpoints(tmp_path, keep=1).save(*trained(), Progress(1), {})
+    other = torch.nn.Linear(5, 5)
+    with pytest.raises(ValueError, match="is of another model"):
+        restore(path, other, build_optimizer(other, OptimizerConfig()), Progress(1))
+
+
+def test_the_header_is_json(tmp_path):
+    path = Checkpoints(tmp_path, keep=1).save(*trained(), Progress(1, step=1), {"settings": {"data": "ü"}})
+    assert json.loads(json.dumps(read_header(path)))["settings"] == {"data": "ü"}

@@ -1,0 +1,40 @@
+import pytest
+import torch
+
+from pcae.training.checkpoint import Checkpoints
+from pcae.training.folder import facts_of, find_checkpoint, prepare
+from pcae.training.loop import Progress
+from pcae.training.optimizer import OptimizerConfig, build_optimizer
+
+
+@pytest.fixture
+def run(tmp_path):
+    layer = torch.nn.Linear(2, 2)
+    optimizer = build_optimizer(layer, OptimizerConfig())
+    path = Checkpoints(tmp_path / "checkpoints", 1).save(
+        layer, optimizer, Progress(4, step=3), {"settings": {"steps": 4, "model": "a"}}
+    )
+    return tmp_path, path
+
+
+def test_auto_goes_on_and_never_refuses(run, tmp_path):
+    folder, path = run
+    assert find_checkpoint(folder, "auto", 1) == path == find_checkpoint(tmp_path / "new", str(path), 1)
+    assert find_checkpoint(tmp_path / "new", "auto", 1) is None is find_checkpoint(tmp_path / "new", "never", 1)
+    with pytest.raises(ValueError, match="holds another run"):
+        find_checkpoint(folder, "never", 1)
+    with pytest.raises(ValueError, match="'somewhere' is no checkpoint"):
+        find_checkpoint(folder, "somewhere", 1)
+
+
+def test_other_settings_are_refused_by_name(run):
+    _, path = run
+    assert facts_of(path, {"steps": 4, "model": "a"})["step"] == 3
+    with pytest.raises(ValueError, match="a run with steps = 4, not 5"):
+        facts_of(path, {"steps": 5, "model": "a"})
+
+
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="cannot be written"):
+        prepare(tmp_path / "file" / "run", "")
