@@ -23,10 +23,7 @@ def test_processes_and_micro_batches_share_the_global_batch(processes, accumulat
     parts = [order(rank, processes, accumulation) for rank in range(processes)]
     for step, batch in enumerate(whole):
         rows = [
-            item
-            for part in parts
-            for micro in part[step * accumulation : (step + 1) * accumulation]
-            for item in micro
+            item for part in parts for micro in part[step * accumulation : (step + 1) * accumulation] for item in micro
         ]
         assert rows == batch
 

@@ -31,7 +31,10 @@ def test_a_saved_encoder_comes_back_and_loads_into_plain_timm(encoder, config, i
         (lambda path: path / "nowhere", "neither a run folder"),
         (lambda path: path, "neither a run folder"),
         (lambda path: (path / "a.safetensors").write_bytes(b"no") and path / "a.safetensors", "no whole file"),
-        (lambda path: save_file({"x": torch.ones(1)}, path / "b.safetensors") or path / "b.safetensors", "no whole file"),
+        (
+            lambda path: save_file({"x": torch.ones(1)}, path / "b.safetensors") or path / "b.safetensors",
+            "no whole file",
+        ),
     ],
 )
 def test_what_is_no_encoder_is_refused_by_name(tmp_path, make, message):

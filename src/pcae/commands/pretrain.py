@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +13,14 @@ from tyro.conf import Positional, arg
 
 from pcae.commands.report import as_json, console
 from pcae.data.augment import Normalise
-from pcae.data.batches import DataConfig, MicroBatches, default_workers, pixel_statistics, training_loader
+from pcae.data.batches import (
+    DataConfig,
+    MicroBatches,
+    check_data_config,
+    default_workers,
+    pixel_statistics,
+    training_loader,
+)
 from pcae.data.images import Images, RandomCrops, open_images
 from pcae.methods.pcae import PCAE, PCAEConfig
 from pcae.model.decoder import DecoderConfig
@@ -25,7 +32,7 @@ from pcae.training.distributed import World, world
 from pcae.training.feed import feed
 from pcae.training.folder import facts_of, find_checkpoint, prepare
 from pcae.training.journal import Journal
-from pcae.training.loop import Progress, Watcher, loop
+from pcae.training.loop import Progress, loop
 from pcae.training.optimizer import OptimizerConfig, build_optimizer
 from pcae.training.plan import Plan, RunConfig, autocast_dtype, plan
 from pcae.training.randomness import Draw
@@ -76,9 +83,10 @@ def run(config: Config) -> None:
             console.print(f"done: weights in {summary['weights']}, everything else beside it")
 
 
-def pretrain(config: Config, here: World, watchers: Sequence[Watcher] = ()) -> dict[str, Any]:
+def pretrain(config: Config, here: World) -> dict[str, Any]:
     """Pre-train as configured, from the start or from a checkpoint; returns the summary of the run."""
     images = open_images(config.data, "train", config.encoder.channels)
+    check_data_config(config.reading)
     numbers = plan(config.run, config.optimizer, len(images), here.size)
     config = replace(config, encoder=replace(config.encoder, channels=images.channels))
     torch.manual_seed(config.run.seed)
@@ -87,10 +95,12 @@ def pretrain(config: Config, here: World, watchers: Sequence[Watcher] = ()) -> d
     progress = Progress(numbers.steps)
     checkpoints = Checkpoints(config.out / "checkpoints", config.run.keep_checkpoints)
     facts = start_or_resume(config, images, method, optimizer, progress)
+    normalise = Normalise(facts["mean"], facts["std"], images.channels).to(here.device)
     if progress.step == numbers.steps and (config.out / "summary.json").is_file():
         return json.loads((config.out / "summary.json").read_text(encoding="utf-8"))
     if here.is_main:
-        prepare(config.out, to_yaml(config))
+        reading = replace(config.reading, mean=facts["mean"], std=facts["std"])
+        prepare(config.out, to_yaml(replace(config, reading=reading)))
         announce(numbers, method, here, progress.step)
 
     def save(now: Progress) -> None:
@@ -101,11 +111,11 @@ def pretrain(config: Config, here: World, watchers: Sequence[Watcher] = ()) -> d
     with Journal(config.out, numbers, start, here, console) as journal:
         loop(
             here.wrap(method),
-            batches(config, images, numbers, facts, here, start),
+            batches(config, images, numbers, normalise, here, start),
             optimizer,
             numbers.learning_rate,
             progress,
-            [(config.run.log_every, journal.write), *watchers, (config.run.checkpoint_every, save)],
+            [(config.run.log_every, journal.write), (config.run.checkpoint_every, save)],
             accumulation=config.run.accumulation,
             clip_grad=config.optimizer.clip_grad,
             autocast=autocast_dtype(config.run.precision, here.device),
@@ -135,7 +145,7 @@ def start_or_resume(
 
 
 def batches(
-    config: Config, images: Images, numbers: Plan, facts: dict[str, Any], here: World, start: int
+    config: Config, images: Images, numbers: Plan, normalise: Normalise, here: World, start: int
 ) -> Iterator[tuple[Tensor, Draw]]:
     """This process's part of the run's batches, from optimizer step `start` on."""
     reading, seed = config.reading, config.run.seed
@@ -154,7 +164,7 @@ def batches(
     return feed(
         training_loader(crops, order, workers, here.device),
         numbers,
-        Normalise(facts["mean"], facts["std"], images.channels).to(here.device),
+        normalise,
         seed=seed,
         start=start,
         first_part=here.rank * config.run.accumulation,

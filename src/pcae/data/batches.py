@@ -28,6 +28,15 @@ class DataConfig:
     """Processes that read images; without it, one less than the cores of each GPU's share, and none on a CPU."""
 
 
+def check_data_config(config: DataConfig) -> None:
+    """Raise ValueError for values that cannot be."""
+    low, high = config.crop_scale
+    if not 0 < low <= high <= 1:
+        raise ValueError(f"crop_scale must be two shares of the area, ascending in (0, 1], got {config.crop_scale}")
+    if config.workers is not None and config.workers < 0:
+        raise ValueError(f"workers must not be negative, got {config.workers}")
+
+
 @lru_cache(maxsize=2)
 def epoch_order(images: int, seed: int, epoch: int) -> Tensor:
     """The order of the images in an epoch."""

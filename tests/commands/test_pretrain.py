@@ -1,0 +1,132 @@
+"""The main job end to end: real images in, a run folder out, the same after an interruption."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from pcae.cli import main
+from pcae.training.checkpoint import read
+from pcae.weights.files import load
+
+TINY = [
+    "--recipe", "sample", "--width", "24", "--depth", "4", "--heads", "2", "--decoder-width", "16", "--decoder-heads", "2",
+    "--batch-size", "16", "--device", "cpu",
+]  # fmt: skip
+
+
+def pretrain(out, *words: str, data: str = "sample") -> None:
+    main(["pretrain", data, "--out", str(out), *TINY, *words])
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    """30 steps, with checkpoints after 12, 24 and 30."""
+    out = tmp_path_factory.mktemp("pretrain") / "unbroken"
+    pretrain(out, "--steps", "30", "--checkpoint-every", "12", "--keep-checkpoints", "9", "--log-every", "1")
+    return out
+
+
+def test_a_run_folder_holds_what_is_promised(unbroken):
+    names = {path.name for path in unbroken.iterdir()}
+    assert names == {
+        "config.yaml", "metrics.jsonl", "tensorboard", "checkpoints", "encoder.safetensors", "summary.json",
+    }  # fmt: skip
+    summary = json.loads((unbroken / "summary.json").read_text())
+    assert (summary["images"], summary["steps"], summary["skipped"]) == (9000, 30, 0) and summary["loss"] < 1
+    assert (unbroken / "checkpoints" / "last").read_text() == "step-00000030.safetensors"
+    losses = [json.loads(line)["loss"] for line in (unbroken / "metrics.jsonl").read_text().splitlines()]
+    assert len(losses) == 30 and losses[-1] < losses[0]
+
+
+def test_thirty_steps_equal_twelve_resume_and_eighteen_bit_for_bit(unbroken, tmp_path):
+    """With log and checkpoint knobs changed: they do not decide the result."""
+    checkpoint = unbroken / "checkpoints" / "step-00000012.safetensors"
+    pretrain(tmp_path / "resumed", "--steps", "30", "--resume", str(checkpoint), "--log-every", "5")
+    whole, _ = read(unbroken / "checkpoints" / "step-00000030.safetensors")
+    resumed, _ = read(tmp_path / "resumed" / "checkpoints" / "step-00000030.safetensors")
+    assert whole.keys() == resumed.keys()
+    assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
+
+
+def test_the_same_command_goes_on_in_the_same_folder(unbroken, tmp_path):
+    folder = tmp_path / "cut"
+    (folder / "checkpoints").mkdir(parents=True)
+    shutil.copy(unbroken / "checkpoints" / "step-00000012.safetensors", folder / "checkpoints")
+    (folder / "checkpoints" / "last").write_text("step-00000012.safetensors")
+    (folder / "metrics.jsonl").write_bytes((unbroken / "metrics.jsonl").read_bytes())
+    pretrain(folder, "--steps", "30", "--log-every", "1")
+    steps = [json.loads(line)["step"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert steps == list(range(1, 31))
+    whole, resumed = load(unbroken), load(folder)
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name])
+
+
+def test_a_finished_run_is_left_as_it_is(unbroken, capsys):
+    before = {path: path.read_bytes() for path in unbroken.rglob("*") if path.is_file()}
+    pretrain(unbroken, "--steps", "30", "--json")
+    assert json.loads(capsys.readouterr().out)["steps"] == 30
+    assert {path: path.read_bytes() for path in unbroken.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--steps", "31"], "a run with steps = 30, not 31"),
+        (["--steps", "30", "--mask-ratio", "0.6"], "mask_ratio = 0.75, not 0.6"),
+        (["--steps", "30", "--resume", "never"], "holds another run"),
+    ],
+)
+def test_another_run_in_the_folder_is_refused(unbroken, capsys, words, message):
+    with pytest.raises(SystemExit) as stop:
+        pretrain(unbroken, *words)
+    err = capsys.readouterr().err
+    assert stop.value.code == 2 and message in err and len(err.strip().splitlines()) == 1
+
+
+def test_the_statistics_of_the_data_are_stored_and_reused(unbroken):
+    model = load(unbroken)
+    assert model.facts.mean == pytest.approx([0.286], abs=0.01) and model.facts.std == pytest.approx([0.353], abs=0.01)
+    _, header = read(unbroken / "checkpoints" / "step-00000012.safetensors")
+    assert header["mean"] == model.facts.mean
+    assert yaml.safe_load((unbroken / "config.yaml").read_text())["mean"] == model.facts.mean
+
+
+def test_embed_is_deterministic_and_names_its_rows(unbroken, tmp_path, capsys):
+    for name in ("a", "b"):
+        main(["embed", "sample", "--split", "test", "--weights", str(unbroken), "--out", str(tmp_path / f"{name}.npy")])
+    assert (tmp_path / "a.npy").read_bytes() == (tmp_path / "b.npy").read_bytes()
+    features = np.load(tmp_path / "a.npy")
+    assert features.shape == (1000, 24) and features.dtype == np.float32 and features.std() > 0
+    names = json.loads((tmp_path / "a.files.json").read_text())
+    assert names[3] == "sample/test/3" and len(names) == 1000
+
+
+@pytest.mark.slow
+def test_probe_prints_knn_of_encoder_and_pixels(unbroken, capsys):
+    main(["probe", "sample", "--weights", str(unbroken), "--pixels", "--json"])
+    result = json.loads(capsys.readouterr().out)
+    assert result["train"] == 9000 and 0.3 < result["knn"]["encoder"] < 1 and result["knn"]["raw pixels"] > 0.7
+
+
+def test_a_flat_folder_of_photographs_trains_with_workers(tmp_path, capsys):
+    from sklearn.datasets import load_sample_images
+
+    (tmp_path / "photos").mkdir()
+    for photo, pixels in enumerate(load_sample_images().images):
+        for part in range(4):
+            crop = Image.fromarray(pixels[part * 50 : part * 50 + 200, part * 60 : part * 60 + 240])
+            crop.save(tmp_path / "photos" / f"a photo {photo} {part}.jpg")
+    pretrain(
+        tmp_path / "run", "--image-size", "32", "48", "--patch-size", "8", "--steps", "2", "--batch-size", "4",
+        "--workers", "1", "--crop-scale", "0.2", "1.0", data=str(tmp_path / "photos"),
+    )  # fmt: skip
+    assert "8 images, 2 steps of 4" in capsys.readouterr().err
+    model = load(tmp_path / "run")
+    assert model.facts.encoder == replace(model.facts.encoder, channels=3, image_size=(32, 48))
