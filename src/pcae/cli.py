@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     except (ValueError, OSError) as error:
         refuse(str(error))
     except KeyboardInterrupt:
-        print("pcae: interrupted; the same command goes on from the newest checkpoint", file=sys.stderr)
+        print("pcae: interrupted; a run goes on from its newest checkpoint by the same command", file=sys.stderr)
         sys.exit(130)
 
 

@@ -15,8 +15,8 @@ from pcae.training.checkpoint import read
 from pcae.weights.files import load
 
 TINY = [
-    "--recipe", "sample", "--width", "24", "--depth", "4", "--heads", "2", "--decoder-width", "16", "--decoder-heads", "2",
-    "--batch-size", "16", "--device", "cpu",
+    "--recipe", "sample", "--width", "24", "--depth", "4", "--heads", "2", "--decoder-width", "16",
+    "--decoder-heads", "2", "--batch-size", "16", "--device", "cpu",
 ]  # fmt: skip
 
 

@@ -42,7 +42,7 @@ def unbroken(tmp_path_factory) -> Path:
 
 
 def test_two_processes_equal_one(unbroken, tmp_path):
-    """Half the batch each; student, teacher, decoder and optimizer, after 5 steps and more: after 12, as steps go on."""
+    """Half the batch each; student, teacher, decoder and optimizer, after 12 steps and after 30."""
     start(tmp_path / "two", 30, processes=2)
     assert_close(state(unbroken, 12), state(tmp_path / "two", 12))
     assert_close(state(unbroken, 30), state(tmp_path / "two", 30))

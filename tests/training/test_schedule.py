@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 
 from pcae.training.schedule import momentum_at, warmup_cosine
@@ -7,7 +9,7 @@ def test_warm_up_and_cosine():
     rates = [warmup_cosine(step, steps=12, warmup_steps=4, peak=2.0) for step in range(12)]
     assert rates[:4] == [0.5, 1.0, 1.5, 2.0]
     assert rates[4] == 2.0 and rates[8] == pytest.approx(1.0)
-    assert all(a > b for a, b in zip(rates[4:], rates[5:], strict=False)) and rates[-1] > 0
+    assert all(a > b for a, b in pairwise(rates[4:])) and rates[-1] > 0
     assert warmup_cosine(12, steps=12, warmup_steps=4, peak=2.0) == 0
 
 

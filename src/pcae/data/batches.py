@@ -17,7 +17,7 @@ class DataConfig:
     """How images are read."""
 
     crop_scale: tuple[float, float] = (0.2, 1.0)
-    """Least and most share of an image's area in a random crop."""
+    """Least and most share of an image's area in a random crop; 1 1 takes whole images."""
     flip: bool = True
     """Mirror half of the images, left to right."""
     mean: tuple[float, ...] | None = None

@@ -140,7 +140,8 @@ class WholeImages(Dataset):
 
 @dataclass(frozen=True)
 class RandomCrops(Dataset):
-    """Random resized crops (bicubic) of `size` (height, width), with `crop_scale` the least and most share of the area.
+    """Random resized crops (bicubic) of `size` (height, width), with `crop_scale` the least and most share of the area;
+    (1, 1) takes whole images.
 
     An item is (index of the image, position in the run): the crop depends on the seed and the position alone.
     """
@@ -152,6 +153,8 @@ class RandomCrops(Dataset):
 
     def __getitem__(self, item: tuple[int, int]) -> UInt8[Tensor, "channels height width"]:
         index, position = item
+        if self.crop_scale == (1.0, 1.0):
+            return WholeImages(self.images, self.size)[index]
         image = self.images.open(index)
         state = np.random.SeedSequence([self.seed, position]).generate_state(1, np.uint64)
         with torch.random.fork_rng(devices=[]):
