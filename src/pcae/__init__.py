@@ -4,6 +4,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pcae.commands.pretrain import pretrain
+    from pcae.data.images import open_images
     from pcae.evaluation.features import embed
     from pcae.methods.pcae import PCAE, PCAEConfig
     from pcae.model.decoder import Decoder, DecoderConfig
@@ -25,11 +27,13 @@ _PUBLIC = {
     "build_encoder": "model.encoder",
     "embed": "evaluation.features",
     "load": "weights.files",
+    "open_images": "data.images",
+    "pretrain": "commands.pretrain",
     "reduce": "model.reduced",
 }
 __all__ = [
     "PCAE", "Decoder", "DecoderConfig", "Encoder", "EncoderConfig", "PCAEConfig", "Pretrained", "Reduction",
-    "build_encoder", "embed", "load", "reduce",
+    "build_encoder", "embed", "load", "open_images", "pretrain", "reduce",
 ]  # fmt: skip
 
 

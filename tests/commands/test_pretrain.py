@@ -108,6 +108,18 @@ def test_embed_is_deterministic_and_names_its_rows(unbroken, tmp_path, capsys):
     assert names[3] == "sample/test/3" and len(names) == 1000
 
 
+def test_from_python_it_is_the_same_run(unbroken, tmp_path):
+    import pcae
+
+    knobs = {"width": 24, "depth": 4, "heads": 2, "decoder_width": 16, "decoder_heads": 2, "batch_size": 16}
+    summary = pcae.pretrain("sample", tmp_path / "run", recipe="sample", steps=30, device="cpu", **knobs)
+    assert summary["steps"] == 30
+    features = [pcae.embed(pcae.load(run), pcae.open_images("sample", "test")) for run in (unbroken, tmp_path / "run")]
+    assert torch.equal(*features)
+    with pytest.raises(ValueError, match="unknown key 'step'; did you mean 'steps'"):
+        pcae.pretrain("sample", tmp_path / "other", step=3)
+
+
 @pytest.mark.slow
 def test_probe_prints_knn_of_encoder_and_pixels(unbroken, capsys):
     main(["probe", "sample", "--weights", str(unbroken), "--pixels", "--json"])

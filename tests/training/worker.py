@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from pcae.commands.pretrain import Config, pretrain
+from pcae.commands.pretrain import Config, train
 from pcae.data.batches import DataConfig
 from pcae.methods.pcae import PCAEConfig
 from pcae.model.decoder import DecoderConfig
@@ -38,4 +38,4 @@ if __name__ == "__main__":
     torch.set_default_dtype(torch.float64)
     torch.set_num_threads(1)
     with world("cpu") as here:
-        pretrain(config(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]), here)
+        train(config(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]), here)

@@ -57,7 +57,7 @@ def run(config: Config) -> None:
     with world(config.device) as here:
         if here.size > 1:
             raise ValueError("the demo runs in one process; use pcae pretrain under torchrun")
-        pretrain.pretrain(settings, here)
+        pretrain.train(settings, here)
     trained = load(config.out, here.device)
     size = settings.encoder.image_size
     rows = {

@@ -26,7 +26,7 @@ from pcae.methods.pcae import PCAE, PCAEConfig
 from pcae.model.decoder import DecoderConfig
 from pcae.model.encoder import EncoderConfig, build_encoder
 from pcae.model.pretrained import PretrainedFacts
-from pcae.settings import to_plain, to_yaml
+from pcae.settings import build, check_values, read_recipe, to_plain, to_yaml
 from pcae.training.checkpoint import Checkpoints, replace_text, restore
 from pcae.training.distributed import World, world
 from pcae.training.feed import feed
@@ -76,14 +76,27 @@ class Config:
 def run(config: Config) -> None:
     """Pre-train, and say where everything lies."""
     with world(config.run.device) as here:
-        summary = pretrain(config, here)
+        summary = train(config, here)
         if here.is_main and config.json:
             as_json(summary)
         elif here.is_main:
             console.print(f"done: weights in {summary['weights']}, everything else beside it")
 
 
-def pretrain(config: Config, here: World) -> dict[str, Any]:
+def pretrain(data: str | Path, out: str | Path, recipe: str | None = None, **knobs: Any) -> dict[str, Any]:
+    """Pre-train on `data` into the run folder `out`, as `pcae pretrain` does; returns the summary of the run.
+
+    knobs: the command's flags with underscores, such as model="vit_small_patch16_224", epochs=100, batch_size=256.
+    Raises ValueError for an unknown knob or a value that cannot be.
+    """
+    values = read_recipe(Config, recipe) if recipe else {}
+    values |= check_values(Config, {"data": str(data), "out": str(out), "recipe": recipe, **knobs}, "pretrain")
+    config = build(Config, values)
+    with world(config.run.device) as here:
+        return train(config, here)
+
+
+def train(config: Config, here: World) -> dict[str, Any]:
     """Pre-train as configured, from the start or from a checkpoint; returns the summary of the run."""
     images = open_images(config.data, "train", config.encoder.channels)
     check_data_config(config.reading)
