@@ -112,7 +112,7 @@ def train(config: Config, here: World) -> dict[str, Any]:
     if progress.step == numbers.steps and (config.out / "summary.json").is_file():
         return json.loads((config.out / "summary.json").read_text(encoding="utf-8"))
     if here.is_main:
-        reading = replace(config.reading, mean=facts["mean"], std=facts["std"])
+        reading = replace(config.reading, mean=tuple(facts["mean"]), std=tuple(facts["std"]))
         prepare(config.out, to_yaml(replace(config, reading=reading)))
         announce(numbers, method, here, progress.step)
 
