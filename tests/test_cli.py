@@ -61,6 +61,20 @@ def test_flags_before_config_before_recipe_before_defaults(tmp_path):
         assert config.encoder.patch_size == 4 and config.method.mask_ratio == 0.75
 
 
+def test_steps_and_epochs_replace_each_other(tmp_path):
+    """The recipe `sample` says steps, `fashion-mnist` says epochs; who sets the other one means it."""
+    (tmp_path / "mine.yaml").write_text("steps: 7\n")
+    config, fashion = ["--config", str(tmp_path / "mine.yaml")], ["--recipe", "fashion-mnist"]
+    for words, expected in (
+        ([*RECIPE, "--epochs=2"], (2.0, None)),
+        ([*fashion, "--steps", "3"], (None, 3)),
+        ([*fashion, *config], (None, 7)),
+        ([*fashion, *config, "--epochs", "1"], (1.0, None)),
+    ):
+        run = parse(pretrain.Config, [*words, "--out", "o"], "p").run
+        assert (run.epochs, run.steps) == expected
+
+
 def test_dashes_and_underscores_are_the_same():
     for flag in ("--mask-ratio", "--mask_ratio"):
         assert parse(pretrain.Config, ["x", "--out", "o", flag, "0.5"], "p").method.mask_ratio == 0.5
@@ -72,6 +86,7 @@ def test_a_recipes_data_needs_no_positional():
 
 
 WRONG = [
+    (["pretrain", "sample", "--out", "{out}", "--steps", "3", "--epochs", "2"], "epochs or steps, not both"),
     (["pretrian"], "unknown verb 'pretrian'; did you mean 'pretrain'?"),
     (["pretrain", "--out", "{out}"], "DATA"),
     (["pretrain", "sample"], "--out"),

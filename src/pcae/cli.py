@@ -88,7 +88,7 @@ def preset(cls: type, words: list[str]) -> dict[str, Any]:
     import argparse
     from pathlib import Path
 
-    from pcae.settings import leaves, read_recipe, read_yaml
+    from pcae.settings import leaves, read_recipe, read_yaml, without_rivals
 
     if not {"recipe", "config"} <= leaves(cls).keys():
         return {}
@@ -100,7 +100,9 @@ def preset(cls: type, words: list[str]) -> dict[str, Any]:
     except argparse.ArgumentError as error:
         raise ValueError(str(error)) from error
     values = read_recipe(cls, named.recipe) if named.recipe else {}
-    return values | (read_yaml(cls, named.config) if named.config else {})
+    file = read_yaml(cls, named.config) if named.config else {}
+    flags = [word.removeprefix("--").split("=")[0] for word in words if word.startswith("--")]
+    return without_rivals(without_rivals(values, file) | file, flags)
 
 
 def plain(text: str) -> str:

@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import json
+from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
@@ -61,6 +62,13 @@ def check_values(cls: type, values: dict[str, Any], source: str) -> dict[str, An
             reason = error.errors()[0]["msg"]
             raise ValueError(f"{source}: {key} = {value!r} has the wrong type or value: {reason}") from error
     return checked
+
+
+def without_rivals(values: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """`values` less what `names`, set with higher precedence, make void: steps void epochs, epochs void steps."""
+    rivals = {"epochs": "steps", "steps": "epochs"}
+    void = {rivals[name] for name in names if name in rivals}
+    return {name: value for name, value in values.items() if name not in void}
 
 
 def read_yaml(cls: type, path: Path) -> dict[str, Any]:

@@ -50,7 +50,7 @@ def run(config: Config) -> None:
     }
     chosen = read_recipe(pretrain.Config, "sample") | values
     if config.steps is not None:
-        chosen |= {"steps": config.steps, "epochs": None}
+        chosen |= {"steps": config.steps}
     settings = build(pretrain.Config, chosen)
     train, test = labelled("sample")
 

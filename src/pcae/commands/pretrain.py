@@ -26,7 +26,7 @@ from pcae.methods.pcae import PCAE, PCAEConfig
 from pcae.model.decoder import DecoderConfig
 from pcae.model.encoder import EncoderConfig, build_encoder
 from pcae.model.pretrained import PretrainedFacts
-from pcae.settings import build, check_values, read_recipe, to_plain, to_yaml
+from pcae.settings import build, check_values, read_recipe, to_plain, to_yaml, without_rivals
 from pcae.training.checkpoint import Checkpoints, replace_text, restore
 from pcae.training.distributed import World, world
 from pcae.training.feed import feed
@@ -89,7 +89,7 @@ def pretrain(data: str | Path, out: str | Path, recipe: str | None = None, **kno
     knobs: the command's flags with underscores, such as model="vit_small_patch16_224", epochs=100, batch_size=256.
     Raises ValueError for an unknown knob or a value that cannot be.
     """
-    values = read_recipe(Config, recipe) if recipe else {}
+    values = without_rivals(read_recipe(Config, recipe) if recipe else {}, knobs)
     values |= check_values(Config, {"data": str(data), "out": str(out), "recipe": recipe, **knobs}, "pretrain")
     config = build(Config, values)
     with world(config.run.device) as here:

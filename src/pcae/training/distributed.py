@@ -28,7 +28,9 @@ class World:
         if self.size == 1:
             return method
         ids = [self.device.index] if self.device.type == "cuda" else None
-        return DistributedDataParallel(method, device_ids=ids, broadcast_buffers=False)
+        wrapped = DistributedDataParallel(method, device_ids=ids)
+        wrapped.broadcast_buffers = False  # buffers never change; as an argument, torch 2.15 warns of it
+        return wrapped
 
     def barrier(self) -> None:
         """Wait for all processes."""
