@@ -86,6 +86,13 @@ def test_a_recipes_data_needs_no_positional():
 
 
 WRONG = [
+    (["pretrain", "sample", "--out", "{out}", *RECIPE, "--width", "100", "--heads", "3"], "does not work with"),
+    (["pretrain", "sample", "--out", "{out}", *RECIPE, "--heads", "5"], "does not work with"),
+    (["pretrain", "sample", "--out", "{out}", *RECIPE, "--decoder-heads", "0"], "decoder_heads must be at least 1"),
+    (["pretrain", "sample", "--out", "{out}", *RECIPE, "--clip-grad", "-1"], "clip_grad must be positive"),
+    (["pretrain", "sample", "--out", "{out}", *RECIPE, "--seed", "-1"], "seed must not be negative"),
+    (["pretrain", "sample", "--out", "{out}", *RECIPE, "--mean", "0.5"], "mean and std together"),
+    (["cost", "--mask-ratio", "0.9"], "need --pretrain"),
     (["pretrain", "sample", "--out", "{out}", "--steps", "3", "--epochs", "2"], "epochs or steps, not both"),
     (["pretrian"], "unknown verb 'pretrian'; did you mean 'pretrain'?"),
     (["pretrain", "--out", "{out}"], "DATA"),

@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     except (ValueError, OSError) as error:
         refuse(str(error))
     except KeyboardInterrupt:
-        print("pcae: interrupted; a run goes on from its newest checkpoint by the same command", file=sys.stderr)
+        print("pcae: interrupted", file=sys.stderr)
         sys.exit(130)
 
 
@@ -88,7 +88,7 @@ def preset(cls: type, words: list[str]) -> dict[str, Any]:
     import argparse
     from pathlib import Path
 
-    from pcae.settings import leaves, read_recipe, read_yaml, without_rivals
+    from pcae.settings import layered, leaves, without_rivals
 
     if not {"recipe", "config"} <= leaves(cls).keys():
         return {}
@@ -99,10 +99,8 @@ def preset(cls: type, words: list[str]) -> dict[str, Any]:
         named, _ = scan.parse_known_args(words)
     except argparse.ArgumentError as error:
         raise ValueError(str(error)) from error
-    values = read_recipe(cls, named.recipe) if named.recipe else {}
-    file = read_yaml(cls, named.config) if named.config else {}
     flags = [word.removeprefix("--").split("=")[0] for word in words if word.startswith("--")]
-    return without_rivals(without_rivals(values, file) | file, flags)
+    return without_rivals(layered(cls, named.recipe, named.config), flags)
 
 
 def plain(text: str) -> str:
@@ -112,7 +110,9 @@ def plain(text: str) -> str:
 
 
 def refuse(reason: str) -> None:
-    """One line to standard error, exit status 2."""
-    if os.environ.get("RANK", "0") == "0":
-        print(f"pcae: {' '.join(reason.split())}", file=sys.stderr)
+    """One line to standard error, exit status 2; processes of torchrun but the first say which they are."""
+    if "Original Traceback" in reason:  # an error that a reading process handed on: its last line says what it was
+        reason = reason.strip().splitlines()[-1].partition(": ")[2]
+    rank = os.environ.get("RANK", "0")
+    print(f"pcae{'' if rank == '0' else f' (process {rank})'}: {' '.join(reason.split())}", file=sys.stderr)
     sys.exit(2)

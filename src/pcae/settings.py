@@ -82,6 +82,15 @@ def read_yaml(cls: type, path: Path) -> dict[str, Any]:
     return check_values(cls, values, str(path))
 
 
+def layered(cls: type, recipe: str | None, file: Path | None) -> dict[str, Any]:
+    """The values of a YAML file over those of a recipe, which the file may name itself."""
+    values = read_yaml(cls, file) if file else {}
+    if values.pop("config", None):
+        raise ValueError(f"{file}: a configuration file cannot name another one by `config`")
+    recipe = recipe or values.get("recipe")
+    return without_rivals(read_recipe(cls, recipe) if recipe else {}, values) | values
+
+
 def recipe_names() -> list[str]:
     """The recipes that the package ships."""
     return sorted(entry.name.removesuffix(".yaml") for entry in RECIPES.iterdir() if entry.name.endswith(".yaml"))

@@ -81,6 +81,7 @@ def test_a_finished_run_is_left_as_it_is(unbroken, capsys):
         (["--steps", "31"], "a run with steps = 30, not 31"),
         (["--steps", "30", "--mask-ratio", "0.6"], "mask_ratio = 0.75, not 0.6"),
         (["--steps", "30", "--resume", "never"], "holds another run"),
+        (["--steps", "30", "--mean", "0.5", "--std", "0.5"], "not (0.5,) and (0.5,)"),
     ],
 )
 def test_another_run_in_the_folder_is_refused(unbroken, capsys, words, message):
@@ -88,6 +89,56 @@ def test_another_run_in_the_folder_is_refused(unbroken, capsys, words, message):
         pretrain(unbroken, *words)
     err = capsys.readouterr().err
     assert stop.value.code == 2 and message in err and len(err.strip().splitlines()) == 1
+
+
+def test_its_own_configuration_goes_on_with_it(unbroken, tmp_path):
+    folder = shutil.copytree(unbroken, tmp_path / "copy")
+    (folder / "checkpoints" / "last").write_text("step-00000024.safetensors")
+    (folder / "summary.json").unlink()
+    main(["pretrain", "--config", str(unbroken / "config.yaml"), "--out", str(folder)])
+    assert torch.equal(load(folder).encoder.vit.cls_token, load(unbroken).encoder.vit.cls_token)
+
+
+def test_a_run_cut_off_after_its_last_checkpoint_ends_as_it_would_have(unbroken, tmp_path):
+    folder = shutil.copytree(unbroken, tmp_path / "copy")
+    for name in ("summary.json", "encoder.safetensors"):
+        (folder / name).unlink()
+    pretrain(folder, "--steps", "30")
+    losses = [json.loads((run / "summary.json").read_text())["loss"] for run in (unbroken, folder)]
+    assert losses[0] == losses[1] > 0 and (folder / "encoder.safetensors").is_file()
+
+
+def make_photographs(folder, count: int) -> None:
+    from sklearn.datasets import load_sample_images
+
+    folder.mkdir(exist_ok=True)
+    for index in range(count):
+        pixels = load_sample_images().images[index % 2]
+        Image.fromarray(pixels[index * 20 : index * 20 + 200, :240]).save(folder / f"a photo {index}.jpg")
+
+
+SIZES = ["--image-size", "32", "48", "--patch-size", "8", "--batch-size", "4"]
+
+
+def test_other_images_in_the_folder_are_another_run(tmp_path, capsys):
+    make_photographs(tmp_path / "photos", 5)
+    words = [*SIZES, "--epochs", "1"]
+    pretrain(tmp_path / "run", *words, data=str(tmp_path / "photos"))
+    make_photographs(tmp_path / "photos", 6)
+    with pytest.raises(SystemExit):
+        pretrain(tmp_path / "run", *words, data=str(tmp_path / "photos"))
+    assert "is of a run with" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_an_image_that_cannot_be_read_is_named_in_one_line(tmp_path, capsys, workers):
+    make_photographs(tmp_path / "photos", 4)
+    (tmp_path / "photos" / "torn.png").write_bytes(b"no image")
+    mean = ["--mean", "0.5", "0.5", "0.5", "--std", "0.2", "0.2", "0.2"]
+    with pytest.raises(SystemExit) as stop:
+        pretrain(tmp_path / "run", *SIZES, *mean, "--steps", "4", "--workers", workers, data=str(tmp_path / "photos"))
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert stop.value.code == 2 and last.startswith("pcae: image '") and "torn.png' cannot be read" in last
 
 
 def test_the_statistics_of_the_data_are_stored_and_reused(unbroken):
@@ -128,17 +179,9 @@ def test_probe_prints_knn_of_encoder_and_pixels(unbroken, capsys):
 
 
 def test_a_flat_folder_of_photographs_trains_with_workers(tmp_path, capsys):
-    from sklearn.datasets import load_sample_images
-
-    (tmp_path / "photos").mkdir()
-    for photo, pixels in enumerate(load_sample_images().images):
-        for part in range(4):
-            crop = Image.fromarray(pixels[part * 50 : part * 50 + 200, part * 60 : part * 60 + 240])
-            crop.save(tmp_path / "photos" / f"a photo {photo} {part}.jpg")
-    pretrain(
-        tmp_path / "run", "--image-size", "32", "48", "--patch-size", "8", "--steps", "2", "--batch-size", "4",
-        "--workers", "1", "--crop-scale", "0.2", "1.0", data=str(tmp_path / "photos"),
-    )  # fmt: skip
+    make_photographs(tmp_path / "photos", 8)
+    words = [*SIZES, "--steps", "2", "--workers", "1", "--crop-scale", "0.2", "1.0"]
+    pretrain(tmp_path / "run", *words, data=str(tmp_path / "photos"))
     assert "8 images, 2 steps of 4" in capsys.readouterr().err
     model = load(tmp_path / "run")
     assert model.facts.encoder == replace(model.facts.encoder, channels=3, image_size=(32, 48))

@@ -84,6 +84,28 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
         open_images(str(tmp_path)).open(0)
 
 
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_16_bits_are_scaled_to_8_not_cut_off(tmp_path, suffix):
+    Image.fromarray(np.array([[0, 1000, 25_700, 65_535]], dtype=np.uint16)).save(tmp_path / f"a.{suffix}")
+    assert WholeImages(open_images(str(tmp_path), channels=1), (1, 4))[0].tolist() == [[[0, 3, 100, 255]]]
+
+
+def test_pixels_of_unknown_range_are_refused_by_name(tmp_path):
+    Image.fromarray(np.array([[0.5, 2.0]], dtype=np.float32)).save(tmp_path / "a.tif")
+    with pytest.raises(ValueError, match="a.tif' cannot be read: its pixels are of mode F"):
+        open_images(str(tmp_path)).open(0)
+
+
+def test_linked_folders_are_followed_and_loops_are_not(tree):
+    linked = tree / "linked"
+    linked.mkdir()
+    (linked / "first").symlink_to(tree / "train" / "china", target_is_directory=True)
+    (linked / "second").symlink_to(tree / "train" / "flower", target_is_directory=True)
+    (linked / "first" / "loop").symlink_to(linked, target_is_directory=True)
+    images = open_images(str(linked))
+    assert len(images) == 8 and images.classes == ["first", "second"]
+
+
 def test_whole_images_of_the_right_size_are_untouched():
     images = open_images("sample", "test")
     assert torch.equal(WholeImages(images, (28, 28))[3][0], torch.from_numpy(sample.sample("test")[0][3].copy()))

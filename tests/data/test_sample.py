@@ -32,6 +32,15 @@ def test_fashion_mnist_is_read_where_debian_puts_it(tmp_path, monkeypatch):
     assert (len(train), len(test)) == (6, 2) and train.labels == [0, 1, 2, 3, 4, 5] and train.channels == 1
 
 
+@pytest.mark.skipif(not sample.DEBIAN.is_dir(), reason="Debian's package dataset-fashion-mnist is not installed")
+def test_the_real_fashion_mnist_holds_the_sample():
+    """CI installs the package."""
+    images, labels = sample.fashion_mnist("train")
+    assert images.shape == (60_000, 28, 28) and sample.fashion_mnist("test")[0].shape == (10_000, 28, 28)
+    assert np.array_equal(images[:9000], sample.sample("train")[0])
+    assert np.array_equal(labels[9000:10_000], sample.sample("test")[1])
+
+
 def test_without_debians_package_torchvision_downloads(tmp_path, monkeypatch):
     monkeypatch.setattr(sample, "DEBIAN", tmp_path / "nowhere")
     monkeypatch.setattr(sample, "CACHE", tmp_path)

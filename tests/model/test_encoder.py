@@ -94,12 +94,6 @@ def test_the_teachers_view_has_no_prefix(encoder, images):
     assert encoded.prefix.shape == (4, 0, 24) and encoded.tokens.shape == (4, 24, 24)
 
 
-def test_appended_means_take_no_part_in_ranking_or_mean(encoder, images):
-    with_means = whole(encoder.eval(), images, reduction=Reduction(keep=0.5, after=(0, 1), append_mean=True))
-    seen = with_means.stages[1]
-    assert seen.scores.shape[1] == 12 and with_means.appended.shape[1] == 2
-
-
 def test_positions_are_sine_cosine_and_fixed(encoder):
     table = encoder.vit.pos_embed
     assert not table.requires_grad and table[0, 0].abs().max() == 0
@@ -134,7 +128,7 @@ def test_other_families_and_unknown_names_are_refused_by_name(model, message):
 )
 def test_sizes_that_do_not_fit_are_refused(wrong):
     sizes = {"model": "vit_tiny_patch16_224", "image_size": (32, 32), "patch_size": 8} | wrong
-    with pytest.raises(ValueError, match="must"):
+    with pytest.raises(ValueError, match="must|does not work with"):
         build_encoder(EncoderConfig(**sizes))
 
 

@@ -98,6 +98,13 @@ def test_the_appended_token_is_the_mean_of_the_dropped():
         torch.testing.assert_close(mean[0], image[dropped].mean(dim=0))
 
 
+def test_the_mean_of_few_dropped_tokens_survives_half_precision():
+    tokens = (torch.randn(1, 200, 8, generator=torch.Generator().manual_seed(0)) + 5).bfloat16()
+    kept = tokens[:, 3:]
+    exact = tokens[:, :3].float().mean(1, keepdim=True)
+    torch.testing.assert_close(mean_of_dropped(tokens, kept).float(), exact, rtol=0.01, atol=0.01)
+
+
 @pytest.mark.parametrize(
     "make",
     [

@@ -42,6 +42,15 @@ def test_last_names_the_newest_and_the_oldest_go(tmp_path):
     ]
 
 
+def test_going_back_to_an_earlier_step_never_loses_what_is_saved(tmp_path):
+    checkpoints = Checkpoints(tmp_path, keep=2)
+    for step in (1, 2, 3):
+        Checkpoints(tmp_path, keep=9).save(*trained(), Progress(10, step=step * 500), {})
+    checkpoints.save(*trained(), Progress(10, step=600), {})
+    last = checkpoints.last()
+    assert last is not None and last.name == "step-00000600.safetensors" and last.is_file()
+
+
 def test_a_save_that_breaks_off_leaves_the_old_file_whole(tmp_path, monkeypatch):
     path = tmp_path / "state.safetensors"
     save_atomically(path, {"a": torch.ones(3)}, {"step": 1})

@@ -13,12 +13,16 @@ from pcae.training.distributed import pick_device
 ROOT = Path(__file__).parents[2]
 
 
-def start(out: Path, steps: int, resume: str = "auto", processes: int = 1) -> None:
+def start(out: Path, steps: int, resume: str = "auto", processes: int = 1, accumulation: int = 1) -> None:
     torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     command = [sys.executable, *(torchrun if processes > 1 else []), "-m", "tests.training.worker"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [*command, str(out), str(steps), resume], cwd=ROOT, env=environment, capture_output=True, text=True
+        [*command, str(out), str(steps), resume, str(accumulation)],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
 
@@ -57,6 +61,11 @@ def test_twelve_steps_in_one_process_and_eighteen_in_two_equal_thirty(unbroken, 
     resumed = tmp_path / "resumed"
     start(resumed, 30, str(unbroken / "checkpoints" / "step-00000012.safetensors"), processes=2)
     assert_close(state(unbroken, 30), state(resumed, 30))
+
+
+def test_two_processes_with_two_micro_batches_each_equal_one(unbroken, tmp_path):
+    start(tmp_path / "four", 30, processes=2, accumulation=2)
+    assert_close(state(unbroken, 30), state(tmp_path / "four", 30))
 
 
 def test_a_device_that_is_not_there_is_refused():

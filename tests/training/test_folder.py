@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from pcae.training.checkpoint import Checkpoints
+from pcae.training.checkpoint import Checkpoints, save_atomically
 from pcae.training.folder import facts_of, find_checkpoint, prepare
 from pcae.training.loop import Progress
 from pcae.training.optimizer import OptimizerConfig, build_optimizer
@@ -25,6 +25,22 @@ def test_auto_goes_on_and_never_refuses(run, tmp_path):
         find_checkpoint(folder, "never", 1)
     with pytest.raises(ValueError, match="'somewhere' is no checkpoint"):
         find_checkpoint(folder, "somewhere", 1)
+
+
+def test_a_checkpoint_from_elsewhere_does_not_go_into_a_folder_with_a_run(run, tmp_path):
+    folder, path = run
+    (tmp_path / "elsewhere").mkdir()
+    other = tmp_path / "elsewhere" / path.name
+    other.write_bytes(path.read_bytes())
+    with pytest.raises(ValueError, match="holds another run than"):
+        find_checkpoint(folder, str(other), 1)
+    assert find_checkpoint(folder, str(path), 1) == path
+
+
+def test_a_file_of_weights_is_no_checkpoint(tmp_path):
+    save_atomically(tmp_path / "encoder.safetensors", {"a": torch.ones(1)}, {"mean": [0.5]})
+    with pytest.raises(ValueError, match="is no checkpoint of a run"):
+        facts_of(tmp_path / "encoder.safetensors", {})
 
 
 def test_other_settings_are_refused_by_name(run):

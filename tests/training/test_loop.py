@@ -105,9 +105,11 @@ def test_the_loop_goes_on_where_progress_stands():
 def test_bf16_autocast_trains_in_float32_weights():
     torch.manual_seed(0)
     method = PCAE(build_encoder(TINY), PCAEConfig(), SMALL)
-    progress = Progress(2)
+    progress, dtypes = Progress(2), set()
+    method.student.vit.blocks[0].mlp.fc1.register_forward_hook(lambda _, __, out: dtypes.add(out.dtype))
     optimizer = build_optimizer(method, OptimizerConfig())
     loop(method, batches(1), optimizer, lambda s: 1e-3, progress, [], autocast=torch.bfloat16)
+    assert dtypes == {torch.bfloat16}
     assert progress.skipped == 0 and progress.loss.dtype == torch.float32
     assert all(p.dtype == torch.float32 for p in method.parameters())
     assert progress.loss.item() == pytest.approx(train(1, steps=2)[1].loss.item(), abs=0.1)

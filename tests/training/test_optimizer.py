@@ -2,7 +2,13 @@ import pytest
 import torch
 
 from pcae.methods.pcae import PCAE, PCAEConfig
-from pcae.training.optimizer import OptimizerConfig, build_optimizer, parameter_groups, take_step
+from pcae.training.optimizer import (
+    OptimizerConfig,
+    build_optimizer,
+    check_optimizer_config,
+    parameter_groups,
+    take_step,
+)
 
 
 def test_only_matrices_decay(encoder):
@@ -45,6 +51,15 @@ def test_clipping_bounds_the_gradient_and_reports_its_norm_before():
     (layer.weight * 30.0).sum().backward()
     norm, _ = take_step(optimizer, clip_grad=2.0)
     assert norm.item() == pytest.approx(30.0) and seen[0].item() == pytest.approx(2.0, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"base_lr": 0.0}, {"clip_grad": -1.0}, {"warmup_epochs": -1.0}, {"weight_decay": -0.1}, {"betas": (0.9, 1.0)}],
+)
+def test_values_that_cannot_be_are_refused(wrong):
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))} must"):
+        check_optimizer_config(OptimizerConfig(**wrong))
 
 
 def test_the_step_is_torchs_adamw():

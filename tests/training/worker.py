@@ -1,6 +1,6 @@
 """What test_distributed starts, alone or under torchrun: a run in float64, so that only the mathematics can differ.
 
-usage: worker.py OUT STEPS RESUME
+usage: worker.py OUT STEPS RESUME ACCUMULATION
 """
 
 import sys
@@ -18,7 +18,7 @@ from pcae.training.optimizer import OptimizerConfig
 from pcae.training.plan import RunConfig
 
 
-def config(out: Path, steps: int, resume: str) -> Config:
+def config(out: Path, steps: int, resume: str, accumulation: int) -> Config:
     return Config(
         data="sample",
         out=out,
@@ -30,7 +30,15 @@ def config(out: Path, steps: int, resume: str) -> Config:
         decoder=DecoderConfig(decoder_width=16, decoder_depth=1, decoder_heads=2),
         reading=DataConfig(mean=(0.3,), std=(0.35,)),
         optimizer=OptimizerConfig(base_lr=0.03),
-        run=RunConfig(steps=steps, batch_size=8, device="cpu", checkpoint_every=12, keep_checkpoints=9, log_every=1),
+        run=RunConfig(
+            steps=steps,
+            batch_size=8,
+            accumulation=accumulation,
+            device="cpu",
+            checkpoint_every=12,
+            keep_checkpoints=9,
+            log_every=1,
+        ),
     )
 
 
@@ -38,4 +46,4 @@ if __name__ == "__main__":
     torch.set_default_dtype(torch.float64)
     torch.set_num_threads(1)
     with world("cpu") as here:
-        train(config(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]), here)
+        train(config(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], int(sys.argv[4])), here)

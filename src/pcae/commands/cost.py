@@ -30,6 +30,8 @@ def run(config: Config) -> None:
     encoder = replace(config.encoder, channels=config.encoder.channels or 3)
     if config.pretrain and config.drop_ratio:
         raise ValueError(f"drop_ratio {config.drop_ratio:g} is for classifying; with --pretrain use --keep-ratio")
+    if not config.pretrain and (config.method, config.decoder) != (PCAEConfig(), DecoderConfig()):
+        raise ValueError("settings of the method and the decoder need --pretrain; a classifier's cost has --drop-ratio")
     if config.pretrain:
         result = pretraining_cost(encoder, config.method, config.decoder)
     else:

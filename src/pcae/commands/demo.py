@@ -66,7 +66,7 @@ def run(config: Config) -> None:
         "pre-trained by PCAE": probe(trained, train, test),
     }
     picture = config.out / "kept-tokens.png"
-    draw_kept(settings, trained, test, picture)
+    draw_kept(settings, test, picture)
     report(config, rows, picture, time.perf_counter() - started)
 
 
@@ -81,15 +81,16 @@ def probe(model: Pretrained, train: Images, test: Images) -> float:
     return knn(embed(model, train), train, embed(model, test), test, 20)
 
 
-def draw_kept(settings: pretrain.Config, trained: Pretrained, images: Images, path: Path) -> None:
+def draw_kept(settings: pretrain.Config, images: Images, path: Path) -> None:
     """Draw what the run's teacher keeps of the hidden patches of the first eight images, stage by stage."""
+    trained = load(settings.out)
     method = PCAE(trained.encoder, settings.method, settings.decoder)
     newest = Checkpoints(settings.out / "checkpoints", settings.run.keep_checkpoints).last()
     assert newest, "a finished run has a checkpoint"
     restore_method(newest, method)
     whole = WholeImages(images, settings.encoder.image_size)
     pixels = torch.stack([whole[index] for index in range(8)])
-    patches = patchify(trained.normalise.cpu()(pixels), method.student.patch_size)
+    patches = patchify(trained.normalise(pixels), method.student.patch_size)
     noise = torch.rand(patches.shape[:2], generator=torch.Generator().manual_seed(settings.run.seed))
     _, hidden_ids = split(noise, method.n_visible)
     _, kept = method.teacher(gather(patches, hidden_ids), hidden_ids, method.student.grid, method.reduction)

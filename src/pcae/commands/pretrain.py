@@ -26,23 +26,23 @@ from pcae.methods.pcae import PCAE, PCAEConfig
 from pcae.model.decoder import DecoderConfig
 from pcae.model.encoder import EncoderConfig, build_encoder
 from pcae.model.pretrained import PretrainedFacts
-from pcae.settings import build, check_values, read_recipe, to_plain, to_yaml, without_rivals
+from pcae.settings import build, check_values, layered, to_plain, to_yaml, without_rivals
 from pcae.training.checkpoint import Checkpoints, replace_text, restore
 from pcae.training.distributed import World, world
 from pcae.training.feed import feed
 from pcae.training.folder import facts_of, find_checkpoint, prepare
 from pcae.training.journal import Journal
 from pcae.training.loop import Progress, loop
-from pcae.training.optimizer import OptimizerConfig, build_optimizer
+from pcae.training.optimizer import OptimizerConfig, build_optimizer, check_optimizer_config
 from pcae.training.plan import Plan, RunConfig, autocast_dtype, plan
 from pcae.training.randomness import Draw
 from pcae.weights.files import FILE, save_encoder
 
 NEUTRAL = {
     "out", "recipe", "config", "resume", "json", "device", "accumulation", "workers",
-    "checkpoint_every", "keep_checkpoints", "log_every",
+    "checkpoint_every", "keep_checkpoints", "log_every", "mean", "std",
 }  # fmt: skip
-"""Knobs that may change when a run goes on: they do not decide its result."""
+"""Knobs that may change when a run goes on: how it is run, not what. Mean and std are kept beside the settings."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +62,7 @@ class Config:
     config: Path | None = None
     """YAML file of `name: value` lines, named as the flags are."""
     resume: str = "auto"
-    """auto: go on from the folder's newest checkpoint. never: start anew in an empty folder. PATH: that checkpoint."""
+    """auto: go on from the folder's newest checkpoint. never: refuse a folder with a run. PATH: that checkpoint."""
     json: bool = False
     """Print the summary as JSON."""
     encoder: EncoderConfig = EncoderConfig()
@@ -89,8 +89,9 @@ def pretrain(data: str | Path, out: str | Path, recipe: str | None = None, **kno
     knobs: the command's flags with underscores, such as model="vit_small_patch16_224", epochs=100, batch_size=256.
     Raises ValueError for an unknown knob or a value that cannot be.
     """
-    values = without_rivals(read_recipe(Config, recipe) if recipe else {}, knobs)
-    values |= check_values(Config, {"data": str(data), "out": str(out), "recipe": recipe, **knobs}, "pretrain")
+    given = {name: value for name, value in knobs.items() if name != "config"}
+    values = without_rivals(layered(Config, recipe, knobs.get("config")), given)
+    values |= check_values(Config, {"data": str(data), "out": str(out), "recipe": recipe, **given}, "pretrain")
     config = build(Config, values)
     with world(config.run.device) as here:
         return train(config, here)
@@ -98,8 +99,9 @@ def pretrain(data: str | Path, out: str | Path, recipe: str | None = None, **kno
 
 def train(config: Config, here: World) -> dict[str, Any]:
     """Pre-train as configured, from the start or from a checkpoint; returns the summary of the run."""
-    images = open_images(config.data, "train", config.encoder.channels)
     check_data_config(config.reading)
+    check_optimizer_config(config.optimizer)
+    images = here.main_first(lambda: open_images(config.data, "train", config.encoder.channels))
     numbers = plan(config.run, config.optimizer, len(images), here.size)
     config = replace(config, encoder=replace(config.encoder, channels=images.channels))
     torch.manual_seed(config.run.seed)
@@ -108,6 +110,7 @@ def train(config: Config, here: World) -> dict[str, Any]:
     progress = Progress(numbers.steps)
     checkpoints = Checkpoints(config.out / "checkpoints", config.run.keep_checkpoints)
     facts = start_or_resume(config, images, method, optimizer, progress)
+    here.check_same(progress.step, "step to go on from; is --out on storage that all of them share?")
     normalise = Normalise(facts["mean"], facts["std"], images.channels).to(here.device)
     if progress.step == numbers.steps and (config.out / "summary.json").is_file():
         return json.loads((config.out / "summary.json").read_text(encoding="utf-8"))
@@ -117,6 +120,7 @@ def train(config: Config, here: World) -> dict[str, Any]:
         announce(numbers, method, here, progress.step)
 
     def save(now: Progress) -> None:
+        now.loss = here.mean(now.loss)
         if here.is_main:
             checkpoints.save(method, optimizer, now, facts)
 
@@ -135,6 +139,8 @@ def train(config: Config, here: World) -> dict[str, Any]:
         )
     summary = summarise(config, numbers, progress, time.perf_counter() - started, start)
     if here.is_main:
+        if checkpoints.last() is None:
+            save(progress)
         described = PretrainedFacts(encoder=config.encoder, mean=facts["mean"], std=facts["std"])
         save_encoder(config.out / FILE, method.student, described)
         replace_text(config.out / "summary.json", json.dumps(summary, indent=2))
@@ -146,12 +152,15 @@ def start_or_resume(
 ) -> dict[str, Any]:
     """Put the state of the checkpoint to go on from in place, if there is one; settings and the data's statistics."""
     settings = {name: value for name, value in to_plain(config).items() if name not in NEUTRAL}
+    settings |= {"images": len(images), "files": images.digest()}
+    mean, std = config.reading.mean, config.reading.std
     checkpoint = find_checkpoint(config.out, config.resume, config.run.keep_checkpoints)
     if checkpoint:
         facts = facts_of(checkpoint, settings)
+        if mean and std and [*mean, *std] != [*facts["mean"], *facts["std"]]:
+            raise ValueError(f"{checkpoint} has mean {facts['mean']} and std {facts['std']}, not {mean} and {std}")
         restore(checkpoint, method, optimizer, progress)
         return {"settings": settings, "mean": facts["mean"], "std": facts["std"]}
-    mean, std = config.reading.mean, config.reading.std
     if mean is None or std is None:
         mean, std = pixel_statistics(images, config.encoder.image_size)
     return {"settings": settings, "mean": list(mean), "std": list(std)}
@@ -173,7 +182,7 @@ def batches(
         here.size,
         config.run.accumulation,
     )
-    workers = default_workers(here.device, here.size) if reading.workers is None else reading.workers
+    workers = default_workers(here.device) if reading.workers is None else reading.workers
     return feed(
         training_loader(crops, order, workers, here.device),
         numbers,

@@ -35,6 +35,8 @@ def check_data_config(config: DataConfig) -> None:
         raise ValueError(f"crop_scale must be two shares of the area, ascending in (0, 1], got {config.crop_scale}")
     if config.workers is not None and config.workers < 0:
         raise ValueError(f"workers must not be negative, got {config.workers}")
+    if (config.mean is None) != (config.std is None):
+        raise ValueError(f"give mean and std together, or neither; got mean {config.mean} and std {config.std}")
 
 
 @lru_cache(maxsize=2)
@@ -79,11 +81,12 @@ class MicroBatches(Sampler):
         return (self.steps - self.start) * self.accumulation
 
 
-def default_workers(device: torch.device, processes: int) -> int:
+def default_workers(device: torch.device) -> int:
     """Reading processes for each training process: on a CPU none, since they would take the cores that train."""
     if device.type == "cpu":
         return 0
-    return max(1, len(os.sched_getaffinity(0)) // processes - 1)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")) - 1)
 
 
 def training_loader(crops: RandomCrops, order: MicroBatches, workers: int, device: torch.device) -> DataLoader:

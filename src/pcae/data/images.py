@@ -1,6 +1,8 @@
 """Sources of images: folders, lists and the reserved words, each image decoded, cropped and resized to uint8."""
 
 import csv
+import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +41,10 @@ class Images:
     def __len__(self) -> int:
         return len(self.items)
 
+    def digest(self) -> str:
+        """A fingerprint of which images these are, in which order."""
+        return hashlib.blake2b("\n".join(self.names).encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
+
     def open(self, index: int) -> Image.Image:
         """The image, upright, with this source's channels. Raises ValueError naming a file that cannot be read."""
         item = self.items[index]
@@ -47,9 +53,19 @@ class Images:
             return Image.fromarray(item).convert(mode)
         try:
             with Image.open(item) as image:
-                return ImageOps.exif_transpose(image).convert(mode)
+                return eight_bits(ImageOps.exif_transpose(image)).convert(mode)
         except (OSError, UnidentifiedImageError, Image.DecompressionBombError, SyntaxError) as error:
             raise ValueError(f"image {str(item)!r} cannot be read: {error}") from error
+
+
+def eight_bits(image: Image.Image) -> Image.Image:
+    """Gray pixels of 16 bits scaled to 8, any other image as it is. Raises OSError for pixels of unknown range."""
+    if not image.mode.startswith(("I", "F")):
+        return image
+    pixels = np.asarray(image)
+    if image.mode == "F" or pixels.min() < 0 or pixels.max() > 65_535:
+        raise OSError(f"its pixels are of mode {image.mode}, whose range is unknown; save it with 8 or 16 bits")
+    return Image.fromarray((pixels // 256).astype(np.uint8))
 
 
 def open_images(data: str, split: Split = "train", channels: int | None = None) -> Images:
@@ -93,11 +109,15 @@ def split_folder(path: Path, split: Split) -> Path:
 
 def list_folder(root: Path) -> tuple[list[Path], list[str] | None]:
     """Image files below `root`, sorted, and the first folder of each as its label where all lie in folders."""
-    files = sorted(
-        path
-        for path in root.rglob("*")
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
-    )
+    files, seen = [], set()
+    for folder, inner, names in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:  # a link back to where we have been
+            inner.clear()
+            continue
+        seen.add(real)
+        files += [Path(folder, name) for name in names if not name.startswith(".")]
+    files = sorted(path for path in files if path.suffix.lower() in SUFFIXES and path.is_file())
     parts = [path.relative_to(root).parts for path in files]
     return files, [part[0] for part in parts] if all(len(part) > 1 for part in parts) else None
 

@@ -117,5 +117,6 @@ def check_config(config: PCAEConfig, depth: int) -> None:
 
 
 def spread(tokens: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, ""]:
-    """Standard deviation of the images' mean tokens, averaged over features: 0 when all images look the same."""
+    """Standard deviation of the images' mean tokens, averaged over features: 0 when all images of a
+    micro-batch look the same."""
     return upcast(tokens.detach()).mean(dim=1).std(dim=0, correction=0).mean()

@@ -32,6 +32,9 @@ class Decoder(nn.Module):
     def __init__(self, config: DecoderConfig, *, in_dim: int, out_dim: int, grid: Grid) -> None:
         super().__init__()
         width, heads = config.decoder_width, config.decoder_heads
+        for name in ("decoder_width", "decoder_depth", "decoder_heads"):
+            if getattr(config, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(config, name)}")
         if width % heads:
             raise ValueError(f"decoder_width {width} must be a multiple of decoder_heads {heads}")
         self.grid = grid

@@ -29,7 +29,7 @@ class EncoderConfig:
     patch_size: int | None = None
     """Side of a patch in pixels; without it, the model's own."""
     channels: int | None = None
-    """Channels of the images; without it, what the data has."""
+    """Channels of the images; without it, 1 for `sample` and `fashion-mnist`, 3 for image files."""
     width: int | None = None
     """Width of a token; without it, the model's own."""
     depth: int | None = None
@@ -241,16 +241,20 @@ def create_vit(config: EncoderConfig, *, channels: int, **options: Any) -> Visio
         "depth": config.depth,
         "num_heads": config.heads,
     }
-    options |= {name: value for name, value in sizes.items() if value is not None}
+    sizes = {name: value for name, value in sizes.items() if value is not None}
     if not timm.is_model(config.model):
         near = difflib.get_close_matches(config.model, timm.list_models("vit_*"), n=3)
         hint = f"; did you mean {', '.join(near)}?" if near else "; see timm.list_models('vit_*')"
         raise ValueError(f"model {config.model!r} is not known to timm{hint}")
     check_sizes(config)
     try:
-        vit = plain_vit(timm.create_model(config.model, img_size=config.image_size, in_chans=channels, **options))
+        vit = plain_vit(
+            timm.create_model(config.model, img_size=config.image_size, in_chans=channels, **sizes, **options)
+        )
     except TypeError as error:
         raise ValueError(f"model {config.model!r} takes no image size; only timm's ViTs are supported") from error
+    except AssertionError as error:
+        raise ValueError(f"model {config.model!r} does not work with {sizes}: {error}") from error
     grid_of(config.image_size, Encoder(vit).patch_size)
     return vit
 
@@ -261,8 +265,6 @@ def check_sizes(config: EncoderConfig) -> None:
         value = getattr(config, name)
         if value is not None and value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
-    if config.width and config.heads and config.width % config.heads:
-        raise ValueError(f"width {config.width} must be a multiple of heads {config.heads}")
     if min(config.image_size) < (config.patch_size or 1):
         raise ValueError(f"image_size {config.image_size} must not be smaller than a patch")
 

@@ -93,6 +93,7 @@ def select(tokens: Float[Tensor, "batch tokens dim"], n_keep: int, criterion: Cr
 def mean_of_dropped(
     tokens: Float[Tensor, "batch tokens dim"], kept: Float[Tensor, "batch kept dim"]
 ) -> Float[Tensor, "batch 1 dim"]:
-    """The mean of the tokens that are not among `kept`."""
+    """The mean of the tokens that are not among `kept`, summed in float32 at least."""
     dropped = tokens.shape[1] - kept.shape[1]
-    return (tokens.sum(dim=1, keepdim=True) - kept.sum(dim=1, keepdim=True)) / dropped
+    total = upcast(tokens).sum(dim=1, keepdim=True) - upcast(kept).sum(dim=1, keepdim=True)
+    return (total / dropped).to(tokens.dtype)

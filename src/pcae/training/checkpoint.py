@@ -29,11 +29,12 @@ class Checkpoints:
         path = self.folder / f"step-{progress.step:08d}.safetensors"
         tensors = {f"method.{name}": value for name, value in method.state_dict().items()}
         tensors |= optimizer_tensors(method, optimizer)
-        tensors["skipped"] = progress.skipped
+        tensors |= {"skipped": progress.skipped, "loss": progress.loss}
         header = {"step": progress.step, "torch": str(torch.__version__), **facts}
         save_atomically(path, tensors, header)
         replace_text(self.folder / "last", path.name)
-        for old in sorted(self.folder.glob("step-*.safetensors"))[: -self.keep]:
+        older = [old for old in sorted(self.folder.glob("step-*.safetensors")) if old.name < path.name]
+        for old in older[: max(0, len(older) - self.keep + 1)]:
             old.unlink()
         return path
 
@@ -72,7 +73,7 @@ def restore(path: Path, method: nn.Module, optimizer: torch.optim.Optimizer, pro
         if state:
             optimizer.state[parameter] = {key: value.to(parameter.device) for key, value in state.items()}
     progress.step = read_header(path)["step"]
-    progress.skipped = tensors["skipped"]
+    progress.skipped, progress.loss = tensors["skipped"], tensors["loss"]
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

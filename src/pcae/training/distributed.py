@@ -1,13 +1,16 @@
 """One process, or several started by torchrun."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -32,8 +35,23 @@ class World:
         wrapped.broadcast_buffers = False  # buffers never change; as an argument, torch 2.15 warns of it
         return wrapped
 
-    def barrier(self) -> None:
-        """Wait for all processes."""
+    def main_first(self, make: Callable[[], T]) -> T:
+        """What `make` returns; the main process runs it before the others, so that only one downloads."""
+        if self.is_main:
+            made = make()
+            self._barrier()
+            return made
+        self._barrier()
+        return make()
+
+    def check_same(self, value: int, what: str) -> None:
+        """Raise ValueError, on all processes, when they do not agree on a whole number."""
+        mean = self.mean(torch.tensor(float(value), device=self.device)).item()
+        spread = self.mean(torch.tensor(abs(value - mean), device=self.device)).item()
+        if spread > 0:
+            raise ValueError(f"processes differ in the {what}")
+
+    def _barrier(self) -> None:
         if self.size > 1:
             distributed.barrier()
 

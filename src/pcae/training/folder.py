@@ -23,12 +23,16 @@ def find_checkpoint(folder: Path, resume: str, keep: int) -> Path | None:
     path = Path(resume).expanduser()
     if not path.is_file():
         raise ValueError(f"resume {resume!r} is no checkpoint; give auto, never or the path of a checkpoint file")
+    if newest and path.parent.resolve() != newest.parent.resolve():
+        raise ValueError(f"out {str(folder)!r} holds another run than {resume!r}; choose another folder")
     return path
 
 
 def facts_of(checkpoint: Path, settings: dict[str, Any]) -> dict[str, Any]:
     """The facts in a checkpoint of a run with these settings. Raises ValueError naming a setting that differs."""
     facts = read_header(checkpoint)
+    if "settings" not in facts:
+        raise ValueError(f"{checkpoint} is no checkpoint of a run; checkpoints lie in the folder `checkpoints`")
     theirs = facts["settings"]
     for name in settings.keys() | theirs.keys():
         if settings.get(name) != theirs.get(name):

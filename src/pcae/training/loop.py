@@ -27,7 +27,9 @@ class StepResult:
 class Progress:
     """Where a run stands after an optimizer step, for methods and watchers. Tensors stay on the device until read.
 
-    step: optimizer steps so far, of `steps`. taken: whether the last one moved the weights. skipped: how many did not.
+    step: optimizer steps so far, of `steps`; in a method's after_step, the one just made, counted from 0.
+    taken: whether the last one moved the weights. skipped: how many did not.
+    loss, signals: means over the micro-batches of this process.
     waited: seconds spent waiting for data since the loop began.
     """
 
@@ -85,7 +87,9 @@ def loop(
         progress.skipped = progress.skipped.to(progress.taken.device) + ~progress.taken
         progress.step += 1
         progress.loss = torch.stack([result.loss for result in results]).mean()
-        progress.signals = results[-1].signals
+        progress.signals = {
+            name: torch.stack([result.signals[name] for result in results]).mean() for name in results[0].signals
+        }
         for every, watch in watchers:
             if progress.step % every == 0 or progress.step == progress.steps:
                 watch(progress)

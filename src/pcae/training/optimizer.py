@@ -24,6 +24,20 @@ class OptimizerConfig:
     """Largest norm of the gradient; without it, gradients are not clipped."""
 
 
+def check_optimizer_config(config: OptimizerConfig) -> None:
+    """Raise ValueError for values that cannot be."""
+    for name in ("base_lr", "clip_grad"):
+        value = getattr(config, name)
+        if value is not None and not value > 0:
+            raise ValueError(f"{name} must be positive, got {value:g}")
+    for name in ("warmup_epochs", "weight_decay"):
+        value = getattr(config, name)
+        if value is not None and not value >= 0:
+            raise ValueError(f"{name} must not be negative, got {value:g}")
+    if not all(0 <= beta < 1 for beta in config.betas):
+        raise ValueError(f"betas must lie in [0, 1), got {config.betas}")
+
+
 def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict]:
     """Trainable parameters in two groups: matrices with `weight_decay`; biases, norms and learned tokens with none."""
     decayed, free = [], []

@@ -23,7 +23,7 @@ class RunConfig:
     seed: int = 0
     """Decides the initial weights, the order of images, crops, flips and masks."""
     accumulation: int = 1
-    """Micro-batches per optimizer step and process; more need less memory. Does not change the result."""
+    """Micro-batches per optimizer step and process; more need less memory. Same result, up to rounding."""
     device: str = "auto"
     """cpu, cuda, cuda:1, mps, ...; auto is the first accelerator, else the CPU."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
@@ -88,8 +88,10 @@ def check_positive(run: RunConfig) -> None:
         "log_every",
     ):
         value = getattr(run, name)
-        if value is not None and value <= 0:
+        if value is not None and not value > 0:
             raise ValueError(f"{name} must be positive, got {value:g}")
+    if run.seed < 0:
+        raise ValueError(f"seed must not be negative, got {run.seed}")
 
 
 def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
