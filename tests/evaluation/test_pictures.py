@@ -19,6 +19,11 @@ def test_blank_patches_are_exactly_those_that_are_not_there():
 
 def test_gray_images_are_drawn_too(tmp_path):
     images = torch.randint(0, 255, (2, 1, 28, 28), dtype=torch.uint8)
-    draw_stages(tmp_path / "kept.png", images, [("hidden", torch.tensor([[1, 2], [3, 4]]))], (7, 7))
+    draw_stages(
+        tmp_path / "kept.png",
+        images,
+        [("hidden", torch.tensor([[1, 2], [3, 4]])), ("kept", torch.tensor([[1], [4]]))],
+        (7, 7),
+    )
     with Image.open(tmp_path / "kept.png") as picture:
         assert min(picture.size) > 300

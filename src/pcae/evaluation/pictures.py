@@ -29,7 +29,7 @@ def blank_out(
 def draw_stages(
     path: Path,
     images: UInt8[Tensor, "batch channels height width"],
-    columns: Sequence[tuple[str, Int[Tensor, "batch kept"]]],
+    columns: Sequence[tuple[str, Int[Tensor, "batch _"]]],
     grid: Grid,
 ) -> None:
     """Write a picture: a row an image, a column for the whole image and for each (title, ids that are there)."""
