@@ -7,6 +7,10 @@ from pcae.training.loop import Progress
 from pcae.training.optimizer import OptimizerConfig, build_optimizer
 
 
+def find(folder, resume):
+    return find_checkpoint(Checkpoints(folder / "checkpoints", 1), resume)
+
+
 @pytest.fixture
 def run(tmp_path):
     layer = torch.nn.Linear(2, 2)
@@ -19,12 +23,12 @@ def run(tmp_path):
 
 def test_auto_goes_on_and_never_refuses(run, tmp_path):
     folder, path = run
-    assert find_checkpoint(folder, "auto", 1) == path == find_checkpoint(tmp_path / "new", str(path), 1)
-    assert find_checkpoint(tmp_path / "new", "auto", 1) is None is find_checkpoint(tmp_path / "new", "never", 1)
+    assert find(folder, "auto") == path == find(tmp_path / "new", str(path))
+    assert find(tmp_path / "new", "auto") is None is find(tmp_path / "new", "never")
     with pytest.raises(ValueError, match="holds another run"):
-        find_checkpoint(folder, "never", 1)
+        find(folder, "never")
     with pytest.raises(ValueError, match="'somewhere' is no checkpoint"):
-        find_checkpoint(folder, "somewhere", 1)
+        find(folder, "somewhere")
 
 
 def test_a_checkpoint_from_elsewhere_does_not_go_into_a_folder_with_a_run(run, tmp_path):
@@ -33,8 +37,8 @@ def test_a_checkpoint_from_elsewhere_does_not_go_into_a_folder_with_a_run(run, t
     other = tmp_path / "elsewhere" / path.name
     other.write_bytes(path.read_bytes())
     with pytest.raises(ValueError, match="holds another run than"):
-        find_checkpoint(folder, str(other), 1)
-    assert find_checkpoint(folder, str(path), 1) == path
+        find(folder, str(other))
+    assert find(folder, str(path)) == path
 
 
 def test_a_file_of_weights_is_no_checkpoint(tmp_path):

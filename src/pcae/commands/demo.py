@@ -17,7 +17,7 @@ from pcae.model.encoder import build_encoder
 from pcae.model.pretrained import Pretrained, PretrainedFacts
 from pcae.model.tokens import gather, patchify, split
 from pcae.settings import build, read_recipe
-from pcae.training.checkpoint import Checkpoints, restore_method
+from pcae.training.checkpoint import restore_method
 from pcae.training.distributed import world
 from pcae.weights.files import FILE, load
 
@@ -85,7 +85,7 @@ def draw_kept(settings: pretrain.Config, images: Images, path: Path) -> None:
     """Draw what the run's teacher keeps of the hidden patches of the first eight images, stage by stage."""
     trained = load(settings.out)
     method = PCAE(trained.encoder, settings.method, settings.decoder)
-    newest = Checkpoints(settings.out / "checkpoints", settings.run.keep_checkpoints).last()
+    newest = pretrain.checkpoints_of(settings).last()
     assert newest, "a finished run has a checkpoint"
     restore_method(newest, method)
     whole = WholeImages(images, settings.encoder.image_size)

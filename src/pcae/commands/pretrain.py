@@ -97,8 +97,54 @@ def pretrain(data: str | Path, out: str | Path, recipe: str | None = None, **kno
         return train(config, here)
 
 
+@dataclass(frozen=True)
+class Parts:
+    """What a run is made of, in the state that it starts or goes on from; `facts` go into every checkpoint."""
+
+    config: Config
+    images: Images
+    numbers: Plan
+    method: PCAE
+    optimizer: torch.optim.AdamW
+    progress: Progress
+    facts: dict[str, Any]
+
+    def save(self, here: World) -> None:
+        """Write a checkpoint. Every process calls it, the main one writes."""
+        self.progress.loss = here.mean(self.progress.loss)
+        if here.is_main:
+            checkpoints_of(self.config).save(self.method, self.optimizer, self.progress, self.facts)
+
+
 def train(config: Config, here: World) -> dict[str, Any]:
     """Pre-train as configured, from the start or from a checkpoint; returns the summary of the run."""
+    parts = build_parts(config, here)
+    numbers, start, started = parts.numbers, parts.progress.step, time.perf_counter()
+    if start == numbers.steps and (config.out / "summary.json").is_file():
+        return json.loads((config.out / "summary.json").read_text(encoding="utf-8"))
+    stream = batches(parts, here)
+    if here.is_main:
+        prepare(config.out, to_yaml(parts.config))
+        announce(parts, here)
+    with Journal(config.out, numbers, start, here, console) as journal:
+        loop(
+            here.wrap(parts.method),
+            stream,
+            parts.optimizer,
+            numbers.learning_rate,
+            parts.progress,
+            [(config.run.log_every, journal.write), (config.run.checkpoint_every, lambda _: parts.save(here))],
+            accumulation=config.run.accumulation,
+            clip_grad=config.optimizer.clip_grad,
+            autocast=autocast_dtype(config.run.precision, here.device),
+        )
+    if start == numbers.steps:
+        parts.save(here)
+    return finish(parts, here, time.perf_counter() - started, start)
+
+
+def build_parts(config: Config, here: World) -> Parts:
+    """Images, method and optimizer, as they start or as the checkpoint to go on from has them."""
     check_data_config(config.reading)
     check_optimizer_config(config.optimizer)
     images = here.main_first(lambda: open_images(config.data, "train", config.encoder.channels))
@@ -108,43 +154,15 @@ def train(config: Config, here: World) -> dict[str, Any]:
     method = PCAE(build_encoder(config.encoder), config.method, config.decoder).to(here.device)
     optimizer = build_optimizer(method, config.optimizer)
     progress = Progress(numbers.steps)
-    checkpoints = Checkpoints(config.out / "checkpoints", config.run.keep_checkpoints)
     facts = start_or_resume(config, images, method, optimizer, progress)
     here.check_same(progress.step, "step to go on from; is --out on storage that all of them share?")
-    normalise = Normalise(facts["mean"], facts["std"], images.channels).to(here.device)
-    if progress.step == numbers.steps and (config.out / "summary.json").is_file():
-        return json.loads((config.out / "summary.json").read_text(encoding="utf-8"))
-    if here.is_main:
-        reading = replace(config.reading, mean=tuple(facts["mean"]), std=tuple(facts["std"]))
-        prepare(config.out, to_yaml(replace(config, reading=reading)))
-        announce(numbers, method, here, progress.step)
+    reading = replace(config.reading, mean=tuple(facts["mean"]), std=tuple(facts["std"]))
+    return Parts(replace(config, reading=reading), images, numbers, method, optimizer, progress, facts)
 
-    def save(now: Progress) -> None:
-        now.loss = here.mean(now.loss)
-        if here.is_main:
-            checkpoints.save(method, optimizer, now, facts)
 
-    started, start = time.perf_counter(), progress.step
-    with Journal(config.out, numbers, start, here, console) as journal:
-        loop(
-            here.wrap(method),
-            batches(config, images, numbers, normalise, here, start),
-            optimizer,
-            numbers.learning_rate,
-            progress,
-            [(config.run.log_every, journal.write), (config.run.checkpoint_every, save)],
-            accumulation=config.run.accumulation,
-            clip_grad=config.optimizer.clip_grad,
-            autocast=autocast_dtype(config.run.precision, here.device),
-        )
-    summary = summarise(config, numbers, progress, time.perf_counter() - started, start)
-    if here.is_main:
-        if checkpoints.last() is None:
-            save(progress)
-        described = PretrainedFacts(encoder=config.encoder, mean=facts["mean"], std=facts["std"])
-        save_encoder(config.out / FILE, method.student, described)
-        replace_text(config.out / "summary.json", json.dumps(summary, indent=2))
-    return summary
+def checkpoints_of(config: Config) -> Checkpoints:
+    """Where the run's checkpoints lie."""
+    return Checkpoints(config.out / "checkpoints", config.run.keep_checkpoints)
 
 
 def start_or_resume(
@@ -154,7 +172,7 @@ def start_or_resume(
     settings = {name: value for name, value in to_plain(config).items() if name not in NEUTRAL}
     settings |= {"images": len(images), "files": images.digest()}
     mean, std = config.reading.mean, config.reading.std
-    checkpoint = find_checkpoint(config.out, config.resume, config.run.keep_checkpoints)
+    checkpoint = find_checkpoint(checkpoints_of(config), config.resume)
     if checkpoint:
         facts = facts_of(checkpoint, settings)
         if mean and std and [*mean, *std] != [*facts["mean"], *facts["std"]]:
@@ -166,21 +184,14 @@ def start_or_resume(
     return {"settings": settings, "mean": list(mean), "std": list(std)}
 
 
-def batches(
-    config: Config, images: Images, numbers: Plan, normalise: Normalise, here: World, start: int
-) -> Iterator[tuple[Tensor, Draw]]:
-    """This process's part of the run's batches, from optimizer step `start` on."""
-    reading, seed = config.reading, config.run.seed
+def batches(parts: Parts, here: World) -> Iterator[tuple[Tensor, Draw]]:
+    """This process's part of the run's batches, from the step to go on from. Raises ValueError for wrong statistics."""
+    config, images, numbers, start = parts.config, parts.images, parts.numbers, parts.progress.step
+    reading, accumulation, seed = config.reading, config.run.accumulation, config.run.seed
+    normalise = Normalise(parts.facts["mean"], parts.facts["std"], images.channels).to(here.device)
     crops = RandomCrops(images, config.encoder.image_size, reading.crop_scale, seed)
     order = MicroBatches(
-        len(images),
-        seed,
-        numbers.batch_size,
-        start,
-        numbers.steps,
-        here.rank,
-        here.size,
-        config.run.accumulation,
+        len(images), seed, numbers.batch_size, start, numbers.steps, here.rank, here.size, accumulation
     )
     workers = default_workers(here.device) if reading.workers is None else reading.workers
     return feed(
@@ -189,16 +200,17 @@ def batches(
         normalise,
         seed=seed,
         start=start,
-        first_part=here.rank * config.run.accumulation,
-        accumulation=config.run.accumulation,
+        first_part=here.rank * accumulation,
+        accumulation=accumulation,
         mirror=reading.flip,
         device=here.device,
     )
 
 
-def announce(numbers: Plan, method: PCAE, here: World, start: int) -> None:
+def announce(parts: Parts, here: World) -> None:
     """Print, before the first step, what the run comes to."""
-    grid = method.student.grid
+    numbers, method = parts.numbers, parts.method
+    grid, start = method.student.grid, parts.progress.step
     millions = sum(parameter.numel() for parameter in method.student.parameters()) / 1e6
     console.print(
         f"{numbers.images} images, {numbers.steps} steps of {numbers.batch_size} = {numbers.epochs:.4g} epochs "
@@ -216,9 +228,10 @@ def announce(numbers: Plan, method: PCAE, here: World, start: int) -> None:
         console.print(f"going on from step {start}")
 
 
-def summarise(config: Config, numbers: Plan, progress: Progress, seconds: float, start: int) -> dict[str, Any]:
-    """What became of the run; speed and seconds are those of this start."""
-    return {
+def finish(parts: Parts, here: World, seconds: float, start: int) -> dict[str, Any]:
+    """Write the encoder and the summary of the run; speed and seconds are those of this start."""
+    config, numbers, progress, facts = parts.config, parts.numbers, parts.progress, parts.facts
+    summary = {
         "weights": str(config.out / FILE),
         "images": numbers.images,
         "steps": progress.step,
@@ -229,3 +242,8 @@ def summarise(config: Config, numbers: Plan, progress: Progress, seconds: float,
         "images_per_second": (progress.step - start) * numbers.batch_size / seconds,
         "data_wait_share": progress.waited / seconds,
     }
+    if here.is_main:
+        described = PretrainedFacts(encoder=config.encoder, mean=facts["mean"], std=facts["std"])
+        save_encoder(config.out / FILE, parts.method.student, described)
+        replace_text(config.out / "summary.json", json.dumps(summary, indent=2))
+    return summary

@@ -6,12 +6,12 @@ from typing import Any
 from pcae.training.checkpoint import Checkpoints, read_header, replace_text
 
 
-def find_checkpoint(folder: Path, resume: str, keep: int) -> Path | None:
-    """The checkpoint that a run in `folder` goes on from: with resume=auto its newest, with a path that one.
+def find_checkpoint(checkpoints: Checkpoints, resume: str) -> Path | None:
+    """The checkpoint that a run goes on from: with resume=auto its own newest, with a path that one.
 
     Raises ValueError when the path is no file, or when resume=never and the folder holds a run.
     """
-    newest = Checkpoints(folder / "checkpoints", keep).last()
+    newest, folder = checkpoints.last(), checkpoints.folder.parent
     if resume == "auto":
         return newest
     if resume == "never":
