@@ -1,6 +1,5 @@
 """`pcae doctor`: versions, devices and data sets that pcae finds here."""
 
-import os
 import platform
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -10,6 +9,7 @@ import torch
 
 from pcae.commands.report import as_json, table
 from pcae.data import sample
+from pcae.data.batches import count_cores
 from pcae.training.distributed import pick_device
 from pcae.training.plan import autocast_dtype
 
@@ -40,7 +40,7 @@ def look() -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         **{name: version(name) for name in PACKAGES},
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": count_cores(),
         "default device": describe(device),
         "default precision": "fp32" if dtype is None else "bf16",
         "GPUs": torch.cuda.device_count(),

@@ -81,12 +81,16 @@ class MicroBatches(Sampler):
         return (self.steps - self.start) * self.accumulation
 
 
+def count_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def default_workers(device: torch.device) -> int:
     """Reading processes for each training process: on a CPU none, since they would take the cores that train."""
     if device.type == "cpu":
         return 0
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")) - 1)
+    return max(1, count_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")) - 1)
 
 
 def training_loader(crops: RandomCrops, order: MicroBatches, workers: int, device: torch.device) -> DataLoader:

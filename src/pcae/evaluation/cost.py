@@ -56,7 +56,7 @@ def pretraining_cost(config: EncoderConfig, method: PCAEConfig, decoder: Decoder
         pcae = PCAE(build_encoder(config), method, decoder)
         grid = pcae.student.grid
         visible_ids = torch.zeros(1, pcae.n_visible, dtype=torch.int64)
-        hidden_ids = torch.zeros(1, grid[0] * grid[1] - pcae.n_visible, dtype=torch.int64)
+        hidden_ids = torch.zeros(1, pcae.counts[0], dtype=torch.int64)
         values = pcae.student.vit.patch_embed.proj.weight[0].numel()
         teacher, (_, kept) = measure(
             pcae.teacher,

@@ -187,17 +187,10 @@ class Encoder(nn.Module):
         prefix_positions, positions = self._positions(grid)
         if positions is not None:
             tokens = tokens + gather(positions.expand(len(ids), -1, -1), ids)
-        heads = self._prefix_tokens(prefix_positions) if prefix else []
-        encoded = run_blocks(
-            vit.blocks,
-            vit.norm_pre(vit.pos_drop(tokens)),
-            ids,
-            vit.norm_pre(vit.pos_drop(torch.cat([tokens.new_empty(1, 0, self.width), *heads], 1))).expand(
-                len(ids), -1, -1
-            ),
-            reduction,
-            record,
-        )
+        none = tokens.new_empty(1, 0, self.width)
+        heads = torch.cat([none, *self._prefix_tokens(prefix_positions)], dim=1) if prefix else none
+        tokens, heads = (vit.norm_pre(vit.pos_drop(part)) for part in (tokens, heads))
+        encoded = run_blocks(vit.blocks, tokens, ids, heads.expand(len(ids), -1, -1), reduction, record)
         return replace(
             encoded,
             prefix=vit.norm(encoded.prefix),
