@@ -1,5 +1,9 @@
 """What tests share: small encoders and a draw."""
 
+import os
+from contextlib import contextmanager
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -32,3 +36,26 @@ def images() -> torch.Tensor:
 @pytest.fixture
 def draw() -> Draw:
     return randomness(seed=3, step=5, batch_size=4, device=torch.device("cpu"))
+
+
+@pytest.fixture
+def unprivileged():
+    """A context in which files' permissions count, for root too; the folder given is made reachable."""
+
+    @contextmanager
+    def as_nobody(folder: Path):
+        if os.geteuid() != 0:
+            yield
+            return
+        modes = {path: path.stat().st_mode for path in (folder, *folder.parents) if path.owner() == "root"}
+        for path, mode in modes.items():
+            path.chmod(mode | 0o055)
+        os.seteuid(65_534)
+        try:
+            yield
+        finally:
+            os.seteuid(0)
+            for path, mode in modes.items():
+                path.chmod(mode)
+
+    return as_nobody

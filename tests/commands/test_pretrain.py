@@ -3,16 +3,20 @@
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 import yaml
 from PIL import Image
+from pyarrow import parquet
 
 from pcae.cli import main
 from pcae.training.checkpoint import read
 from pcae.weights.files import load
+from tests.photographs import make_folder
 
 TINY = [
     "--recipe", "sample", "--width", "24", "--depth", "4", "--heads", "2", "--decoder-width", "16",
@@ -130,15 +134,91 @@ def test_other_images_in_the_folder_are_another_run(tmp_path, capsys):
     assert "is of a run with" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("workers", ["0", "1"])
-def test_an_image_that_cannot_be_read_is_named_in_one_line(tmp_path, capsys, workers):
-    make_photographs(tmp_path / "photos", 4)
-    (tmp_path / "photos" / "torn.png").write_bytes(b"no image")
-    mean = ["--mean", "0.5", "0.5", "0.5", "--std", "0.2", "0.2", "0.2"]
+PHOTOS = ["--image-size", "32", "32", "--patch-size", "8", "--batch-size", "8", "--epochs", "2"]
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_photographs_of_all_formats_train_and_the_three_unreadable_ones_are_named(tmp_path, capsys, workers):
+    torn = make_folder(tmp_path / "photos", 60, bad=3)
+    pretrain(tmp_path / "run", *PHOTOS, "--workers", workers, data=str(tmp_path / "photos"))
+    said = capsys.readouterr().err
+    last = next(line for line in said.splitlines() if "3 of 60 images cannot be read" in line)
+    rows = [json.loads(line) for line in (tmp_path / "run" / "bad-files.jsonl").read_text().splitlines()]
+    assert [Path(row["file"]).name for row in rows] == sorted(torn) and all(row["reason"] for row in rows)
+    assert all(name in last for name in torn) and "60 images, 15 steps of 8 = 2 epochs" in said
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["bad_files"] == 3
+
+
+@pytest.mark.parametrize("statistics", [[], ["--mean", "0.5", "0.5", "0.5", "--std", "0.2", "0.2", "0.2"]])
+def test_a_tenth_unreadable_stops_the_run_and_names_them(tmp_path, capsys, statistics):
+    """Before the first step where the statistics are computed, at the first look where they are given."""
+    torn = make_folder(tmp_path / "photos", 60, bad=6)
     with pytest.raises(SystemExit) as stop:
-        pretrain(tmp_path / "run", *SIZES, *mean, "--steps", "4", "--workers", workers, data=str(tmp_path / "photos"))
+        pretrain(tmp_path / "run", *PHOTOS, *statistics, "--log-every", "1", data=str(tmp_path / "photos"))
     last = capsys.readouterr().err.strip().splitlines()[-1]
-    assert stop.value.code == 2 and last.startswith("pcae: image '") and "torn.png' cannot be read" in last
+    assert stop.value.code == 2 and "images cannot be read" in last and "--max-bad-files 0.05" in last
+    named = [name for name in torn if name in last]
+    assert len(named) > 3 if statistics else len(named) == 6
+    if statistics:  # it had begun: what it found is kept, and it goes on when more is allowed
+        assert len((tmp_path / "run" / "bad-files.jsonl").read_text().splitlines()) == len(named)
+        pretrain(tmp_path / "run", *PHOTOS, *statistics, "--max-bad-files", "0.1", data=str(tmp_path / "photos"))
+        assert "6 of 60 images cannot be read" in capsys.readouterr().err
+    else:
+        assert not (tmp_path / "run").exists()
+
+
+def test_a_file_that_is_torn_while_the_run_goes_on_is_found_again_after_a_resume(tmp_path, capsys):
+    make_folder(tmp_path / "photos", 60, bad=1)
+    words = [*PHOTOS, "--checkpoint-every", "5"]
+    pretrain(tmp_path / "run", *words, data=str(tmp_path / "photos"))
+    (tmp_path / "run" / "checkpoints" / "last").write_text("step-00000010.safetensors")
+    for name in ("summary.json", "encoder.safetensors"):
+        (tmp_path / "run" / name).unlink()
+    capsys.readouterr()
+    pretrain(tmp_path / "run", *words, data=str(tmp_path / "photos"))
+    assert "1 of 60 images cannot be read" in capsys.readouterr().err
+
+
+def test_many_bands_train_and_embed_with_the_pixel_range_of_the_run(tmp_path):
+    (tmp_path / "bands").mkdir()
+    noise = np.random.default_rng(0)
+    for index in range(8):
+        pixels = noise.integers(0, 4096, (5, 40, 48)).astype(np.uint16)
+        tifffile.imwrite(tmp_path / "bands" / f"{index}.tif", pixels, photometric="minisblack")
+    words = [*SIZES, "--steps", "2", "--channels", "5", "--pixel-range", "0", "4095"]
+    pretrain(tmp_path / "run", *words, data=str(tmp_path / "bands"))
+    model = load(tmp_path / "run")
+    assert model.facts.encoder.channels == 5 and model.facts.pixel_range == (0, 4095)
+    assert model.facts.mean == pytest.approx([0.5] * 5, abs=0.01)
+    main(["embed", str(tmp_path / "bands"), "--weights", str(tmp_path / "run"), "--out", str(tmp_path / "a.npy")])
+    assert np.load(tmp_path / "a.npy").shape == (8, 24)
+
+
+def test_embed_to_parquet_leaves_out_what_cannot_be_read(unbroken, tmp_path, capsys):
+    torn = make_folder(tmp_path / "photos", 21, bad=1)
+    words = ["embed", str(tmp_path / "photos"), "--weights", str(unbroken), "--json"]
+    main([*words, "--out", str(tmp_path / "a.parquet")])
+    said = capsys.readouterr()
+    table = parquet.read_table(tmp_path / "a.parquet")
+    main([*words, "--out", str(tmp_path / "a.npy")])
+    assert np.array_equal(np.stack(table["embedding"].to_numpy()), np.load(tmp_path / "a.npy"))
+    assert table["path"].to_pylist() == json.loads((tmp_path / "a.files.json").read_text()) and len(table) == 20
+    assert torn[0] in said.err and list(json.loads(said.out)["bad_files"]) == [str(tmp_path / "photos" / torn[0])]
+    with pytest.raises(SystemExit):
+        main([*words, "--out", str(tmp_path / "b.parquet"), "--max-bad-files", "0.04"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.files.json", "a.npy", "a.parquet", "photos"]
+
+
+def test_a_run_too_short_for_one_step_of_accumulation_still_makes_it(tmp_path, capsys):
+    """MAE's code would make none: its accumulation is longer than an epoch (mae#49)."""
+    make_photographs(tmp_path / "photos", 5)
+    words = [*SIZES[:-2], "--batch-size", "32", "--accumulation", "4", "--epochs", "0.1"]
+    pretrain(tmp_path / "run", *words, data=str(tmp_path / "photos"))
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    said = capsys.readouterr().err
+    assert (summary["steps"], summary["epochs"]) == (1, 32 / 5)
+    assert "effective batch 32 = 1 x cpu x 4 micro-batches of 8" in said and "(0.1562 steps an epoch)" in said
+    assert "a step of 32 shows each of the 5 images 6.4 times" in said and "tokens per image: 4 x 6 = 24" in said
 
 
 def test_the_statistics_of_the_data_are_stored_and_reused(unbroken):

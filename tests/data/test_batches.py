@@ -5,6 +5,7 @@ import torch
 
 from pcae.data.batches import MicroBatches, image_at, pixel_statistics, training_loader
 from pcae.data.images import RandomCrops, open_images
+from pcae.data.unreadable import BadFiles
 
 
 def order(rank=0, processes=1, accumulation=1, start=0, images=10, batch=4, steps=5):
@@ -37,13 +38,13 @@ def test_workers_change_nothing(workers):
     images = open_images("sample")
     crops = RandomCrops(images, (28, 28), (0.2, 1.0), seed=1)
     steps = MicroBatches(len(images), 1, 6, 0, 2, 0, 1, 1)
-    read = torch.stack(list(training_loader(crops, steps, workers, torch.device("cpu"))))
+    read = torch.stack([batch.pixels for batch in training_loader(crops, steps, workers, torch.device("cpu"))])
     expected = torch.stack([torch.stack([crops[item] for item in batch]) for batch in steps])
     assert torch.equal(read, expected)
 
 
 def test_statistics_are_those_of_the_pixels():
     images = open_images("sample", "test")
-    mean, std = pixel_statistics(images, (28, 28))
+    mean, std = pixel_statistics(images, (28, 28), BadFiles(images, 0.0))
     pixels = torch.from_numpy(images.items.copy()).double() / 255
     assert mean == pytest.approx([pixels.mean().item()]) and std == pytest.approx([pixels.std(correction=0).item()])

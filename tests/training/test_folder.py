@@ -1,14 +1,16 @@
+from pathlib import Path
+
 import pytest
 import torch
 
 from pcae.training.checkpoint import Checkpoints, save_atomically
-from pcae.training.folder import facts_of, find_checkpoint, prepare
+from pcae.training.folder import check_outside, facts_of, find_checkpoint, prepare
 from pcae.training.loop import Progress
 from pcae.training.optimizer import OptimizerConfig, build_optimizer
 
 
 def find(folder, resume):
-    return find_checkpoint(Checkpoints(folder / "checkpoints", 1), resume)
+    return find_checkpoint(Checkpoints(folder / "checkpoints", 1), resume, {"steps": 4})
 
 
 @pytest.fixture
@@ -58,3 +60,34 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match="cannot be written"):
         prepare(tmp_path / "file" / "run", "")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("steps: 5\n", "steps = 5, not 4"), ("train:\n  steps: 4\n", "steps = None"), ("[", "steps = None")],
+)
+def test_a_folder_with_another_configuration_is_refused(tmp_path, text, message):
+    (tmp_path / "config.yaml").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        find(tmp_path, "auto")
+
+
+def test_a_run_cut_off_before_its_first_checkpoint_starts_anew(tmp_path):
+    (tmp_path / "config.yaml").write_text("steps: 4\nout: elsewhere\n")
+    assert find(tmp_path, "auto") is None is find(tmp_path, "never")
+
+
+def test_a_finished_run_without_checkpoints_is_not_overwritten(tmp_path):
+    (tmp_path / "encoder.safetensors").write_bytes(b"precious")
+    with pytest.raises(ValueError, match="holds a finished run without its checkpoints"):
+        find(tmp_path, "auto")
+
+
+def test_a_run_folder_inside_the_images_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "photos").mkdir()
+    monkeypatch.chdir(tmp_path / "photos")
+    for data in (".", str(tmp_path / "photos")):
+        with pytest.raises(ValueError, match="out 'run/one' lies inside the data"):
+            check_outside(Path("run/one"), data)
+    check_outside(tmp_path / "run", ".")
+    check_outside(tmp_path / "photos" / "run", "sample")

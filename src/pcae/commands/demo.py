@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from pcae.commands import pretrain
+from pcae.commands import parts, pretrain
 from pcae.commands.probe import knn, labelled
 from pcae.commands.report import as_json, console, table
 from pcae.data.images import Images, WholeImages
@@ -48,10 +48,10 @@ def run(config: Config) -> None:
         "device": config.device,
         "seed": config.seed,
     }
-    chosen = read_recipe(pretrain.Config, "sample") | values
+    chosen = read_recipe(parts.Config, "sample") | values
     if config.steps is not None:
         chosen |= {"steps": config.steps}
-    settings = build(pretrain.Config, chosen)
+    settings = build(parts.Config, chosen)
     train, test = labelled("sample")
 
     with world(config.device) as here:
@@ -70,7 +70,7 @@ def run(config: Config) -> None:
     report(config, rows, picture, time.perf_counter() - started)
 
 
-def untrained(settings: pretrain.Config, facts: PretrainedFacts, device: torch.device) -> Pretrained:
+def untrained(settings: parts.Config, facts: PretrainedFacts, device: torch.device) -> Pretrained:
     """The encoder as the run began."""
     torch.manual_seed(settings.run.seed)
     return Pretrained(build_encoder(facts.encoder), facts).to(device).eval()
@@ -81,11 +81,11 @@ def probe(model: Pretrained, train: Images, test: Images) -> float:
     return knn(embed(model, train), train, embed(model, test), test, 20)
 
 
-def draw_kept(settings: pretrain.Config, images: Images, path: Path) -> None:
+def draw_kept(settings: parts.Config, images: Images, path: Path) -> None:
     """Draw what the run's teacher keeps of the hidden patches of the first eight images, stage by stage."""
     trained = load(settings.out)
     method = PCAE(trained.encoder, settings.method, settings.decoder)
-    newest = pretrain.checkpoints_of(settings).last()
+    newest = parts.checkpoints_of(settings).last()
     assert newest, "a finished run has a checkpoint"
     restore_method(newest, method)
     whole = WholeImages(images, settings.encoder.image_size)

@@ -1,15 +1,20 @@
-"""`pcae embed`: features of images to a .npy file, the same every time."""
+"""`pcae embed`: features of images to a .npy or .parquet file, the same every time."""
 
 import json
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, BinaryIO
 
 import numpy as np
 from tyro.conf import Positional, arg
 
 from pcae.commands.report import as_json, console
-from pcae.data.images import Split, open_images
+from pcae.data.batches import check_max_bad_files
+from pcae.data.images import open_images
+from pcae.data.listing import Split
+from pcae.data.unreadable import BadFiles
 from pcae.evaluation.features import Pool, embed
 from pcae.training.checkpoint import replace_text
 from pcae.training.distributed import pick_device
@@ -20,7 +25,7 @@ from pcae.weights.files import load
 class Config:
     """Write one row of features an image; nothing is hidden, dropped or random.
 
-    Beside OUT.npy stands OUT.files.json: which image each row is.
+    A .parquet file has the columns path and embedding. Beside OUT.npy stands OUT.files.json: which image each row is.
     """
 
     data: Annotated[str, Positional, arg(metavar="DATA")]
@@ -28,11 +33,13 @@ class Config:
     weights: Path
     """Run folder or encoder.safetensors."""
     out: Path
-    """The .npy file to write: float32, images x features."""
+    """The .npy (float32, images x features) or .parquet file to write."""
     split: Split = "train"
     """Which split, where the data has splits."""
     pool: Pool = "mean"
     """mean of the patch tokens, or the class token (cls)."""
+    max_bad_files: float = 0.05
+    """Share of the images that may be unreadable, in [0, 1); they have no row and are named at the end."""
     workers: int = 0
     """Processes that read images beside this one."""
     device: str = "auto"
@@ -43,26 +50,57 @@ class Config:
 
 def run(config: Config) -> None:
     """Embed and write."""
-    if config.out.suffix != ".npy":
-        raise ValueError(f"out {str(config.out)!r} must end in .npy")
-    if not config.out.parent.is_dir():
-        raise ValueError(f"out {str(config.out)!r} lies in a folder that does not exist; make it first")
+    check(config)
     model = load(config.weights, pick_device(config.device))
-    images = open_images(config.data, config.split, model.facts.encoder.channels)
-    features = embed(model, images, config.pool, config.workers).numpy()
-    beside = config.out.with_name(f".{config.out.name}.writing")
-    with beside.open("wb") as file:
-        np.save(file, features)
-    beside.replace(config.out)
-    names = config.out.with_suffix(".files.json")
-    replace_text(names, json.dumps(list(images.names), indent=0, ensure_ascii=False))
+    images = open_images(config.data, config.split, model.facts.encoder.channels, model.facts.pixel_range)
+    bad_files = BadFiles(images, config.max_bad_files)
+    features = embed(model, images, config.pool, config.workers, bad_files).numpy()
+    names = images.without(bad_files.found).names
+    write(config.out, names, features)
     result = {
         "out": str(config.out),
-        "files": str(names),
         "images": len(features),
         "features": features.shape[1],
+        "bad_files": bad_files.found,
     }
     if config.json:
         as_json(result)
     else:
-        console.print(f"{result['images']} x {result['features']} features in {config.out}, their images in {names}")
+        console.print(f"{result['images']} x {result['features']} features in {config.out}")
+    if bad_files.found:
+        console.print(f"{bad_files.describe()}; they have no row")
+
+
+def check(config: Config) -> None:
+    """Raise ValueError for what cannot be, before any work."""
+    check_max_bad_files(config.max_bad_files)
+    if config.workers < 0:
+        raise ValueError(f"workers must not be negative, got {config.workers}")
+    if config.out.suffix not in {".npy", ".parquet"}:
+        raise ValueError(f"out {str(config.out)!r} must end in .npy or .parquet")
+    if not config.out.parent.is_dir():
+        raise ValueError(f"out {str(config.out)!r} lies in a folder that does not exist; make it first")
+    if config.out.is_dir() or not os.access(config.out.parent, os.W_OK):
+        raise ValueError(f"out {str(config.out)!r} cannot be written; choose a file in a folder of yours")
+
+
+def write(out: Path, names: Sequence[str], features: np.ndarray) -> None:
+    """Write the features and which image each row is, each file in one move."""
+    beside = out.with_name(f".{out.name}.writing")
+    with beside.open("wb") as file:
+        if out.suffix == ".npy":
+            np.save(file, features)
+            replace_text(out.with_suffix(".files.json"), json.dumps(list(names), indent=0))
+        else:
+            write_parquet(file, names, features)
+    beside.replace(out)
+
+
+def write_parquet(file: BinaryIO, names: Sequence[str], features: np.ndarray) -> None:
+    """The columns path and embedding (a list of float32 of fixed length); odd bytes in paths become \\x..."""
+    import pyarrow
+    from pyarrow import parquet
+
+    paths = [name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") for name in names]
+    rows = pyarrow.FixedSizeListArray.from_arrays(features.ravel(), features.shape[1])
+    parquet.write_table(pyarrow.table({"path": pyarrow.array(paths, pyarrow.string()), "embedding": rows}), file)

@@ -7,8 +7,11 @@ from typing import Annotated, Any
 import torch
 from tyro.conf import Positional, arg
 
-from pcae.commands.report import as_json, table
+from pcae.commands.report import as_json, console, table
+from pcae.data.batches import check_max_bad_files
+from pcae.data.decode import PixelRange
 from pcae.data.images import Images, open_images
+from pcae.data.unreadable import BadFiles
 from pcae.evaluation.features import Pool, embed, raw_pixels
 from pcae.evaluation.probes import knn_accuracy
 from pcae.training.distributed import pick_device
@@ -32,6 +35,8 @@ class Config:
     """mean of the patch tokens, or the class token (cls)."""
     pixels: bool = False
     """Probe raw pixels too: the baseline that any encoder should be held against."""
+    max_bad_files: float = 0.05
+    """Share of the images that may be unreadable, in [0, 1); they are left out and named at the end."""
     device: str = "auto"
     """cpu, cuda, mps, ...; auto is the first accelerator, else the CPU."""
     json: bool = False
@@ -40,31 +45,38 @@ class Config:
 
 def run(config: Config) -> None:
     """Probe and print."""
+    check_max_bad_files(config.max_bad_files)
+    if config.k < 1:
+        raise ValueError(f"k must be at least 1, got {config.k}")
     model = load(config.weights, pick_device(config.device))
-    train, test = labelled(config.data, model.facts.encoder.channels)
-    rows = {"encoder": knn(embed(model, train, config.pool), train, embed(model, test, config.pool), test, config.k)}
+    train, test = labelled(config.data, model.facts.encoder.channels, model.facts.pixel_range)
+    bad = [BadFiles(images, config.max_bad_files) for images in (train, test)]
+    features = [embed(model, found.images, config.pool, bad_files=found) for found in bad]
+    train, test = (found.images.without(found.found) for found in bad)
+    rows = {"encoder": knn(features[0], train, features[1], test, config.k)}
     if config.pixels:
         size = model.facts.encoder.image_size
         rows["raw pixels"] = knn(raw_pixels(train, size), train, raw_pixels(test, size), test, config.k)
+    report(config, len(train), len(test), rows)
+    for found in bad:
+        if found.found:
+            console.print(f"{found.describe()}; they were left out")
+
+
+def report(config: Config, train: int, test: int, rows: dict[str, float]) -> None:
+    """Print the accuracies."""
     if config.json:
-        as_json(
-            {
-                "data": config.data,
-                "k": config.k,
-                "pool": config.pool,
-                "train": len(train),
-                "test": len(test),
-                "knn": rows,
-            }
-        )
+        facts = {"data": config.data, "k": config.k, "pool": config.pool, "train": train, "test": test}
+        as_json(facts | {"knn": rows})
     else:
-        title = f"{config.k} nearest of {len(train)} training images, {len(test)} test images"
+        title = f"{config.k} nearest of {train} training images, {test} test images"
         table(title, ["features", "kNN accuracy"], [[name, f"{value:.1%}"] for name, value in rows.items()])
 
 
-def labelled(data: str, channels: int | None = None) -> tuple[Images, Images]:
+def labelled(data: str, channels: int | None = None, pixel_range: PixelRange | None = None) -> tuple[Images, Images]:
     """Training and test images, both labelled with the same classes. Raises ValueError with the remedy."""
-    train, test = open_images(data, "train", channels), open_images(data, "test", channels)
+    train = open_images(data, "train", channels, pixel_range)
+    test = open_images(data, "test", channels, pixel_range)
     if train.labels is None or test.labels is None:
         raise ValueError(f"data {data!r} has no labels; a probe needs train/CLASS/... and val/CLASS/... folders")
     if list(train.names) == list(test.names):

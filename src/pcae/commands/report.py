@@ -6,8 +6,13 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-console = Console(stderr=True, highlight=False, soft_wrap=True)
-"""Progress and remarks."""
+console = Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
+"""Progress and remarks; names of files stand in them as they are, so nothing in brackets is markup."""
+
+
+def warn(remark: str) -> None:
+    """A remark that may matter."""
+    console.print(remark, style="yellow")
 
 
 def table(title: str, columns: list[str], rows: list[list[str]]) -> None:
@@ -17,7 +22,7 @@ def table(title: str, columns: list[str], rows: list[list[str]]) -> None:
         shown.add_column(column, justify="right" if index else "left")
     for row in rows:
         shown.add_row(*row)
-    Console(highlight=False).print(shown)
+    Console(highlight=False, markup=False, emoji=False).print(shown)
 
 
 def as_json(result: Any) -> None:

@@ -1,15 +1,17 @@
 """The order of images in a run, and loaders of uint8 batches."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from pcae.data.images import Images, RandomCrops, WholeImages
+from pcae.data.unreadable import BadFiles, LeftOut, Replaced, collate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +26,10 @@ class DataConfig:
     """Mean of the pixels in [0, 1] by channel; without it, computed from the data."""
     std: tuple[float, ...] | None = None
     """Standard deviation of the pixels by channel; without it, computed from the data."""
+    pixel_range: tuple[float, float] | None = None
+    """Values of 16-bit and float pixels that become black and white; without it 0 65535 and 0 1."""
+    max_bad_files: float = 0.05
+    """Share of the images that may be unreadable, in [0, 1); others take their place. More end the run."""
     workers: int | None = None
     """Processes that read images; without it, one less than the cores of each GPU's share, and none on a CPU."""
 
@@ -33,10 +39,17 @@ def check_data_config(config: DataConfig) -> None:
     low, high = config.crop_scale
     if not 0 < low <= high <= 1:
         raise ValueError(f"crop_scale must be two shares of the area, ascending in (0, 1], got {config.crop_scale}")
+    check_max_bad_files(config.max_bad_files)
     if config.workers is not None and config.workers < 0:
         raise ValueError(f"workers must not be negative, got {config.workers}")
     if (config.mean is None) != (config.std is None):
         raise ValueError(f"give mean and std together, or neither; got mean {config.mean} and std {config.std}")
+
+
+def check_max_bad_files(share: float) -> None:
+    """Raise ValueError for what is no share of the images, or all of them."""
+    if not 0 <= share < 1:
+        raise ValueError(f"max_bad_files must be a share of the images in [0, 1), got {share:g}")
 
 
 @lru_cache(maxsize=2)
@@ -93,23 +106,47 @@ def default_workers(device: torch.device) -> int:
     return max(1, count_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")) - 1)
 
 
+def scanning_workers(images: Images, passes: int) -> int:
+    """Processes for reading so many images while nothing trains: none for arrays and for a few files."""
+    return 0 if isinstance(images.items, np.ndarray) else min(count_cores(), passes // 50)
+
+
 def training_loader(crops: RandomCrops, order: MicroBatches, workers: int, device: torch.device) -> DataLoader:
-    """Micro-batches of uint8 crops, in the order's order."""
-    return DataLoader(crops, batch_sampler=order, num_workers=workers, pin_memory=device.type == "cuda")  # pyright: ignore[reportArgumentType]
+    """Micro-batches of uint8 crops (`Batch`), in the order's order."""
+    return DataLoader(
+        Replaced(crops),
+        batch_sampler=order,  # pyright: ignore[reportArgumentType]
+        num_workers=workers,
+        pin_memory=device.type == "cuda",
+        collate_fn=collate,
+    )
 
 
-def whole_loader(images: Images, size: tuple[int, int], batch_size: int = 64, workers: int = 0) -> DataLoader:
-    """All images, whole and in order, as uint8 batches."""
-    return DataLoader(WholeImages(images, size), batch_size=batch_size, num_workers=workers)
+def whole_loader(
+    images: Images, size: tuple[int, int], chosen: Sequence[int] | None = None, batch_size: int = 64, workers: int = 0
+) -> DataLoader:
+    """All images, or the chosen ones, whole and in order, as uint8 batches (`Batch`)."""
+    order = chosen if chosen is not None else range(len(images))
+    return DataLoader(
+        LeftOut(WholeImages(images, size)), batch_size, sampler=order, num_workers=workers, collate_fn=collate
+    )
 
 
-def pixel_statistics(images: Images, size: tuple[int, int], limit: int = 2_000) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation by channel of the pixels in [0, 1], over `limit` images spread over the data."""
-    whole = WholeImages(images, size)
+def pixel_statistics(
+    images: Images, size: tuple[int, int], bad_files: BadFiles, limit: int = 2_000
+) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation by channel of the pixels in [0, 1], over `limit` images spread over the data.
+
+    Raises ValueError when too many of them cannot be read.
+    """
     chosen = torch.linspace(0, len(images) - 1, min(limit, len(images))).long().tolist()
-    total = torch.zeros(2, images.channels, dtype=torch.float64)
-    for index in chosen:
-        pixels = whole[index].double().flatten(1) / 255
-        total += torch.stack([pixels.mean(1), pixels.square().mean(1)])
-    mean, square = total / len(chosen)
+    total, count = torch.zeros(2, images.channels, dtype=torch.float64), 0
+    for batch in whole_loader(images, size, chosen, workers=scanning_workers(images, len(chosen))):
+        bad_files.add(batch.failed)
+        if len(batch.indices):
+            pixels = batch.pixels.double().flatten(2) / 255
+            total += torch.stack([pixels.mean(2).sum(0), pixels.square().mean(2).sum(0)])
+            count += len(pixels)
+    bad_files.check(of=len(chosen))
+    mean, square = total / count
     return mean.tolist(), (square - mean.square()).clamp_min(0).sqrt().tolist()

@@ -1,28 +1,24 @@
-"""Sources of images: folders, lists and the reserved words, each image decoded, cropped and resized to uint8."""
+"""Sources of images: files and the reserved words, each image decoded, cropped and resized to uint8."""
 
-import csv
+import difflib
 import hashlib
-import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
 from jaxtyping import UInt8
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.transforms import RandomResizedCrop
 
 from pcae.data import sample
+from pcae.data.decode import PixelRange, Planes, decode, from_pillow
+from pcae.data.listing import Split, list_data
 
-Split = Literal["train", "test"]
 RESERVED = {"sample": sample.sample, "fashion-mnist": sample.fashion_mnist}
-SUFFIXES = frozenset(Image.registered_extensions()) - {".pdf", ".mpg", ".mpeg", ".h5", ".hdf", ".eps", ".ps"}
-MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-FOLDERS: dict[Split, tuple[str, ...]] = {"train": ("train",), "test": ("val", "validation", "test")}
 
 
 @dataclass(frozen=True)
@@ -30,115 +26,81 @@ class Images:
     """Images that can be opened one by one.
 
     items: files, or uint8 arrays of height x width. names: one a image. labels: class of each, where known.
+    root: what all names begin with. pixel_range: values of 16-bit and float pixels that become 0 and 255.
     """
 
-    items: Sequence[Path] | np.ndarray
+    items: Sequence[str] | np.ndarray
     names: Sequence[str]
     labels: Sequence[int] | None
     classes: Sequence[str]
     channels: int
+    root: str = ""
+    pixel_range: PixelRange | None = None
 
     def __len__(self) -> int:
         return len(self.items)
 
     def digest(self) -> str:
-        """A fingerprint of which images these are, in which order."""
-        return hashlib.blake2b("\n".join(self.names).encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
+        """A fingerprint of which images these are, in which order, wherever they lie."""
+        names = "\n".join(name.removeprefix(self.root) for name in self.names)
+        return hashlib.blake2b(names.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
 
-    def open(self, index: int) -> Image.Image:
-        """The image, upright, with this source's channels. Raises ValueError naming a file that cannot be read."""
+    def without(self, names: Container[str]) -> "Images":
+        """The images but those of these names."""
+        rows = [row for row, name in enumerate(self.names) if name not in names]
+        if len(rows) == len(self):
+            return self
+        items = self.items[rows] if isinstance(self.items, np.ndarray) else [self.items[row] for row in rows]
+        labels = [self.labels[row] for row in rows] if self.labels is not None else None
+        return replace(self, items=items, names=[self.names[row] for row in rows], labels=labels)
+
+    def open(self, index: int) -> Planes:
+        """The image, upright, with this source's channels. Raises Unreadable naming a file that cannot be read."""
         item = self.items[index]
-        mode = MODES[self.channels]
         if isinstance(item, np.ndarray):
-            return Image.fromarray(item).convert(mode)
-        try:
-            with Image.open(item) as image:
-                return eight_bits(ImageOps.exif_transpose(image)).convert(mode)
-        except (OSError, UnidentifiedImageError, Image.DecompressionBombError, SyntaxError) as error:
-            raise ValueError(f"image {str(item)!r} cannot be read: {error}") from error
+            return from_pillow(Image.fromarray(item), self.channels, None)
+        return decode(str(item), self.channels, self.pixel_range)
 
 
-def eight_bits(image: Image.Image) -> Image.Image:
-    """Gray pixels of 16 bits scaled to 8, any other image as it is. Raises OSError for pixels of unknown range."""
-    if not image.mode.startswith(("I", "F")):
-        return image
-    pixels = np.asarray(image)
-    if image.mode == "F" or pixels.min() < 0 or pixels.max() > 65_535:
-        raise OSError(f"its pixels are of mode {image.mode}, whose range is unknown; save it with 8 or 16 bits")
-    return Image.fromarray((pixels // 256).astype(np.uint8))
-
-
-def open_images(data: str, split: Split = "train", channels: int | None = None) -> Images:
+def open_images(
+    data: str, split: Split = "train", channels: int | None = None, pixel_range: PixelRange | None = None
+) -> Images:
     """The images that DATA names: `sample`, `fashion-mnist`, a folder (flat or nested), a .txt or a .csv list.
 
     A folder with train and val (or validation, test) folders inside has those splits; else all of it is both.
     Labels are the folders under it, or the second column of a csv. Raises ValueError with the remedy.
     """
-    if channels is not None and channels not in MODES:
-        raise ValueError(f"channels must be one of {sorted(MODES)} for image files, got {channels}")
+    if channels is not None and channels < 1:
+        raise ValueError(f"channels must be at least 1, got {channels}")
+    if pixel_range is not None and not pixel_range[0] < pixel_range[1]:
+        raise ValueError(f"pixel_range must be two values, black below white, got {pixel_range}")
     if data in RESERVED:
-        pixels, labels = RESERVED[data](split)
-        names = [f"{data}/{split}/{index}" for index in range(len(pixels))]
-        return Images(pixels, names, labels.tolist(), sample.CLASSES, channels or 1)
-    path = Path(data).expanduser()
-    if path.is_dir():
-        files, labels = list_folder(split_folder(path, split))
-    elif path.suffix.lower() in {".txt", ".csv"} and path.is_file():
-        files, labels = read_list(path)
-    else:
+        return reserved(data, split, channels or 1)
+    near = difflib.get_close_matches(data, RESERVED, n=1)
+    if near and not Path(data).expanduser().exists():
         raise ValueError(
-            f"data {data!r} is neither a folder, a .txt or .csv list, nor one of {', '.join(RESERVED)}; check the path"
+            f"data {data!r} is neither a folder, a .txt or .csv list, nor a word; did you mean {near[0]!r}?"
         )
-    if not files:
-        raise ValueError(f"data {data!r} holds no image files (.jpg, .png, .webp, .tif, ...)")
-    classes = sorted(set(labels)) if labels else []
+    found = list_data(data, split)
+    classes = sorted(set(found.labels or []))
     ids = {name: index for index, name in enumerate(classes)}
-    return Images(
-        files,
-        list(map(str, files)),
-        [ids[name] for name in labels] if labels else None,
-        classes,
-        channels or 3,
-    )
+    labels = [ids[name] for name in found.labels] if found.labels else None
+    return Images(found.files, found.files, labels, classes, channels or 3, found.root, pixel_range)
 
 
-def split_folder(path: Path, split: Split) -> Path:
-    """The folder of that split inside `path`; `path` itself where it has no splits."""
-    return next((path / name for name in FOLDERS[split] if (path / name).is_dir()), path)
+def reserved(word: str, split: Split, channels: int) -> Images:
+    """The gray images of a reserved word. Raises ValueError for channels that gray cannot be turned into."""
+    if channels not in {1, 3, 4}:
+        raise ValueError(f"channels must be 1, 3 or 4 for {word!r}, got {channels}")
+    pixels, labels = RESERVED[word](split)
+    names = [f"{word}/{split}/{index}" for index in range(len(pixels))]
+    return Images(pixels, names, labels.tolist(), sample.CLASSES, channels)
 
 
-def list_folder(root: Path) -> tuple[list[Path], list[str] | None]:
-    """Image files below `root`, sorted, and the first folder of each as its label where all lie in folders."""
-    files, seen = [], set()
-    for folder, inner, names in os.walk(root, followlinks=True):
-        real = os.path.realpath(folder)
-        if real in seen:  # a link back to where we have been
-            inner.clear()
-            continue
-        seen.add(real)
-        files += [Path(folder, name) for name in names if not name.startswith(".")]
-    files = sorted(path for path in files if path.suffix.lower() in SUFFIXES and path.is_file())
-    parts = [path.relative_to(root).parts for path in files]
-    return files, [part[0] for part in parts] if all(len(part) > 1 for part in parts) else None
-
-
-def read_list(path: Path) -> tuple[list[Path], list[str] | None]:
-    """Files named in a .txt (one a line) or .csv (path[,label], no header), relative to the list; and labels."""
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.reader(file)) if path.suffix.lower() == ".csv" else [[line.rstrip("\n")] for line in file]
-    rows = [row for row in rows if row and row[0]]
-    files = [path.parent / row[0] for row in rows]
-    missing = next((file for file in files if not file.is_file()), None)
-    if missing:
-        raise ValueError(f"{path} names {str(missing)!r}, which is no file; paths are relative to the list")
-    labelled = bool(rows) and all(len(row) > 1 for row in rows)
-    return files, [row[1] for row in rows] if labelled else None
-
-
-def to_tensor(image: Image.Image) -> UInt8[Tensor, "channels height width"]:
+def to_tensor(planes: Planes) -> UInt8[Tensor, "channels height width"]:
     """The pixels of an image."""
-    pixels = torch.from_numpy(np.array(image))
-    return pixels.unsqueeze(0) if pixels.ndim == 2 else pixels.permute(2, 0, 1).contiguous()
+    pixels = [torch.from_numpy(np.array(plane)) for plane in planes]
+    return torch.stack(pixels) if pixels[0].ndim == 2 else pixels[0].permute(2, 0, 1).contiguous()
 
 
 @dataclass(frozen=True)
@@ -152,10 +114,10 @@ class WholeImages(Dataset):
         return len(self.images)
 
     def __getitem__(self, index: int) -> UInt8[Tensor, "channels height width"]:
-        image = self.images.open(index)
-        if (image.height, image.width) != self.size:
-            image = ImageOps.fit(image, (self.size[1], self.size[0]), Image.Resampling.BICUBIC)
-        return to_tensor(image)
+        planes, target = self.images.open(index), (self.size[1], self.size[0])
+        if planes[0].size != target:
+            planes = tuple(ImageOps.fit(plane, target, Image.Resampling.BICUBIC) for plane in planes)
+        return to_tensor(planes)
 
 
 @dataclass(frozen=True)
@@ -175,7 +137,12 @@ class RandomCrops(Dataset):
         index, position = item
         if self.crop_scale == (1.0, 1.0):
             return WholeImages(self.images, self.size)[index]
-        image = self.images.open(index)
+        planes, target = self.images.open(index), (self.size[1], self.size[0])
+        box = self.box(planes[0], position)
+        return to_tensor(tuple(plane.resize(target, Image.Resampling.BICUBIC, box=box) for plane in planes))
+
+    def box(self, image: Image.Image, position: int) -> tuple[int, int, int, int]:
+        """Left, top, right and bottom of the crop at a position of the run."""
         state = np.random.SeedSequence([self.seed, position]).generate_state(1, np.uint64)
         before = torch.get_rng_state()  # fork_rng and manual_seed do the same in ten times the time
         try:
@@ -183,5 +150,4 @@ class RandomCrops(Dataset):
             top, left, height, width = RandomResizedCrop.get_params(image, list(self.crop_scale), [3 / 4, 4 / 3])  # pyright: ignore[reportArgumentType]
         finally:
             torch.set_rng_state(before)
-        box = (left, top, left + width, top + height)
-        return to_tensor(image.resize((self.size[1], self.size[0]), Image.Resampling.BICUBIC, box=box))
+        return (left, top, left + width, top + height)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from pcae.data.batches import whole_loader
 from pcae.data.images import Images
+from pcae.data.unreadable import BadFiles
 from pcae.model.encoder import Encoded
 from pcae.model.pretrained import Pretrained
 
@@ -25,22 +26,44 @@ def pool(encoded: Encoded, how: Pool) -> Float[Tensor, "batch dim"]:
 
 
 def collect(
-    images: Images, size: tuple[int, int], function: Callable[[Tensor], Tensor], workers: int = 0
+    images: Images,
+    size: tuple[int, int],
+    function: Callable[[Tensor], Tensor],
+    workers: int = 0,
+    bad_files: BadFiles | None = None,
 ) -> Float[Tensor, "images dim"]:
-    """What `function` makes of batches of whole uint8 images, one row an image, on the CPU."""
+    """What `function` makes of batches of whole uint8 images, one row an image, on the CPU.
+
+    Images that cannot be read have no row and are counted in `bad_files`; without it they raise ValueError.
+    """
+    bad_files = bad_files or BadFiles(images, 0.0)
+    rows = []
     with torch.inference_mode():
-        return torch.cat([function(batch).float().cpu() for batch in whole_loader(images, size, workers=workers)])
+        for batch in whole_loader(images, size, workers=workers):
+            bad_files.add(batch.failed)
+            bad_files.check()
+            if batch.indices:
+                rows.append(function(batch.pixels).float().cpu())
+    return torch.cat(rows)
 
 
-def embed(model: Pretrained, images: Images, how: Pool = "mean", workers: int = 0) -> Float[Tensor, "images dim"]:
-    """Pooled features of every image, in order. Raises ValueError when the channels differ from the model's."""
+def embed(
+    model: Pretrained, images: Images, how: Pool = "mean", workers: int = 0, bad_files: BadFiles | None = None
+) -> Float[Tensor, "images dim"]:
+    """Pooled features of every image, in order. Raises ValueError when the channels differ from the model's.
+
+    Images that cannot be read have no row and are counted in `bad_files`; without it they raise ValueError.
+    """
     wanted = model.facts.encoder.channels
     if images.channels != wanted:
         raise ValueError(f"the model takes images of {wanted} channels, got {images.channels}")
     device = model.normalise.get_buffer("mean").device
-    return collect(images, model.facts.encoder.image_size, lambda batch: pool(model(batch.to(device)), how), workers)
+    size = model.facts.encoder.image_size
+    return collect(images, size, lambda batch: pool(model(batch.to(device)), how), workers, bad_files)
 
 
-def raw_pixels(images: Images, size: tuple[int, int]) -> Float[Tensor, "images values"]:
+def raw_pixels(
+    images: Images, size: tuple[int, int], bad_files: BadFiles | None = None
+) -> Float[Tensor, "images values"]:
     """The pixels themselves as features: the baseline that any encoder should be held against."""
-    return collect(images, size, lambda batch: batch.flatten(1))
+    return collect(images, size, lambda batch: batch.flatten(1), bad_files=bad_files)

@@ -17,6 +17,7 @@ class PretrainedFacts:
     encoder: EncoderConfig
     mean: list[float]
     std: list[float]
+    pixel_range: tuple[float, float] | None = None
 
 
 class Pretrained(nn.Module):

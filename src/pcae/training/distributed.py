@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import distributed, nn
@@ -43,6 +43,21 @@ class World:
             return made
         self._barrier()
         return make()
+
+    def from_main(self, make: Callable[[], T]) -> T:
+        """What `make` returns in the main process, which alone runs it."""
+        made = [make() if self.is_main else None]
+        if self.size > 1:
+            distributed.broadcast_object_list(made, device=self.device)
+        return cast(T, made[0])
+
+    def gather(self, value: T) -> list[T]:
+        """The values of all processes."""
+        if self.size == 1:
+            return [value]
+        values: list[Any] = [None] * self.size
+        distributed.all_gather_object(values, value)
+        return values
 
     def check_same(self, value: int, what: str) -> None:
         """Raise ValueError, on all processes, when they do not agree on a whole number."""

@@ -3,15 +3,26 @@
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from pcae.training.checkpoint import Checkpoints, read_header, replace_text
 
 
-def find_checkpoint(checkpoints: Checkpoints, resume: str) -> Path | None:
+def check_outside(folder: Path, data: str) -> None:
+    """Raise ValueError for a run folder inside a folder of images: its pictures would become images of the data."""
+    images = Path(data).expanduser()
+    if images.is_dir() and folder.expanduser().resolve().is_relative_to(images.resolve()):
+        raise ValueError(f"out {str(folder)!r} lies inside the data {data!r}; choose a folder outside it")
+
+
+def find_checkpoint(checkpoints: Checkpoints, resume: str, settings: dict[str, Any]) -> Path | None:
     """The checkpoint that a run goes on from: with resume=auto its own newest, with a path that one.
 
-    Raises ValueError when the path is no file, or when resume=never and the folder holds a run.
+    Raises ValueError when the path is no file, or when the folder holds another run: with resume=never any.
     """
     newest, folder = checkpoints.last(), checkpoints.folder.parent
+    if newest is None:
+        check_vacant(folder, settings)
     if resume == "auto":
         return newest
     if resume == "never":
@@ -26,6 +37,26 @@ def find_checkpoint(checkpoints: Checkpoints, resume: str) -> Path | None:
     if newest and path.parent.resolve() != newest.parent.resolve():
         raise ValueError(f"out {str(folder)!r} holds another run than {resume!r}; choose another folder")
     return path
+
+
+def check_vacant(folder: Path, settings: dict[str, Any]) -> None:
+    """Raise ValueError when a folder without checkpoints holds a finished run, or one begun with other settings."""
+    if (folder / "encoder.safetensors").exists():
+        raise ValueError(f"out {str(folder)!r} holds a finished run without its checkpoints; choose another folder")
+    config = folder / "config.yaml"
+    if not config.is_file():
+        return
+    try:
+        theirs = yaml.safe_load(config.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        theirs = None
+    theirs = theirs if isinstance(theirs, dict) else {}
+    for name, value in settings.items():
+        if name not in theirs or theirs[name] != value:
+            raise ValueError(
+                f"out {str(folder)!r} holds a config.yaml with {name} = {theirs.get(name)}, not {value}: another run's "
+                "or another program's; choose another folder"
+            )
 
 
 def facts_of(checkpoint: Path, settings: dict[str, Any]) -> dict[str, Any]:

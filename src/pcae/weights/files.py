@@ -33,7 +33,10 @@ def load(weights: str | Path, device: torch.device | None = None) -> Pretrained:
     tensors, header = read(path)
     try:
         config = build(EncoderConfig, check_values(EncoderConfig, header["encoder"], str(path)))
-        facts = PretrainedFacts(encoder=config, mean=header["mean"], std=header["std"])
+        reach = header.get("pixel_range")
+        facts = PretrainedFacts(
+            encoder=config, mean=header["mean"], std=header["std"], pixel_range=reach and (reach[0], reach[1])
+        )
         encoder = build_encoder(config)
         encoder.vit.load_state_dict(tensors)
     except (KeyError, TypeError, RuntimeError) as error:

@@ -1,0 +1,143 @@
+"""Every kind of image file that people have, against the same photograph saved without loss."""
+
+import pickle
+import struct
+import zlib
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+from skimage import data
+
+from pcae.data.decode import Unreadable, decode, to_eight_bits
+from tests.photographs import KINDS
+
+PHOTOGRAPH = Image.fromarray(data.chelsea()[40:220, 60:300])
+
+
+def apart(one: Image.Image, two: Image.Image) -> float:
+    """Mean difference of two images in grey levels."""
+    assert one.size == two.size and one.mode == two.mode
+    return float(np.abs(np.asarray(one, dtype=float) - np.asarray(two, dtype=float)).mean())
+
+
+def expected(kind: str) -> Image.Image:
+    """What the file shows, as colour."""
+    if "rotated" in kind:
+        return PHOTOGRAPH.transpose(Image.Transpose.ROTATE_270)
+    if "1 bit" in kind:
+        return PHOTOGRAPH.convert("1").convert("RGB")
+    if "gray" in kind or kind == "png, 16 bits":
+        return PHOTOGRAPH.convert("L").convert("RGB")
+    if "rgba" in kind:
+        pixels, opacity = np.asarray(PHOTOGRAPH, float), np.asarray(PHOTOGRAPH.convert("L"), float)[..., None] / 255
+        return Image.fromarray((pixels * opacity + 255 * (1 - opacity)).round().astype(np.uint8))
+    return PHOTOGRAPH
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_shows_the_same_photograph(tmp_path, kind):
+    KINDS[kind](PHOTOGRAPH.copy(), tmp_path / "a photo")
+    path = str(next(tmp_path.iterdir()))
+    colour, gray = decode(path, 3), decode(path, 1)
+    assert len(colour) == len(gray) == 1 and (colour[0].mode, gray[0].mode) == ("RGB", "L")
+    tolerance = 12 if "palette" in kind or kind == "gif" else 5
+    assert apart(colour[0], expected(kind)) < tolerance
+    assert apart(gray[0], expected(kind).convert("L")) < tolerance
+    assert apart(gray[0], Image.fromarray(255 - np.asarray(expected(kind).convert("L")))) > 30
+
+
+@pytest.mark.parametrize("layout", ["contig", "separate"])
+@pytest.mark.parametrize("bands", [2, 4, 5, 12])
+@pytest.mark.parametrize("bits", [8, 16])
+def test_a_tiff_of_many_bands_keeps_them_all(tmp_path, layout, bands, bits):
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 30, bands)).astype(np.uint8)
+    stored = pixels if bits == 8 else pixels.astype(np.uint16) * 256
+    stored = stored if layout == "contig" else np.moveaxis(stored, -1, 0)
+    tifffile.imwrite(tmp_path / "a.tif", stored, photometric="minisblack", planarconfig=layout)
+    planes = decode(str(tmp_path / "a.tif"), bands)
+    assert np.array_equal(np.dstack([np.asarray(plane) for plane in planes]), pixels)
+    with pytest.raises(Unreadable, match=f"it has {bands} channels, not 7; see --channels"):
+        decode(str(tmp_path / "a.tif"), 7)
+
+
+def test_four_channels_of_a_png_are_colour_and_opacity(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 4)).astype(np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    planes = decode(str(tmp_path / "a.png"), 4)
+    assert np.array_equal(np.dstack([np.asarray(plane) for plane in planes]), pixels)
+    PHOTOGRAPH.save(tmp_path / "b.png")
+    assert decode(str(tmp_path / "b.png"), 4)[3].getextrema() == (255, 255)
+
+
+def test_transparency_is_laid_over_white(tmp_path):
+    Image.new("RGBA", (4, 4), (200, 0, 0, 0)).save(tmp_path / "a.png")
+    assert decode(str(tmp_path / "a.png"), 3)[0].getpixel((0, 0)) == (255, 255, 255)
+    assert decode(str(tmp_path / "a.png"), 1)[0].getpixel((0, 0)) == 255
+
+
+def test_16_bits_and_floats_are_scaled_by_a_rule_that_knows_no_neighbours():
+    assert to_eight_bits(np.array([0, 1000, 25_700, 65_535], np.uint16)).tolist() == [0, 3, 100, 255]
+    assert to_eight_bits(np.array([0, 0.5, 1], np.float32)).tolist() == [0, 128, 255]
+    assert to_eight_bits(np.array([0, np.nan, 1.0])).tolist() == [0, 0, 255]
+    assert to_eight_bits(np.array([True, False])).tolist() == [255, 0]
+
+
+def test_a_pixel_range_says_what_is_black_and_white():
+    assert to_eight_bits(np.array([0, 2048, 4095, 65_535], np.uint16), (0.0, 4095.0)).tolist() == [0, 128, 255, 255]
+    kelvin = np.array([250.0, 300.0, -np.inf, np.inf, np.nan], np.float32)
+    assert to_eight_bits(kelvin, (250.0, 350.0)).tolist() == [0, 128, 0, 255, 0]
+
+
+@pytest.mark.parametrize("pixels", [np.array([[0.5, 2.0]], np.float32), np.array([[-3, 5]], np.int16)])
+def test_pixels_of_unknown_range_are_refused_with_the_remedy(tmp_path, pixels):
+    tifffile.imwrite(tmp_path / "a.tif", pixels)
+    with pytest.raises(
+        Unreadable, match=r"a.tif' cannot be read: its pixels reach from .* give --pixel-range LOW HIGH"
+    ):
+        decode(str(tmp_path / "a.tif"), 1)
+    assert decode(str(tmp_path / "a.tif"), 1, (-3.0, 5.0))[0].size == (2, 1)
+
+
+def bomb(path) -> str:
+    """A PNG of 60,000 x 60,000 pixels in a few bytes of header."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 0, 0, 0, 0)
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 99)))
+    return str(path)
+
+
+def test_decompression_bombs_are_refused(tmp_path):
+    with pytest.raises(Unreadable, match=r"pixels"):
+        decode(bomb(tmp_path / "a.png"), 3)
+    tifffile.imwrite(tmp_path / "a.tif", shape=(5, 20_000, 20_000), dtype=np.uint8, photometric="minisblack")
+    with pytest.raises(Unreadable, match="2,000,000,000 pixels are more than"):
+        decode(str(tmp_path / "a.tif"), 5)
+
+
+@pytest.mark.parametrize(
+    "torn",
+    [b"", b"no image", b"\x89PNG\r\n\x1a\n torn", b"GIF89a", b"II*\0\x08\0\0\0\xff\xff", b"RIFF\0\0\0\0WEBPVP8 "],
+)
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+@pytest.mark.parametrize("channels", [3, 5])
+def test_what_is_no_image_is_refused_in_one_line(tmp_path, torn, suffix, channels):
+    path = tmp_path / f"a\n.{suffix}"
+    path.write_bytes(torn)
+    with pytest.raises(Unreadable) as caught:
+        decode(str(path), channels)
+    assert "\n" not in str(caught.value) and f"a\\n.{suffix}" in str(caught.value)
+    copy = pickle.loads(pickle.dumps(caught.value))  # a reading process hands it on
+    assert (copy.path, copy.reason) == (caught.value.path, caught.value.reason)
+
+
+def test_half_a_photograph_is_refused(tmp_path):
+    PHOTOGRAPH.save(tmp_path / "a.jpg")
+    whole = (tmp_path / "a.jpg").read_bytes()
+    (tmp_path / "a.jpg").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(Unreadable, match="truncated"):
+        decode(str(tmp_path / "a.jpg"), 3)

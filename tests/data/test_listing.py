@@ -1,0 +1,75 @@
+"""Folders and lists as people have them."""
+
+import os
+
+import pytest
+
+from pcae.data.listing import list_data, list_folder
+
+NOBODY = 65_534
+
+
+def touch(folder, *names: str) -> None:
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+
+
+def names(listing, folder) -> list[str]:
+    return [os.path.relpath(path, folder) for path in listing.files]
+
+
+def test_odd_names_are_names(tmp_path):
+    odd = ["a photo.jpg", "b\nline.png", "c [red]ünïcode 猫.webp", "d.tar.JPG", os.fsdecode(b"e\xff.png")]
+    touch(tmp_path, *odd)
+    assert sorted(names(list_folder(tmp_path), tmp_path)) == sorted(odd)
+
+
+def test_hidden_files_and_folders_and_other_files_are_left_out(tmp_path):
+    touch(tmp_path, "a.jpg", ".b.jpg", ".cache/c.jpg", "__MACOSX/._a.jpg", "notes.txt", "d.heic", "e.heic", "README")
+    found = list_folder(tmp_path)
+    assert names(found, tmp_path) == ["a.jpg"]
+    assert found.others == {".heic": 2, ".txt": 1, "without suffix": 1}
+
+
+def test_links_are_followed_once_and_dead_ones_are_kept_to_be_named(tmp_path):
+    touch(tmp_path, "one/a.jpg", "two/b.jpg")
+    (tmp_path / "two" / "loop").symlink_to(tmp_path, target_is_directory=True)
+    (tmp_path / "self.jpg").symlink_to(tmp_path / "self.jpg")
+    (tmp_path / "dead.png").symlink_to(tmp_path / "gone.png")
+    assert sorted(names(list_folder(tmp_path), tmp_path)) == ["dead.png", "one/a.jpg", "self.jpg", "two/b.jpg"]
+
+
+def test_a_pipe_with_the_name_of_an_image_does_not_hang_the_run(tmp_path):
+    touch(tmp_path, "a.jpg")
+    os.mkfifo(tmp_path / "pipe.jpg")
+    assert names(list_folder(tmp_path), tmp_path) == ["a.jpg"]
+
+
+def test_a_folder_that_cannot_be_listed_is_named(tmp_path, unprivileged):
+    touch(tmp_path, "open/a.jpg", "shut/b.jpg")
+    (tmp_path / "shut").chmod(0)
+    with unprivileged(tmp_path), pytest.raises(ValueError, match=r"shut' cannot be listed: Permission denied; make"):
+        list_folder(tmp_path)
+
+
+def test_an_empty_folder_says_what_it_holds_instead(tmp_path):
+    touch(tmp_path, "a.heic", "b.heic", "c.txt")
+    with pytest.raises(ValueError, match=r"holds no image files .*, but 2 \.heic, 1 \.txt"):
+        list_data(str(tmp_path), "train")
+
+
+def test_lists_may_have_headers_marks_and_windows_lines(tmp_path):
+    touch(tmp_path, "a.jpg", "b, c.jpg")
+    (tmp_path / "one.csv").write_bytes('\ufeffpath,label\r\na.jpg,1\r\n"b, c.jpg",2\r\n'.encode())
+    (tmp_path / "two.txt").write_bytes(b"a.jpg\r\nb, c.jpg\r\n\r\n")
+    one, two = list_data(str(tmp_path / "one.csv"), "train"), list_data(str(tmp_path / "two.txt"), "train")
+    assert names(one, tmp_path) == names(two, tmp_path) == ["a.jpg", "b, c.jpg"]
+    assert (one.labels, two.labels) == (["1", "2"], None)
+
+
+def test_a_list_that_is_none_is_refused_by_name(tmp_path):
+    (tmp_path / "a.csv").write_text('a.jpg,"1')
+    with pytest.raises(ValueError, match=r"a\.csv cannot be read as a list of files"):
+        list_data(str(tmp_path / "a.csv"), "train")
