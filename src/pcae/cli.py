@@ -1,67 +1,116 @@
 """Words -> command. Imports only the command asked for; `pcae --help` imports no torch."""
 
 import contextlib
+import dataclasses
 import difflib
 import io
+import itertools
 import os
+import re
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import version
+from types import ModuleType
 from typing import Any
 
 VERBS = {
     "demo": "pre-train on the built-in sample, probe before and after, draw kept tokens; minutes on 2 CPU cores",
+    "check-data": "what is in a folder of images: unreadable files, duplicates, balance, and a recipe for it",
     "pretrain": "self-supervised pre-training on a folder of images without labels",
     "probe": "how good the features of an encoder are: k nearest neighbours",
-    "embed": "features of images to a .npy file, deterministic",
+    "embed": "features of images to a .npy or .parquet file, deterministic",
     "cost": "multiply-accumulates, parameters and tokens by block of a model",
     "doctor": "versions, devices and data sets that pcae finds here",
 }
+SHELLS = ("bash", "zsh", "fish")
 HELP = f"""pcae {{version}}: self-supervised pre-training of Vision Transformers by progressive token reduction.
 
-usage: pcae VERB [...]      pcae VERB --help      pcae --version
+usage: pcae VERB [...]      pcae VERB --help      pcae --version      pcae completion {"|".join(SHELLS)}
 
-{chr(10).join(f"  {verb:<10}{what}" for verb, what in VERBS.items())}
+{chr(10).join(f"  {verb:<12}{what}" for verb, what in VERBS.items())}
 
-DATA is a folder (flat or nested), a .txt or .csv list, or one of the words sample and fashion-mnist.
+DATA is a folder (flat or nested), a .txt or .csv list, or one of the words sample and fashion-mnist
+(./sample is a folder of that name). Flags go before --config FILE, that before --recipe NAME, that before defaults.
+Bad input gets one line and exit status 2.
 """
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run a command line; exits 0, or 2 with one line for bad input, or 130 when interrupted."""
     words = list(sys.argv[1:] if argv is None else argv)
-    if not words or words[0] in {"-h", "--help", "help"}:
-        print(HELP.replace("{version}", version("pcae")), end="")
-        sys.exit(0)
-    if words[0] in {"-V", "--version"}:
-        print(version("pcae"))
-        sys.exit(0)
     try:
-        dispatch(words[0], words[1:])
-    except (ValueError, OSError) as error:
-        refuse(str(error))
+        answer(words)
+    except BrokenPipeError:  # the reader of our output has enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except (ValueError, OSError, MemoryError) as error:
+        refuse(str(error) or "out of memory")
+    except RuntimeError as error:
+        remedy = remedy_of(error)
+        if remedy is None:
+            raise
+        refuse(remedy)
     except KeyboardInterrupt:
         print("pcae: interrupted", file=sys.stderr)
         sys.exit(130)
 
 
+def answer(words: list[str]) -> None:
+    """Do what the words ask for. Raises ValueError for bad input."""
+    if not words or words[0] in {"-h", "--help", "help"}:
+        print(HELP.replace("{version}", version("pcae")), end="")
+    elif words[0] in {"-V", "--version"}:
+        print(version("pcae"))
+    elif words[0] == "completion":
+        complete(words[1:])
+    else:
+        dispatch(words[0], words[1:])
+
+
 def dispatch(verb: str, words: list[str]) -> None:
     """Parse the words of a verb and run it. Raises ValueError for bad input."""
     if verb not in VERBS:
-        near = difflib.get_close_matches(verb, VERBS, n=1)
+        near = difflib.get_close_matches(verb, [*VERBS, "completion"], n=1)
         raise ValueError(f"unknown verb {verb!r}" + (f"; did you mean {near[0]!r}?" if near else "; see pcae --help"))
-    command = import_module(f"pcae.commands.{verb}")
-    command.run(parse(command.Config, words, f"pcae {verb}"))
+    command = module_of(verb)
+    config = parse(command.Config, words, f"pcae {verb}")
+    if getattr(config, "recipe", None) == "auto":
+        picked = command.choose_recipe(config)
+        config = dataclasses.replace(parse(command.Config, words, f"pcae {verb}", picked), recipe=picked)
+    command.run(config)
 
 
-def parse(cls: type, words: list[str], prog: str) -> Any:
-    """Words -> a configuration: flags > --config > --recipe > defaults, in any order of the words."""
+def module_of(verb: str) -> ModuleType:
+    """The module of a verb."""
+    return import_module(f"pcae.commands.{verb.replace('-', '_')}")
+
+
+def complete(words: list[str]) -> None:
+    """Print the completion script for a shell. Raises ValueError for another one."""
+    import tyro
+
+    if len(words) != 1 or words[0] not in SHELLS:
+        raise ValueError(f"completion is for one of {', '.join(SHELLS)}, got {' '.join(words)!r}")
+    tyro.extras.subcommand_cli_from_dict(
+        {verb: module_of(verb).Config for verb in VERBS},
+        prog="pcae",
+        args=["--tyro-print-completion", words[0]],
+        config=(tyro.conf.OmitArgPrefixes,),
+    )
+
+
+def parse(cls: type, words: list[str], prog: str, picked: str | None = None) -> Any:
+    """Words -> a configuration: flags > --config > --recipe > defaults, in any order of the words.
+
+    picked: the recipe that `--recipe auto` stands for.
+    """
     import tyro
 
     from pcae.settings import build
 
-    default = build(cls, preset(cls, words), missing=tyro.MISSING)
+    check_flags(cls, words)
+    default = build(cls, preset(cls, words, picked), missing=tyro.MISSING)
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said) if not wants_help(words) else contextlib.nullcontext():
@@ -70,11 +119,11 @@ def parse(cls: type, words: list[str], prog: str) -> Any:
                 prog=prog,
                 args=words,
                 default=default,
-                config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
+                config=(tyro.conf.OmitArgPrefixes,),
             )
     except SystemExit as stop:
         if stop.code:
-            raise ValueError(plain(said.getvalue())) from None
+            raise ValueError(plain(said.getvalue(), cls, words)) from None
         raise
 
 
@@ -83,7 +132,20 @@ def wants_help(words: list[str]) -> bool:
     return bool({"-h", "--help"} & set(words))
 
 
-def preset(cls: type, words: list[str]) -> dict[str, Any]:
+def check_flags(cls: type, words: list[str]) -> None:
+    """Raise ValueError for a flag that is not there, with the one that may have been meant."""
+    from pcae.settings import leaves
+
+    names = [name.replace("_", "-") for name in leaves(cls)]
+    known = {f"--{name}" for name in names} | {f"--no-{name}" for name in names} | {"--help"}
+    for word in words:
+        flag = word.split("=")[0].replace("_", "-")
+        if word.startswith("--") and flag not in known:
+            near = difflib.get_close_matches(flag, known, n=1)
+            raise ValueError(f"unknown flag {flag}" + (f"; did you mean {near[0]}?" if near else "; see --help"))
+
+
+def preset(cls: type, words: list[str], picked: str | None) -> dict[str, Any]:
     """The values that --recipe and --config name, the latter over the former."""
     import argparse
     from pathlib import Path
@@ -100,13 +162,43 @@ def preset(cls: type, words: list[str]) -> dict[str, Any]:
     except argparse.ArgumentError as error:
         raise ValueError(str(error)) from error
     flags = [word.removeprefix("--").split("=")[0] for word in words if word.startswith("--")]
-    return without_rivals(layered(cls, named.recipe, named.config), flags)
+    return without_rivals(layered(cls, named.recipe, named.config, picked), flags)
 
 
-def plain(text: str) -> str:
-    """A boxed message of the parser as one line."""
+def plain(text: str, cls: type, words: list[str]) -> str:
+    """A boxed message of the parser as one line; for a flag, what it takes and what it got."""
+    from pcae.settings import kind, leaves
+
     lines = [line.strip("│╭╰╮╯─ ") for line in text.splitlines()]
-    return "; ".join(line for line in lines[1:] if line and "helptext" not in line and set(line) - set("─━- "))
+    line = " ".join(line for line in lines[1:] if line and "helptext" not in line and set(line) - set("─━- "))
+    flag = re.search(r"(?:Error parsing |argument ')--([a-z0-9-]+)", line)
+    types = leaves(cls)
+    name = flag[1].replace("-", "_") if flag else ""
+    if not flag or name not in types:
+        return line
+    return f"--{flag[1]} takes {kind(types[name])}, got {values_of(flag[1], words)}"
+
+
+def values_of(flag: str, words: list[str]) -> str:
+    """What stands behind a flag, as it was written."""
+    dashed = [word.split("=")[0].replace("_", "-") for word in words]
+    if f"--{flag}" not in dashed:
+        return "nothing"
+    place = dashed.index(f"--{flag}")
+    _, equals, value = words[place].partition("=")
+    behind = itertools.takewhile(lambda word: not word.startswith("--"), words[place + 1 :])
+    return " ".join(map(repr, [value] if equals else behind)) or "nothing"
+
+
+def remedy_of(error: RuntimeError) -> str | None:
+    """The line for a failure of the machine rather than of the code; None for the code's own."""
+    text = str(error)
+    if "out of memory" in text or "can't allocate memory" in text or "not enough memory" in text:
+        first = text.strip().splitlines()[0]
+        return f"out of memory ({first}); try a smaller --batch-size, more --accumulation or a smaller model"
+    if text.startswith("DataLoader worker") and "killed" in text:
+        return f"a process that reads images died ({text.splitlines()[0]}); try fewer --workers"
+    return None
 
 
 def refuse(reason: str) -> None:

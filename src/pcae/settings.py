@@ -3,15 +3,18 @@
 import dataclasses
 import difflib
 import json
+import re
 from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
 T = TypeVar("T")
+AUTO = "auto"
+"""The recipe that is picked by the images and the device."""
 RECIPES = resources.files("pcae") / "recipes"
 
 
@@ -23,6 +26,19 @@ def leaves(cls: type) -> dict[str, Any]:
         assert not found.keys() & inner.keys(), f"two knobs are named {found.keys() & inner.keys()} in {cls.__name__}"
         found |= inner
     return found
+
+
+def kind(annotation: Any) -> str:
+    """A knob's type in words: `a whole number`, `2 numbers`, `one of mean, cls`."""
+    inner = [inner for inner in get_args(annotation) if inner is not type(None)]
+    if get_origin(annotation) is Literal:
+        return f"one of {', '.join(map(str, inner))}"
+    if get_origin(annotation) is tuple:
+        number = "some" if Ellipsis in inner else str(len(inner))
+        return f"{number} {kind(inner[0]).removeprefix('a ')}s"
+    if len(inner) == 1 or (inner and get_origin(annotation) is Annotated):
+        return kind(inner[0])
+    return {int: "a whole number", float: "a number", Path: "a path", bool: "no value"}.get(annotation, "a word")
 
 
 def flatten(config: Any) -> dict[str, Any]:
@@ -59,8 +75,7 @@ def check_values(cls: type, values: dict[str, Any], source: str) -> dict[str, An
         try:
             checked[name] = TypeAdapter(kinds[name]).validate_json(json.dumps(value, default=str), strict=True)
         except ValidationError as error:
-            reason = error.errors()[0]["msg"]
-            raise ValueError(f"{source}: {key} = {value!r} has the wrong type or value: {reason}") from error
+            raise ValueError(f"{source}: {key} takes {kind(kinds[name])}, got {value!r}") from error
     return checked
 
 
@@ -71,10 +86,27 @@ def without_rivals(values: dict[str, Any], names: Iterable[str]) -> dict[str, An
     return {name: value for name, value in values.items() if name not in void}
 
 
+class Yaml(yaml.SafeLoader):
+    """YAML in which 1e-4 is a number, as it is everywhere else, and no key may stand twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """A mapping without repeated keys."""
+        keys = [str(key.value).replace("-", "_") for key, _ in node.value]
+        twice = next((key for key in keys if keys.count(key) > 1), None)
+        if twice:
+            raise yaml.YAMLError(f"{twice} stands there twice")
+        return super().construct_mapping(node, deep)
+
+
+Yaml.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
+
+
 def read_yaml(cls: type, path: Path) -> dict[str, Any]:
     """The checked values of a flat YAML file. Raises ValueError when it cannot be read or does not fit `cls`."""
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        values = yaml.load(path.read_text(encoding="utf-8"), Yaml) or {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ValueError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
@@ -82,12 +114,17 @@ def read_yaml(cls: type, path: Path) -> dict[str, Any]:
     return check_values(cls, values, str(path))
 
 
-def layered(cls: type, recipe: str | None, file: Path | None) -> dict[str, Any]:
-    """The values of a YAML file over those of a recipe, which the file may name itself."""
+def layered(cls: type, recipe: str | None, file: Path | None, picked: str | None = None) -> dict[str, Any]:
+    """The values of a YAML file over those of a recipe, which the file may name itself.
+
+    picked: the recipe that `auto` stands for; without it, auto has no values.
+    """
     values = read_yaml(cls, file) if file else {}
     if values.pop("config", None):
         raise ValueError(f"{file}: a configuration file cannot name another one by `config`")
     recipe = recipe or values.get("recipe")
+    if recipe == AUTO:
+        recipe = picked
     return without_rivals(read_recipe(cls, recipe) if recipe else {}, values) | values
 
 

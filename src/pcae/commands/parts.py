@@ -56,7 +56,7 @@ class Config:
     out: Path
     """Run folder; a run that stands there already goes on."""
     recipe: str | None = None
-    """Named settings that the package ships: photos-64, imagenet-vit-b, ...; auto picks by images and device."""
+    """Named settings that the package ships: vit-ti-64, vit-s-224, imagenet-vit-b, ...; auto picks one that suits."""
     config: Path | None = None
     """YAML file of `name: value` lines, named as the flags are."""
     resume: str = "auto"

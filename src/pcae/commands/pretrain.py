@@ -1,16 +1,21 @@
 """`pcae pretrain`: self-supervised pre-training on images without labels."""
 
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
 
+import yaml
+
+from pcae.commands.advice import Advice, advise, typical_side
 from pcae.commands.parts import BAD_FILES, Config, Parts, batches, build_parts
 from pcae.commands.report import as_json, console, warn
+from pcae.data.images import open_images
 from pcae.model.pretrained import PretrainedFacts
-from pcae.settings import build, check_values, layered, to_yaml, without_rivals
+from pcae.settings import AUTO, build, check_values, layered, recipe_names, to_yaml, without_rivals
 from pcae.training.checkpoint import replace_text
-from pcae.training.distributed import World, world
+from pcae.training.distributed import World, pick_device, world
 from pcae.training.folder import prepare
 from pcae.training.journal import Journal
 from pcae.training.loop import loop
@@ -34,12 +39,40 @@ def pretrain(data: str | Path, out: str | Path, recipe: str | None = None, **kno
     knobs: the command's flags with underscores, such as model="vit_small_patch16_224", epochs=100, batch_size=256.
     Raises ValueError for an unknown knob or a value that cannot be.
     """
-    given = {name: value for name, value in knobs.items() if name != "config"}
-    values = without_rivals(layered(Config, recipe, knobs.get("config")), given)
-    values |= check_values(Config, {"data": str(data), "out": str(out), "recipe": recipe, **given}, "pretrain")
-    config = build(Config, values)
+    flags = {name: value for name, value in knobs.items() if name != "config"}
+    flags |= {"data": str(data), "out": str(out), "recipe": recipe}
+    config = configure(flags, knobs.get("config"))
+    if config.recipe == AUTO:
+        config = configure(flags, knobs.get("config"), choose_recipe(config))
     with world(config.run.device) as here:
         return train(config, here)
+
+
+def configure(flags: dict[str, Any], file: Path | None, picked: str | None = None) -> Config:
+    """Flags over a file over a recipe; `picked` stands for the recipe auto."""
+    values = without_rivals(layered(Config, flags["recipe"], file, picked), flags)
+    return build(Config, values | check_values(Config, flags, "pretrain") | ({"recipe": picked} if picked else {}))
+
+
+def choose_recipe(config: Config) -> str:
+    """What `--recipe auto` stands for: the recipe of the run in the folder, else what suits; says which, and why."""
+    advice = recorded_recipe(config.out)
+    if advice is None:
+        images = open_images(config.data, "train", config.encoder.channels, config.reading.pixel_range)
+        advice = advise(config.data, len(images), typical_side(images), pick_device(config.run.device))
+    if os.environ.get("RANK", "0") == "0":
+        console.print(f"recipe auto: {advice.recipe} ({advice.reason})")
+    return advice.recipe
+
+
+def recorded_recipe(folder: Path) -> Advice | None:
+    """The recipe of the run that stands in a folder."""
+    try:
+        values = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return None
+    recipe = values.get("recipe") if isinstance(values, dict) else None
+    return Advice(recipe, f"that of the run in {folder}") if recipe in recipe_names() else None
 
 
 def train(config: Config, here: World) -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
 import difflib
 import hashlib
-from collections.abc import Container, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,8 +25,9 @@ RESERVED = {"sample": sample.sample, "fashion-mnist": sample.fashion_mnist}
 class Images:
     """Images that can be opened one by one.
 
-    items: files, or uint8 arrays of height x width. names: one a image. labels: class of each, where known.
-    root: what all names begin with. pixel_range: values of 16-bit and float pixels that become 0 and 255.
+    items: files, or uint8 arrays of height x width. names: one an image, a file's path. labels: class of each,
+    where known. root: what all names begin with. pixel_range: values of 16-bit and float pixels that become 0 and 255.
+    others: files beside them that are no images, by suffix.
     """
 
     items: Sequence[str] | np.ndarray
@@ -36,6 +37,7 @@ class Images:
     channels: int
     root: str = ""
     pixel_range: PixelRange | None = None
+    others: Mapping[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.items)
@@ -85,7 +87,7 @@ def open_images(
     classes = sorted(set(found.labels or []))
     ids = {name: index for index, name in enumerate(classes)}
     labels = [ids[name] for name in found.labels] if found.labels else None
-    return Images(found.files, found.files, labels, classes, channels or 3, found.root, pixel_range)
+    return Images(found.files, found.files, labels, classes, channels or 3, found.root, pixel_range, found.others)
 
 
 def reserved(word: str, split: Split, channels: int) -> Images:

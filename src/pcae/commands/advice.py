@@ -1,0 +1,59 @@
+"""Which recipe suits these images on this device."""
+
+from collections.abc import Sequence
+from statistics import median
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+
+from pcae.data.images import RESERVED, Images
+
+UNKNOWN_SIDE = 224
+"""Taken for the side of images that tell none."""
+
+
+class Advice(NamedTuple):
+    """A recipe that the package ships, and why."""
+
+    recipe: str
+    reason: str
+
+
+def advise(data: str, images: int, side: int, device: torch.device) -> Advice:
+    """The recipe for `images` images whose shorter side is about `side` pixels.
+
+    Small images need small patches; a CPU trains ViT-Ti in minutes to hours; on a GPU, more images bear a larger model.
+    """
+    reason = f"{images} images, shorter side about {side} pixels, {device.type}"
+    if data in RESERVED:
+        return Advice(data, f"made for {data!r}")
+    if side <= 48:
+        return Advice("vit-ti-32", reason)
+    if device.type == "cpu" or side <= 96:
+        return Advice("vit-ti-64", reason)
+    if images < 5_000 or side <= 160:
+        return Advice("vit-s-128", reason)
+    return Advice("vit-s-224" if images < 300_000 else "imagenet-vit-b-mask85", reason)
+
+
+def typical_side(images: Images, looks: int = 64) -> int:
+    """Median of the shorter sides of some images spread over the data, in pixels, read off their headers."""
+    if isinstance(images.items, np.ndarray):
+        return min(images.items.shape[1:])
+    places = torch.linspace(0, len(images) - 1, min(looks, len(images))).long().tolist()
+    sides = shorter_sides([str(images.items[place]) for place in places])
+    return int(median(sides)) if sides else UNKNOWN_SIDE
+
+
+def shorter_sides(paths: Sequence[str]) -> list[int]:
+    """The shorter sides of the images whose headers can be read."""
+    sides = []
+    for path in paths:
+        try:
+            with Image.open(path) as image:
+                sides.append(min(image.size))
+        except Exception:  # a torn header tells nothing; the run will name the file
+            continue
+    return sides

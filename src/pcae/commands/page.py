@@ -1,0 +1,68 @@
+"""One HTML page that stands alone: what check-data found, with thumbnails."""
+
+import base64
+import io
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import torch
+from PIL import ImageOps
+
+from pcae.commands.findings import Everything, Fault
+from pcae.data.decode import Unreadable
+from pcae.training.checkpoint import replace_text
+
+THUMBNAIL = 96
+"""Longest side of a thumbnail in pixels."""
+GROUPS, MEMBERS, EXAMPLES = 30, 8, 24
+"""Groups of each fault, images of each group and images picked from all, that the page shows."""
+
+
+def write_page(path: Path, report: dict[str, Any], faults: list[Fault], images: Everything) -> None:
+    """Write the page in one move. Names are escaped; what a name cannot say in UTF-8 becomes a backslash."""
+    template = (resources.files("pcae.commands") / "check_data.html").read_text(encoding="utf-8")
+    page = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(template)
+    picked = torch.linspace(0, len(images.facts) - 1, min(EXAMPLES, len(images.facts))).long().tolist()
+    text = page.render(
+        report=report,
+        faults=[section(images, fault) for fault in faults],
+        examples=[card(images, place) for place in picked if images.facts[place].error is None],
+    )
+    replace_text(path, text.encode("utf-8", "backslashreplace").decode("utf-8"))
+
+
+def section(images: Everything, fault: Fault) -> dict[str, Any]:
+    """What the page shows of a fault."""
+    return {
+        "what": fault.what,
+        "remedy": fault.remedy,
+        "count": sum(map(len, fault.groups)),
+        "groups": [[card(images, place, fault) for place in group[:MEMBERS]] for group in fault.groups[:GROUPS]],
+        "more": max(0, len(fault.groups) - GROUPS),
+    }
+
+
+def card(images: Everything, place: int, fault: Fault | None = None) -> dict[str, Any]:
+    """What the page shows of one image."""
+    facts = images.facts[place]
+    return {
+        "name": images.short(place),
+        "split": images.split[place] if len(images.splits) > 1 else None,
+        "size": f"{facts.size[0]} x {facts.size[1]} {facts.format}" if facts.size[0] else facts.format,
+        "reason": fault.reasons.get(place) if fault else None,
+        "picture": thumbnail(images, place),
+    }
+
+
+def thumbnail(images: Everything, place: int) -> str | None:
+    """A small picture as a data address, as a run would read the image; None for one that cannot be read."""
+    try:
+        planes = images.open(place)
+    except Unreadable:
+        return None
+    small = ImageOps.contain(planes[0], (THUMBNAIL, THUMBNAIL))
+    buffer = io.BytesIO()
+    small.save(buffer, "JPEG", quality=80)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

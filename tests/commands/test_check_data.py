@@ -1,0 +1,229 @@
+"""check-data finds every fault that was planted, and nothing else."""
+
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image, ImageEnhance
+from skimage import data
+
+from pcae.cli import main
+from pcae.commands.parts import Config as Run
+from pcae.data.duplicates import closest_before, directions, near_duplicates
+from pcae.data.images import open_images
+from pcae.data.survey import Facts, look
+from pcae.settings import recipe_names
+from tests.photographs import TORN, photographs
+
+
+def crops(count: int) -> list[Image.Image]:
+    """Different pieces of real photographs."""
+    sources = [*photographs(), *(Image.fromarray(pixels).convert("RGB") for pixels in (data.camera(), data.moon()))]
+    pieces = []
+    for index in range(count):
+        image = sources[index % len(sources)]
+        left = (index // len(sources)) * 97 % max(1, image.width - 240)
+        top = (index // len(sources)) * 61 % max(1, image.height - 200)
+        pieces.append(image.crop((left, top, left + 240, top + 200)))
+    return pieces
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory):
+    """20 training and 6 validation photographs of two classes, and one or more faults of each kind beside them."""
+    root = tmp_path_factory.mktemp("planted") / "data"
+    pieces = crops(26)
+    for index, piece in enumerate(pieces):
+        folder = root / ("train" if index < 20 else "val") / ("one" if index % 2 else "two")
+        folder.mkdir(parents=True, exist_ok=True)
+        piece.save(folder / f"{index:02d}.png")
+    one, two, val = root / "train" / "one", root / "train" / "two", root / "val" / "one"
+    shutil.copy(one / "01.png", one / "copy of 01.png")
+    shutil.copy(two / "02.png", val / "leaked.png")
+    pieces[3].save(one / "smaller.jpg", quality=60)
+    pieces[4].resize((120, 100)).save(two / "resized.webp")
+    ImageEnhance.Brightness(pieces[6]).enhance(1.1).save(two / "brighter.bmp")
+    pieces[8].resize((90, 75), Image.Resampling.LANCZOS).save(val / "leaked in small.jpg")
+    pieces[10].save(one / "other label.jpg", quality=90)
+    Image.new("RGB", (64, 64), (9, 9, 9)).save(one / "blank.png")
+    (one / "torn.jpg").write_bytes(TORN)
+    (two / "empty.png").write_bytes(b"")
+    Image.fromarray(np.asarray(pieces[12].convert("L"), np.uint16) * 16).save(two / "12 bits.png")
+    (root / "train" / "notes.txt").write_text("no image")
+    return root
+
+
+def groups(report: dict, fault: str) -> set[frozenset[str]]:
+    return {frozenset(Path(one["file"]).name for one in group) for group in report["faults"][fault]["groups"]}
+
+
+@pytest.fixture(scope="module")
+def report(planted, tmp_path_factory):
+    import contextlib
+    import io
+
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        main(["check-data", str(planted), "--json", "--workers", "0", "--device", "cpu"])
+    return json.loads(out.getvalue())
+
+
+def test_every_planted_fault_is_found_and_nothing_else(report):
+    assert groups(report, "unreadable") == {frozenset({"torn.jpg"}), frozenset({"empty.png"})}
+    assert groups(report, "exact_duplicates") == {
+        frozenset({"01.png", "copy of 01.png"}),
+        frozenset({"02.png", "leaked.png"}),
+    }
+    assert groups(report, "near_duplicates") == {
+        frozenset({"03.png", "smaller.jpg"}),
+        frozenset({"04.png", "resized.webp"}),
+        frozenset({"06.png", "brighter.bmp"}),
+        frozenset({"08.png", "leaked in small.jpg"}),
+        frozenset({"10.png", "other label.jpg"}),
+        frozenset({"12.png", "12 bits.png"}),
+    }
+    leaked = {frozenset({"02.png", "leaked.png"}), frozenset({"08.png", "leaked in small.jpg"})}
+    assert groups(report, "leaks") == leaked
+    assert groups(report, "label_conflicts") == leaked | {frozenset({"10.png", "other label.jpg"})}
+    assert groups(report, "blank") == {frozenset({"blank.png"})}
+    assert set(report["faults"]) == {
+        "unreadable", "exact_duplicates", "near_duplicates", "leaks", "label_conflicts", "blank",
+    }  # fmt: skip
+    reasons = {one["reason"] for group in report["faults"]["unreadable"]["groups"] for one in group}
+    assert len(reasons) == 2 and all(reasons)
+
+
+def test_what_is_there_is_counted(report):
+    assert report["images"] == {"train": 29, "validation": 8}
+    assert report["formats"]["PNG"] == 30 and report["pixels"]["I;16"] == 1 and report["formats"]["unknown"] == 2
+    assert report["sides"]["width"] == {"least": 64, "median": 240, "most": 240}
+    assert sum(report["labels"]["train"].values()) == 29 and set(report["labels"]["validation"]) == {"one", "two"}
+    remarks = "\n".join(report["remarks"])
+    assert "1 images of 16 bits reach only to" in remarks and "--pixel-range 0 4095" in remarks
+    assert "train: files left out, not being images: 1 .txt" in remarks and "train: 7% cannot be read" in remarks
+    assert report["suggestion"]["recipe"] == "vit-ti-64" and "--recipe vit-ti-64" in report["suggestion"]["command"]
+
+
+def test_mean_and_std_are_those_of_the_pixels(tmp_path, capsys):
+    noise = np.random.default_rng(0).integers(0, 256, (3, 40, 50, 3)).astype(np.uint8)
+    for index, pixels in enumerate(noise):
+        Image.fromarray(pixels).save(tmp_path / f"{index}.png")
+    main(["check-data", str(tmp_path), "--json"])
+    report = json.loads(capsys.readouterr().out)
+    assert report["mean"] == pytest.approx((noise / 255).mean((0, 1, 2)).tolist())
+    assert report["std"] == pytest.approx((noise / 255).std((0, 1, 2)).tolist())
+
+
+def test_processes_change_nothing(planted, report, capsys):
+    main(["check-data", str(planted), "--json", "--workers", "2", "--device", "cpu"])
+    assert json.loads(capsys.readouterr().out) == report
+
+
+def test_the_terminal_names_the_worst_of_it(planted, capsys):
+    main(["check-data", str(planted), "--device", "cpu"])
+    out = capsys.readouterr().out
+    for words in ("29 train + 8 validation images", "torn.jpg'", "copy of 01.png'", "2 images of one", "vit-ti-64"):
+        assert words.replace("2 images of one", "1 images of one colour") in out
+
+
+def test_other_data_can_be_held_against(planted, capsys):
+    main(["check-data", str(planted / "train"), "--validation", str(planted / "val"), "--json", "--device", "cpu"])
+    assert len(json.loads(capsys.readouterr().out)["faults"]["leaks"]["groups"]) == 2
+
+
+class Page(HTMLParser):
+    """What a browser would see: tags that are closed, pictures, text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open, self.pictures, self.text = [], [], ""
+
+    def handle_starttag(self, tag, attrs):
+        if tag == "img":
+            self.pictures.append(dict(attrs)["src"])
+        elif tag not in {"meta", "br"}:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def test_the_page_stands_alone_and_escapes_names(planted, tmp_path):
+    folder = tmp_path / "photos"
+    shutil.copytree(planted / "train", folder / "train")
+    shutil.copy(
+        folder / "train" / "one" / "01.png",
+        folder / "train" / "one" / "<script>alert(1)<∕script>.png".replace("/", "∕"),
+    )
+    shutil.copy(folder / "train" / "one" / "03.png", str(folder / "train" / "one") + "/bad\udcff[red].png")
+    main(["check-data", str(folder), "--out", str(tmp_path / "page.html"), "--device", "cpu"])
+    text = (tmp_path / "page.html").read_text(encoding="utf-8")
+    page = Page()
+    page.feed(text)
+    assert page.open == [] and "<script>" not in text and "<script>" in page.text and "bad\\udcff[red]" in page.text
+    assert len(page.pictures) > 20 and all(source.startswith("data:image/jpeg;base64,") for source in page.pictures)
+    assert not re.search(r'(src|href)="(?!data:)', text)
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["page.html"]
+
+
+def test_a_folder_of_nothing_but_torn_files_is_told_too(tmp_path, capsys):
+    for index in range(3):
+        (tmp_path / f"{index}.jpg").write_bytes(TORN + bytes([index]))
+    main(["check-data", str(tmp_path), "--out", str(tmp_path / "page.html")])
+    assert "3 images that cannot be read" in capsys.readouterr().out
+
+
+def test_bands_and_floats_are_told(tmp_path):
+    tifffile.imwrite(
+        tmp_path / "a.tif", np.zeros((30, 40, 5), np.uint16), planarconfig="contig", photometric="minisblack"
+    )
+    tifffile.imwrite(tmp_path / "b.tif", np.array([[-2.0, 7.0]], np.float32))
+    images = open_images(str(tmp_path))
+    bands, floats = look(images, 0), look(images, 1)
+    assert (bands.format, bands.kind, bands.size) == ("TIFF", "uint16 x 5", (40, 30))
+    assert bands.error == "it has 5 channels, not 3; see --channels"
+    assert floats.values == (-2.0, 7.0) and "--pixel-range" in str(floats.error)
+
+
+def test_closest_before_equals_all_pairs():
+    noise = np.random.default_rng(0).integers(0, 256, (50, 16, 16)).astype(np.uint8)
+    import torch
+
+    vectors = directions(torch.from_numpy(noise))
+    similarity, place = closest_before(vectors, block=7)
+    for row in range(1, 50):
+        every = np.array([np.corrcoef(noise[row].ravel(), noise[other].ravel())[0, 1] for other in range(row)])
+        assert int(place[row]) == every.argmax() and float(similarity[row]) == pytest.approx(every.max(), abs=1e-5)
+
+
+def test_near_duplicates_are_tied_through_others():
+    import torch
+
+    base = np.random.default_rng(1).integers(0, 256, (16, 16)).astype(np.float64)
+    step = np.random.default_rng(2).normal(size=(16, 16)) * 9
+    facts = [Facts(digest=str(index), sketch=(base + index * step).clip(0, 255).astype(np.uint8)) for index in range(4)]
+    far = Facts(digest="far", sketch=np.random.default_rng(3).integers(0, 256, (16, 16)).astype(np.uint8))
+    (group,) = near_duplicates([*facts, far], 0.985, torch.device("cpu"))
+    assert group.members == [0, 1, 2, 3] and 0.985 <= group.similarity < 1
+
+
+def test_every_recipe_that_may_be_suggested_is_there():
+    import torch
+
+    from pcae.commands.advice import advise
+    from pcae.settings import read_recipe
+
+    for device in ("cpu", "cuda"):
+        for images in (20, 10_000, 2_000_000):
+            for side in (28, 64, 128, 400):
+                advice = advise("photos", images, side, torch.device(device))
+                assert advice.recipe in recipe_names() and str(images) in advice.reason
+                assert read_recipe(Run, advice.recipe)["model"].startswith("vit_")
