@@ -3,14 +3,22 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
+from PIL import Image
+from safetensors.torch import save_file
 
 from pcae.cli import VERBS, main, parse
 from pcae.commands import pretrain
+from pcae.model.encoder import EncoderConfig, build_encoder
+from pcae.model.pretrained import PretrainedFacts
+from pcae.weights.files import save_encoder
 
 RECIPE = ["--recipe", "sample"]
+STATISTICS = ["--mean", "0.5", "0.5", "0.5", "--std", "0.2", "0.2", "0.2"]
 
 
 def call(capsys, *words: str) -> tuple[int, str, str]:
@@ -125,19 +133,176 @@ WRONG = [
     (["cost", "--pretrain", "--drop-ratio", "0.2"], "drop_ratio 0.2 is for classifying"),
     (["demo", "--steps", "-3", "--out", "{out}"], "steps must be positive, got -3"),
     (["doctor", "now"], "now"),
+    # every verb, and what each of them takes
+    (["pretrain", "sample", "--out", "{out}", *RECIPE, "--steps", "x"], "--steps takes a whole number, got 'x'"),
+    (["pretrain", "sample", "--out", "{out}", *RECIPE, "--epochs", "inf"], "epochs must be"),
+    (["pretrain", "sample", "--out", "{out}", *RECIPE, "--image-size", "28"], "takes 2 whole numbers, got '28'"),
+    (["pretrain", "sample", "--out", "{out}", *RECIPE, "--target-norm", "x"], "takes one of token, none, got 'x'"),
+    (["pretrain", "sample", "--out", "{out}", *RECIPE, "--json", "yes"], "yes"),
+    (["pretrain", "sample", "--out", "{out}", *RECIPE, "--seeds", "1"], "unknown flag --seeds; did you mean --seed?"),
+    (["pretrain", "sample", "--out="], "an empty value was given for --out"),
+    (["pretrain", "", "--out", "{out}"], "an empty value was given"),
+    (["pretrain", "sampel", "--out", "{out}"], "did you mean 'sample'?"),
+    (["pretrain", "sample", "--out", "/proc/pcae", *RECIPE], "cannot be written"),
+    (["pretrain", "sample", "--out", "{file}", *RECIPE], "cannot be written"),
+    (["pretrain", "{photos}", "--out", "{photos}/run", *RECIPE], "lies inside the data"),
+    (
+        ["pretrain", "{photos}", "--out", "{out}", *RECIPE, "--channels", "5"],
+        "it has 3 channels, not 5",
+    ),
+    (["pretrain", "{photos}", "--out", "{out}", *RECIPE, "--pixel-range", "1", "0"], "pixel_range must be"),
+    (["pretrain", "{photos}", "--out", "{out}", *RECIPE, "--max-bad-files", "1"], "max_bad_files must be a share"),
+    (["pretrain", "{torn}", "--out", "{out}", *RECIPE], "1 of 1 images cannot be read: "),
+    (["pretrain", "{torn}", "--out", "{out}", *RECIPE, *STATISTICS], "100 images in a row cannot be read"),
+    (["pretrain", "{list}", "--out", "{out}", *RECIPE], "gone.jpg', which is no file"),
+    (["pretrain", "sample", "--out", "{out}", "--config", "{unknown}"], "unknown key 'batchsize'; did you mean"),
+    (["pretrain", "sample", "--out", "{out}", "--config", "{typed}"], "steps takes a whole number, got 'many'"),
+    (["pretrain", "sample", "--out", "{out}", "--recipe", "samples"], "choose from auto, fashion-mnist"),
+    (["pretrain", "{tmp}/gone", "--out", "{out}", "--recipe", "auto"], "neither a folder"),
+    (["probe", "sample", "--weights", "{other}"], "holds no encoder of pcae's"),
+    (["probe", "sample", "--weights", "{half}"], "is no whole file of pcae's"),
+    (["probe", "sample", "--weights", "{strange}"], "is no whole file of pcae's"),
+    (["probe", "{photos}", "--weights", "{whole}"], "has no labels"),
+    (["probe", "sample", "--weights", "{whole}", "--k", "0"], "k must be at least 1, got 0"),
+    (["probe", "sample", "--weights", "{whole}", "--pool", "max"], "--pool takes one of mean, cls, got 'max'"),
+    (["probe", "sample"], "--weights"),
+    (
+        ["embed", "{photos}", "--weights", "{whole}", "--out", "{tmp}/gone/a.npy"],
+        "cannot be written: No such file or directory",
+    ),
+    (["embed", "{photos}", "--weights", "{whole}", "--out", "{photos}/a.csv"], "must end in .npy or .parquet"),
+    (["embed", "{photos}", "--weights", "{whole}", "--out", "{tmp}/a.npy", "--workers", "-1"], "workers must not be"),
+    (["embed", "{torn}", "--weights", "{whole}", "--out", "{tmp}/a.npy"], "1 of 1 images cannot be read"),
+    (["check-data", "{tmp}/gone"], "neither a folder"),
+    (["check-data", "{empty}"], "holds no image files"),
+    (["check-data", "{photos}", "--out", "{tmp}/a.txt"], "must end in .html"),
+    (["check-data", "{photos}", "--out", "{tmp}/gone/a.html"], "cannot be written"),
+    (["check-data", "{photos}", "--alike", "0"], "alike must lie in (0, 1], got 0"),
+    (["check-data", "{photos}", "--validation", "{empty}"], "holds no image files"),
+    (["check-data", "{photos}", "--workers", "many"], "--workers takes a whole number, got 'many'"),
+    (["check-data"], "DATA"),
+    (["check_data", "{photos}"], "unknown verb 'check_data'; did you mean 'check-data'?"),
+    (["cost", "--model", "vit_base"], "'vit_base' is not known to timm"),
+    (["cost", "--drop-ratio"], "--drop-ratio takes a number, got nothing"),
+    (["demo", "--out", "{file}"], "cannot be written"),
+    (["demo", "--device", "tpu9"], "device 'tpu9' is not usable"),
+    (["completion", "tcsh"], "completion is for one of bash, zsh, fish, got 'tcsh'"),
 ]
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory) -> dict[str, str]:
+    """Weights that are whole, cut in half, of another architecture than they say, and of another program."""
+    root = tmp_path_factory.mktemp("weights")
+    small = EncoderConfig(model="vit_tiny_patch16_224", image_size=(28, 28), patch_size=4, width=24, depth=3, heads=2)
+    encoder = build_encoder(replace(small, channels=1))
+    facts = PretrainedFacts(encoder=replace(small, channels=1), mean=[0.5], std=[0.2])
+    save_encoder(root / "whole", encoder, facts)
+    save_encoder(root / "other", encoder, replace(facts, encoder=replace(small, channels=1, depth=4)))
+    (root / "half").write_bytes((root / "whole").read_bytes()[:5000])
+    save_file(encoder.vit.state_dict(), root / "strange")
+    return {name: str(root / name) for name in ("whole", "other", "half", "strange")}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> dict[str, str]:
+    """Images, lists and configurations, good and bad."""
+    root = tmp_path_factory.mktemp("data")
+    for name in ("photos", "torn", "empty"):
+        (root / name).mkdir()
+    for index in range(4):
+        Image.effect_noise((40, 36), 60).convert("RGB").save(root / "photos" / f"{index}.png")
+    (root / "torn" / "a.jpg").write_bytes(b"torn")
+    (root / "list").with_suffix(".txt").write_text("gone.jpg\n")
+    (root / "unknown.yaml").write_text("batchsize: 3\n")
+    (root / "typed.yaml").write_text("steps: many\n")
+    files = {"list": "list.txt", "unknown": "unknown.yaml", "typed": "typed.yaml"}
+    return {name: str(root / files.get(name, name)) for name in ("photos", "torn", "empty", *files)}
 
 
 @pytest.mark.parametrize(
     ("words", "message"), WRONG, ids=lambda value: " ".join(value) if isinstance(value, list) else ""
 )
-def test_wrong_input_is_one_line_exit_2_and_leaves_nothing(capsys, tmp_path, words, message):
+def test_wrong_input_is_one_line_exit_2_and_leaves_nothing(
+    capsys, tmp_path, monkeypatch, weights, data, words, message
+):
     (tmp_path / "file").write_text("no folder")
-    places = {"tmp": str(tmp_path), "out": str(tmp_path / "run"), "file": str(tmp_path / "file")}
+    monkeypatch.chdir(tmp_path)
+    places = {"tmp": str(tmp_path), "out": str(tmp_path / "run"), "file": str(tmp_path / "file"), **weights, **data}
+    before = snapshot(tmp_path.parent, *map(Path, data.values()))
     status, out, err = call(capsys, *(word.format(**places) for word in words))
     assert status == 2 and message in err
-    assert len(err.strip().splitlines()) == 1 and err.startswith("pcae: ") and "Traceback" not in err + out
-    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    lines = [line for line in err.strip().splitlines() if line.startswith("pcae: ")]
+    assert len(lines) == 1 and err.strip().splitlines()[-1] == lines[0] and "Traceback" not in err + out
+    assert snapshot(tmp_path.parent, *map(Path, data.values())) == before
+
+
+def snapshot(*roots: Path) -> set[Path]:
+    return {path for root in roots for path in [root, *root.rglob("*")]}
+
+
+def test_a_folder_without_permission_to_write_is_refused(capsys, tmp_path, unprivileged, data):
+    (tmp_path / "shut").mkdir(mode=0o555)
+    with unprivileged(tmp_path):
+        status, _, err = call(capsys, "pretrain", "sample", "--out", str(tmp_path / "shut" / "run"), *RECIPE)
+        assert status == 2 and "cannot be written: Permission denied" in err.splitlines()[-1]
+        status, _, err = call(capsys, "check-data", "sample", "--out", str(tmp_path / "shut" / "a.html"))
+        assert status == 2 and "cannot be written" in err
+
+
+def test_running_out_of_memory_is_told_with_a_remedy(capsys, monkeypatch):
+    from pcae.commands import cost
+
+    def run(_):
+        raise RuntimeError("CUDA out of memory. Tried to allocate 20.00 GiB\nsee the documentation")
+
+    monkeypatch.setattr(cost, "run", run)
+    status, _, err = call(capsys, "cost")
+    assert status == 2 and "try a smaller --batch-size" in err and len(err.splitlines()) == 1
+
+
+def test_a_fault_of_our_own_is_not_hidden(monkeypatch):
+    from pcae.commands import cost
+
+    monkeypatch.setattr(cost, "run", lambda _: (_ for _ in ()).throw(RuntimeError("shapes do not match")))
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        main(["cost"])
+
+
+def test_auto_picks_a_recipe_says_so_and_keeps_it(capsys, tmp_path, data):
+    words = ["pretrain", data["photos"], "--out", str(tmp_path / "run"), "--recipe", "auto", "--steps", "1"]
+    small = ["--width", "24", "--depth", "3", "--heads", "2", "--batch-size", "4"]
+    status, _, err = call(capsys, *words, *small)
+    assert status == 0 and "recipe auto: vit-ti-32 (4 images, shorter side about 36 pixels, cpu)" in err
+    config = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+    assert config["recipe"] == "vit-ti-32" and config["image_size"] == [32, 32] and config["width"] == 24
+    (tmp_path / "run" / "summary.json").unlink()
+    status, _, err = call(capsys, *words, *small, "--seed", "0")
+    assert status == 0 and "recipe auto: vit-ti-32 (that of the run in" in err
+
+
+def test_auto_in_a_file_and_from_python(tmp_path, data):
+    import pcae
+
+    (tmp_path / "mine.yaml").write_text("recipe: auto\nwidth: 24\nheads: 2\n")
+    knobs = {"steps": 1, "batch_size": 4, "depth": 3, "device": "cpu"}
+    for name, more in (("a", {"config": tmp_path / "mine.yaml"}), ("b", {"recipe": "auto", "width": 24, "heads": 2})):
+        pcae.pretrain(data["photos"], tmp_path / name, **knobs, **more)
+        config = yaml.safe_load((tmp_path / name / "config.yaml").read_text())
+        assert (config["recipe"], config["image_size"], config["width"]) == ("vit-ti-32", [32, 32], 24)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_knows_verbs_and_flags(capsys, shell):
+    status, out, _ = call(capsys, "completion", shell)
+    assert status == 0 and all(verb in out for verb in VERBS) and "--mask-ratio" in out
+
+
+def test_completion_completes(capsys, tmp_path):
+    (tmp_path / "pcae.bash").write_text(call(capsys, "completion", "bash")[1])
+    program = "source pcae.bash; COMP_WORDS=(pcae pretrain --mask); COMP_CWORD=2; _tyro_pcae; echo ${COMPREPLY[@]}"
+    done = subprocess.run(["bash", "-c", program], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout.strip() == "--mask-ratio"
 
 
 def test_cost_as_json(capsys):

@@ -98,5 +98,5 @@ def test_the_recipes_are_those_that_are_promised():
 
 
 def test_an_unknown_recipe_is_refused_with_the_choice():
-    with pytest.raises(ValueError, match="choose from fashion-mnist, imagenet"):
+    with pytest.raises(ValueError, match="choose from auto, fashion-mnist, imagenet"):
         settings.read_recipe(pretrain.Config, "imagenet")

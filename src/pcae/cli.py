@@ -139,7 +139,10 @@ def check_flags(cls: type, words: list[str]) -> None:
     names = [name.replace("_", "-") for name in leaves(cls)]
     known = {f"--{name}" for name in names} | {f"--no-{name}" for name in names} | {"--help"}
     for word in words:
-        flag = word.split("=")[0].replace("_", "-")
+        flag, equals, value = word.partition("=")
+        flag = flag.replace("_", "-")
+        if not word or (word.startswith("--") and equals and not value):
+            raise ValueError(f"an empty value was given{f' for {flag}' if flag else ''}; leave the flag out instead")
         if word.startswith("--") and flag not in known:
             near = difflib.get_close_matches(flag, known, n=1)
             raise ValueError(f"unknown flag {flag}" + (f"; did you mean {near[0]}?" if near else "; see --help"))
@@ -171,6 +174,10 @@ def plain(text: str, cls: type, words: list[str]) -> str:
 
     lines = [line.strip("│╭╰╮╯─ ") for line in text.splitlines()]
     line = " ".join(line for line in lines[1:] if line and "helptext" not in line and set(line) - set("─━- "))
+    if line.startswith("Missing from"):
+        return f"missing: {', '.join(re.findall(r'DATA|--[a-z-]+ [A-Z]+', line))}; see --help"
+    if line.startswith("Unrecognized options"):
+        return f"unexpected: {line.partition(': ')[2]}; see --help"
     flag = re.search(r"(?:Error parsing |argument ')--([a-z0-9-]+)", line)
     types = leaves(cls)
     name = flag[1].replace("-", "_") if flag else ""

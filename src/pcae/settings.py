@@ -38,7 +38,7 @@ def kind(annotation: Any) -> str:
         return f"{number} {kind(inner[0]).removeprefix('a ')}s"
     if len(inner) == 1 or (inner and get_origin(annotation) is Annotated):
         return kind(inner[0])
-    return {int: "a whole number", float: "a number", Path: "a path", bool: "no value"}.get(annotation, "a word")
+    return {int: "a whole number", float: "a number", Path: "a path", bool: "true or false"}.get(annotation, "a word")
 
 
 def flatten(config: Any) -> dict[str, Any]:
@@ -136,7 +136,9 @@ def recipe_names() -> list[str]:
 def read_recipe(cls: type, name: str) -> dict[str, Any]:
     """The checked values of a shipped recipe. Raises ValueError for an unknown name."""
     if name not in recipe_names():
-        raise ValueError(f"recipe {name!r} is not known; choose from {', '.join(recipe_names())}, or use --config FILE")
+        raise ValueError(
+            f"recipe {name!r} is not known; choose from {', '.join([AUTO, *recipe_names()])}, or use --config FILE"
+        )
     with resources.as_file(RECIPES / f"{name}.yaml") as path:
         return read_yaml(cls, path)
 

@@ -1,6 +1,5 @@
 """`pcae check-data`: what a folder of images holds, before a run meets it."""
 
-import os
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from pcae.commands.report import as_json, console, table
 from pcae.data.images import Images, open_images
 from pcae.data.survey import Facts, survey
 from pcae.settings import read_recipe
+from pcae.training.checkpoint import check_writable
 from pcae.training.distributed import pick_device
 
 SHOWN = 5
@@ -83,12 +83,8 @@ def check(config: Config) -> None:
         raise ValueError(f"alike must lie in (0, 1], got {config.alike:g}")
     if config.workers is not None and config.workers < 0:
         raise ValueError(f"workers must not be negative, got {config.workers}")
-    if config.out is None:
-        return
-    if config.out.suffix != ".html":
-        raise ValueError(f"out {str(config.out)!r} must end in .html")
-    if config.out.is_dir() or not config.out.parent.is_dir() or not os.access(config.out.parent, os.W_OK):
-        raise ValueError(f"out {str(config.out)!r} cannot be written; choose a file in a folder of yours")
+    if config.out is not None:
+        check_writable(config.out, ".html")
 
 
 def open_splits(config: Config) -> dict[str, Images]:

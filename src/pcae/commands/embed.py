@@ -1,7 +1,6 @@
 """`pcae embed`: features of images to a .npy or .parquet file, the same every time."""
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from pcae.data.images import open_images
 from pcae.data.listing import Split
 from pcae.data.unreadable import BadFiles
 from pcae.evaluation.features import Pool, embed
-from pcae.training.checkpoint import replace_text
+from pcae.training.checkpoint import check_writable, replace_text
 from pcae.training.distributed import pick_device
 from pcae.weights.files import load
 
@@ -76,12 +75,7 @@ def check(config: Config) -> None:
     check_max_bad_files(config.max_bad_files)
     if config.workers < 0:
         raise ValueError(f"workers must not be negative, got {config.workers}")
-    if config.out.suffix not in {".npy", ".parquet"}:
-        raise ValueError(f"out {str(config.out)!r} must end in .npy or .parquet")
-    if not config.out.parent.is_dir():
-        raise ValueError(f"out {str(config.out)!r} lies in a folder that does not exist; make it first")
-    if config.out.is_dir() or not os.access(config.out.parent, os.W_OK):
-        raise ValueError(f"out {str(config.out)!r} cannot be written; choose a file in a folder of yours")
+    check_writable(config.out, ".npy", ".parquet")
 
 
 def write(out: Path, names: Sequence[str], features: np.ndarray) -> None:

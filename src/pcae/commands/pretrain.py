@@ -2,7 +2,10 @@
 
 import json
 import os
+import shutil
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +43,7 @@ def pretrain(data: str | Path, out: str | Path, recipe: str | None = None, **kno
     Raises ValueError for an unknown knob or a value that cannot be.
     """
     flags = {name: value for name, value in knobs.items() if name != "config"}
-    flags |= {"data": str(data), "out": str(out), "recipe": recipe}
+    flags |= {"data": str(data), "out": str(out)} | ({"recipe": recipe} if recipe else {})
     config = configure(flags, knobs.get("config"))
     if config.recipe == AUTO:
         config = configure(flags, knobs.get("config"), choose_recipe(config))
@@ -50,7 +53,7 @@ def pretrain(data: str | Path, out: str | Path, recipe: str | None = None, **kno
 
 def configure(flags: dict[str, Any], file: Path | None, picked: str | None = None) -> Config:
     """Flags over a file over a recipe; `picked` stands for the recipe auto."""
-    values = without_rivals(layered(Config, flags["recipe"], file, picked), flags)
+    values = without_rivals(layered(Config, flags.get("recipe"), file, picked), flags)
     return build(Config, values | check_values(Config, flags, "pretrain") | ({"recipe": picked} if picked else {}))
 
 
@@ -82,10 +85,14 @@ def train(config: Config, here: World) -> dict[str, Any]:
     if start == numbers.steps and (config.out / "summary.json").is_file():
         return json.loads((config.out / "summary.json").read_text(encoding="utf-8"))
     stream = batches(parts, here)
+    fresh = not config.out.exists()
     if here.is_main:
         prepare(config.out, to_yaml(parts.config))
         announce(parts, here)
-    with Journal(config.out, numbers, start, here, console) as journal:
+    with (
+        removed_on_failure(config.out, lambda: fresh and here.is_main and parts.progress.step == 0),
+        Journal(config.out, numbers, start, here, console) as journal,
+    ):
         loop(
             here.wrap(parts.method),
             stream,
@@ -104,6 +111,17 @@ def train(config: Config, here: World) -> dict[str, Any]:
     if start == numbers.steps:
         parts.save(here)
     return finish(parts, here, time.perf_counter() - started, start)
+
+
+@contextmanager
+def removed_on_failure(folder: Path, wanted: Callable[[], bool]) -> Iterator[None]:
+    """Take the folder away again when what follows fails and `wanted`: a run without a step leaves nothing behind."""
+    try:
+        yield
+    except BaseException:
+        if wanted():
+            shutil.rmtree(folder)
+        raise
 
 
 def announce(parts: Parts, here: World) -> None:

@@ -102,6 +102,20 @@ def save_atomically(path: Path, tensors: dict[str, Tensor], header: dict[str, An
     beside.replace(path)
 
 
+def check_writable(path: Path, *suffixes: str) -> None:
+    """Raise ValueError when a file of one of these suffixes could not be written there, before the work is done."""
+    if path.suffix not in suffixes:
+        raise ValueError(f"out {str(path)!r} must end in {' or '.join(suffixes)}")
+    beside = path.with_name(f".{path.name}.writing")
+    try:
+        beside.touch()
+        beside.unlink()
+    except OSError as error:
+        raise ValueError(f"out {str(path)!r} cannot be written: {error.strerror}") from error
+    if path.is_dir():
+        raise ValueError(f"out {str(path)!r} is a folder; give a file")
+
+
 def replace_text(path: Path, text: str) -> None:
     """Write a small text file in one move."""
     beside = path.with_name(f".{path.name}.writing")

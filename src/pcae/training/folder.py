@@ -55,7 +55,7 @@ def check_vacant(folder: Path, settings: dict[str, Any]) -> None:
         if name not in theirs or theirs[name] != value:
             raise ValueError(
                 f"out {str(folder)!r} holds a config.yaml with {name} = {theirs.get(name)}, not {value}: another run's "
-                "or another program's; choose another folder"
+                "or another program's; choose another folder, or remove it"
             )
 
 

@@ -1,5 +1,6 @@
 """AdamW with the right weight-decay groups, and a step that leaves the weights alone when a gradient is not finite."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -28,12 +29,12 @@ def check_optimizer_config(config: OptimizerConfig) -> None:
     """Raise ValueError for values that cannot be."""
     for name in ("base_lr", "clip_grad"):
         value = getattr(config, name)
-        if value is not None and not value > 0:
+        if value is not None and not 0 < value < math.inf:
             raise ValueError(f"{name} must be positive, got {value:g}")
     for name in ("warmup_epochs", "weight_decay"):
         value = getattr(config, name)
-        if value is not None and not value >= 0:
-            raise ValueError(f"{name} must not be negative, got {value:g}")
+        if value is not None and not 0 <= value < math.inf:
+            raise ValueError(f"{name} must be 0 or more, got {value:g}")
     if not all(0 <= beta < 1 for beta in config.betas):
         raise ValueError(f"betas must lie in [0, 1), got {config.betas}")
 

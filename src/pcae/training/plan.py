@@ -88,7 +88,7 @@ def check_positive(run: RunConfig) -> None:
         "log_every",
     ):
         value = getattr(run, name)
-        if value is not None and not value > 0:
+        if value is not None and not 0 < value < math.inf:
             raise ValueError(f"{name} must be positive, got {value:g}")
     if run.seed < 0:
         raise ValueError(f"seed must not be negative, got {run.seed}")

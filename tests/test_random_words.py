@@ -1,0 +1,215 @@
+"""No random command line and no random YAML file gives a traceback or a half-written run folder."""
+
+import contextlib
+import io
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from safetensors.torch import save_file
+
+from pcae.cli import VERBS, main, module_of
+from pcae.settings import kind, leaves
+
+KNOBS = {verb: leaves(module_of(verb).Config) for verb in VERBS}
+SMALL = [
+    "--recipe", "sample", "--width", "24", "--depth", "3", "--heads", "2", "--decoder-width", "16",
+    "--decoder-heads", "2", "--batch-size", "4", "--steps", "1", "--device", "cpu",
+]  # fmt: skip
+VALUES = [
+    "0", "1", "2", "3", "-1", "0.5", "1.5", "-0.5", "1e-3", "nan", "inf", "-inf", "1e400", "None", "True", "half",
+    "mean", "cls", "none", "token", "fp32", "28", "32", "auto", "never", "ünï", "a b", "[1, 2]", "{", "=", "-", "@x",
+    "sample", "vit_tiny_patch16_224", "resnet18", "vit_tin", "{photos}", "{gone}", "{file}", "{weights}", "{torn}",
+    "{photos}/train/one/0.png", "{empty}", "a.npy", "a.html",
+]  # fmt: skip
+LONG = {"epochs": ["0", "-1", "nan", "inf", "x", "0.001"], "steps": ["0", "1", "2", "-1", "x", "1.5"]}
+"""Knobs with which a random value would run for hours."""
+QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture]
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory) -> dict[str, str]:
+    """What random words may point at."""
+    root = tmp_path_factory.mktemp("places")
+    (root / "empty").mkdir()
+    for index in range(12):
+        path = root / "photos" / ("train", "val")[index % 2] / ("one", "two")[index % 3 % 2] / f"{index}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.effect_noise((40, 36), 60).save(path)
+    (root / "file").write_text("seed: 1\n")
+    (root / "torn").write_bytes(b"no weights")
+    main(["pretrain", "sample", "--out", str(root / "run"), *SMALL])
+    save_file({"a": torch.ones(2)}, root / "strange.safetensors")
+    return {name: str(root / name) for name in ("photos", "empty", "file", "torn", "gone")} | {
+        "weights": str(root / "run")
+    }
+
+
+NUMBERS = {
+    "whole number": ["0", "1", "2", "3", "4", "6", "8", "28", "-1"],
+    "number": ["0", "0.25", "0.5", "1", "1.5", "-0.5", "1e-3", "nan", "inf"],
+}
+
+
+def values(verb: str, name: str) -> st.SearchStrategy[list[str]]:
+    """Values of the kind that a knob takes, in the right number, three times in four; else anything."""
+    anything = st.lists(st.sampled_from(VALUES), max_size=3)
+    if name in LONG:
+        return st.sampled_from(LONG[name]).map(lambda value: [value])
+    wanted = kind(KNOBS[verb].get(name, str))
+    if wanted.startswith("one of "):
+        right = st.sampled_from(wanted.removeprefix("one of ").split(", ")).map(lambda value: [value])
+    elif wanted == "true or false":
+        right = st.just([])
+    elif wanted.endswith(("number", "numbers")):
+        count, _, of = wanted.removesuffix("s").partition(" ")
+        least, most = {"a": (1, 1), "some": (1, 3), "2": (2, 2)}[count]
+        right = st.lists(st.sampled_from(NUMBERS[of]), min_size=least, max_size=most)
+    else:
+        right = st.sampled_from(VALUES).map(lambda value: [value])
+    return st.one_of(right, right, right, anything)
+
+
+@st.composite
+def lines(draw: st.DrawFn) -> list[str]:
+    """A verb, what it needs more often than not, and random flags with random values."""
+    verb = draw(st.sampled_from([verb for verb in VERBS if verb != "demo"]))
+    knobs = KNOBS[verb]
+    words = [verb]
+    if draw(st.integers(0, 9)):
+        words += {"pretrain": ["{photos}", "--out", "{out}", *SMALL], "check-data": ["{photos}", "--workers", "0"]}.get(
+            verb, ["{photos}"] if "data" in knobs else []
+        )
+        words += ["--weights", "{weights}"] if "weights" in knobs else []
+        words += {"embed": ["--out", "{out}.npy"], "probe": ["--k", "2"]}.get(verb, [])
+    for _ in range(draw(st.integers(0, 2))):
+        name = draw(st.sampled_from([*sorted(knobs.keys() - {"workers", "data", "out"}), "no_such_knob", "seeed"]))
+        flag = f"--{name}" if draw(st.booleans()) else f"--{name.replace('_', '-')}"
+        found = draw(values(verb, name))
+        if name == "epochs" and "--steps" in words:  # they exclude each other
+            del words[words.index("--steps") : words.index("--steps") + 2]
+        words += [f"{flag}={found[0]}"] if len(found) == 1 and draw(st.booleans()) else [flag, *found]
+    words += draw(st.lists(st.sampled_from(VALUES), max_size=1)) if draw(st.integers(0, 9)) == 0 else []
+    return words
+
+
+@st.composite
+def files(draw: st.DrawFn) -> str:
+    """A configuration file with a few random lines, or none that is one."""
+    if draw(st.integers(0, 9)) == 0:
+        return draw(st.text(max_size=40))
+    knobs = sorted(KNOBS["pretrain"].keys() - {"epochs", "steps", "workers", "out", "json"})
+    atoms = st.one_of(
+        st.none(), st.booleans(), st.integers(-2, 40), st.floats(-2, 2), st.sampled_from(VALUES), st.text(max_size=5)
+    )
+    tree = st.one_of(atoms, st.lists(atoms, max_size=3), st.dictionaries(st.text(max_size=3), atoms, max_size=2))
+    chosen = draw(st.lists(st.sampled_from([*knobs, "nothing", "mask-ratio"]), max_size=3, unique=True))
+    return yaml.safe_dump({name: draw(as_yaml(name) | tree) for name in chosen}, allow_unicode=True)
+
+
+def as_yaml(name: str) -> st.SearchStrategy:
+    """A value of the kind that a knob takes, as YAML has it."""
+    return (
+        values("pretrain", name)
+        .map(lambda words: [yaml.safe_load(word) if word not in {"@x", "{", "[1, 2]", "="} else word for word in words])
+        .map(lambda words: words[0] if len(words) == 1 else words or True)
+    )
+
+
+def check(status: int, out: Path, err: str, words: list[str], made: set[str]) -> None:
+    """One line and nothing left behind, or the whole result."""
+    assert status in {0, 2}, (words, err)
+    assert "Traceback" not in err
+    if status == 2:
+        assert err.splitlines()[-1].startswith("pcae: ") and err.count("pcae: ") == 1, (words, err)
+        assert not made, (words, made)
+    elif words[0] == "pretrain" and "--help" not in words:
+        assert (out / "encoder.safetensors").is_file() and json.loads((out / "summary.json").read_text())
+
+
+def in_process(words: list[str], places: dict[str, str]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        out, err = Path(folder) / "out", io.StringIO()
+        filled = [fill(word, places | {"out": str(out)}) for word in words]
+        before = Path.cwd()
+        os.chdir(folder)
+        try:
+            with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(err):
+                main(filled)
+            status = 0
+        except SystemExit as stop:
+            status = int(stop.code or 0)
+        finally:
+            os.chdir(before)
+        check(status, out, err.getvalue(), filled, {path.name for path in Path(folder).iterdir()} - {"mine.yaml"})
+
+
+def fill(word: str, places: dict[str, str]) -> str:
+    for name, place in places.items():
+        word = word.replace("{" + name + "}", place)
+    return word
+
+
+def with_file(text: str, places: dict[str, str]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "mine.yaml"
+        path.write_bytes(fill(text, places).encode("utf-8", "surrogatepass"))
+        words = ["pretrain", "{photos}", "--out", "{out}", "--config", str(path), *SMALL[-4:], "--recipe", "sample"]
+        in_process([*words, "--depth", "3", "--batch-size", "4"], places)
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=QUIET)
+@given(words=lines())
+def test_random_command_lines(words, places):
+    in_process(words, places)
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=QUIET)
+@given(text=files())
+def test_random_configuration_files(text, places):
+    with_file(text, places)
+
+
+@pytest.mark.slow
+@settings(max_examples=1_150, deadline=None, suppress_health_check=QUIET)
+@given(words=lines())
+def test_more_random_command_lines(words, places):
+    in_process(words, places)
+
+
+@pytest.mark.slow
+@settings(max_examples=600, deadline=None, suppress_health_check=QUIET)
+@given(text=files())
+def test_more_random_configuration_files(text, places):
+    with_file(text, places)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(50))
+def test_random_command_lines_as_processes(number, places, tmp_path):
+    """Fifty lines that a generator with this seed writes; what a shell would see."""
+    chance = random.Random(number)
+    verb = chance.choice([verb for verb in VERBS if verb not in {"demo", "doctor"}])
+    knobs = sorted(KNOBS[verb].keys() - {"workers", "data", "out", "epochs", "steps"})
+    words = [verb]
+    if "data" in KNOBS[verb]:
+        words.append("{photos}")
+    words += {"pretrain": ["--out", "{out}", *SMALL], "embed": ["--out", "{out}.npy"], "probe": ["--k", "2"]}.get(
+        verb, []
+    )
+    words += ["--weights", "{weights}"] if verb in {"probe", "embed"} else []
+    for _ in range(chance.randint(0, 2)):
+        words += [f"--{chance.choice(knobs)}", *chance.choices(VALUES, k=chance.randint(0, 2))]
+    filled = [fill(word, places | {"out": str(tmp_path / "out")}) for word in words]
+    done = subprocess.run([sys.executable, "-m", "pcae", *filled], capture_output=True, text=True, cwd=tmp_path)
+    check(done.returncode, tmp_path / "out", done.stderr, filled, {path.name for path in tmp_path.iterdir()})
