@@ -1,7 +1,10 @@
 """The main job end to end: real images in, a run folder out, the same after an interruption."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -165,6 +168,20 @@ def test_a_tenth_unreadable_stops_the_run_and_names_them(tmp_path, capsys, stati
         assert "6 of 60 images cannot be read" in capsys.readouterr().err
     else:
         assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_two_processes_name_the_files_that_either_could_not_read(tmp_path):
+    torn = make_folder(tmp_path / "photos", 60, bad=3)
+    for name, start in (("one", []), ("two", ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"])):
+        words = ["pretrain", str(tmp_path / "photos"), "--out", str(tmp_path / name), *TINY, *PHOTOS]
+        command = [sys.executable, *start, "-m", "pcae", *words]
+        done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+        assert done.returncode == 0 and done.stderr.count("3 of 60 images cannot be read") == 1
+    lines = [(tmp_path / name / "bad-files.jsonl").read_text() for name in ("one", "two")]
+    assert lines[0] == lines[1] and all(name in lines[0] for name in torn)
+    losses = [json.loads((tmp_path / name / "summary.json").read_text())["loss"] for name in ("one", "two")]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-5)
 
 
 def test_a_file_that_is_torn_while_the_run_goes_on_is_found_again_after_a_resume(tmp_path, capsys):

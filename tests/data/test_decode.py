@@ -141,3 +141,10 @@ def test_half_a_photograph_is_refused(tmp_path):
     (tmp_path / "a.jpg").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(Unreadable, match="truncated"):
         decode(str(tmp_path / "a.jpg"), 3)
+
+
+def test_a_file_that_may_not_be_read_is_refused(tmp_path, unprivileged):
+    PHOTOGRAPH.save(tmp_path / "a.png")
+    (tmp_path / "a.png").chmod(0)
+    with unprivileged(tmp_path), pytest.raises(Unreadable, match="a.png' cannot be read: Permission denied"):
+        decode(str(tmp_path / "a.png"), 3)

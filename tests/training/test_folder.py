@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pcae.training.checkpoint import Checkpoints, save_atomically
-from pcae.training.folder import check_outside, facts_of, find_checkpoint, prepare
+from pcae.training.folder import check_place, facts_of, find_checkpoint, prepare
 from pcae.training.loop import Progress
 from pcae.training.optimizer import OptimizerConfig, build_optimizer
 
@@ -88,6 +88,6 @@ def test_a_run_folder_inside_the_images_is_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / "photos")
     for data in (".", str(tmp_path / "photos")):
         with pytest.raises(ValueError, match="out 'run/one' lies inside the data"):
-            check_outside(Path("run/one"), data)
-    check_outside(tmp_path / "run", ".")
-    check_outside(tmp_path / "photos" / "run", "sample")
+            check_place(Path("run/one"), data)
+    check_place(tmp_path / "run", ".")
+    check_place(tmp_path / "photos" / "run", "sample")

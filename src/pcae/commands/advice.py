@@ -35,7 +35,7 @@ def advise(data: str, images: int, side: int, device: torch.device) -> Advice:
         return Advice("vit-ti-64", reason)
     if images < 5_000 or side <= 160:
         return Advice("vit-s-128", reason)
-    return Advice("vit-s-224" if images < 300_000 else "imagenet-vit-b-mask85", reason)
+    return Advice("vit-s-224" if images < 300_000 else "vit-b-224", reason)
 
 
 def typical_side(images: Images, looks: int = 64) -> int:

@@ -27,7 +27,7 @@ from pcae.settings import to_plain
 from pcae.training.checkpoint import Checkpoints, replace_text, restore
 from pcae.training.distributed import World
 from pcae.training.feed import feed
-from pcae.training.folder import check_outside, facts_of, find_checkpoint
+from pcae.training.folder import check_place, facts_of, find_checkpoint
 from pcae.training.loop import Progress
 from pcae.training.optimizer import OptimizerConfig, build_optimizer, check_optimizer_config
 from pcae.training.plan import Plan, RunConfig, plan
@@ -105,7 +105,7 @@ def build_parts(config: Config, here: World) -> Parts:
     check_optimizer_config(config.optimizer)
     channels, pixel_range = config.encoder.channels, config.reading.pixel_range
     images = here.main_first(lambda: open_images(config.data, "train", channels, pixel_range))
-    check_outside(config.out, config.data)
+    check_place(config.out, config.data)
     numbers = plan(config.run, config.optimizer, len(images), here.size)
     config = replace(config, encoder=replace(config.encoder, channels=images.channels))
     torch.manual_seed(config.run.seed)

@@ -133,6 +133,9 @@ def announce(parts: Parts, here: World) -> None:
         f"{numbers.images} images, {numbers.steps} steps of {numbers.batch_size} = {numbers.epochs:.4g} epochs "
         f"({per_epoch:.4g} steps an epoch)"
     )
+    if parts.images.others:
+        left = ", ".join(f"{count} {suffix}" for suffix, count in sorted(parts.images.others.items()))
+        console.print(f"left out, not being images: {left}")
     console.print(
         f"effective batch {numbers.batch_size} = {here.size} x {here.device} x {parts.config.run.accumulation} "
         f"micro-batches of {numbers.micro_batch}"

@@ -1,5 +1,6 @@
 """A run folder: what may start there, what goes on there."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,15 @@ import yaml
 from pcae.training.checkpoint import Checkpoints, read_header, replace_text
 
 
-def check_outside(folder: Path, data: str) -> None:
-    """Raise ValueError for a run folder inside a folder of images: its pictures would become images of the data."""
+def check_place(folder: Path, data: str) -> None:
+    """Raise ValueError, before any work, for a run folder that cannot be made.
+
+    Nor may it lie inside a folder of images: its pictures would become images of the data.
+    """
+    there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        reason = "is no folder" if not there.is_dir() else "may not be written"
+        raise ValueError(f"out {str(folder)!r} cannot be written: {str(there)!r} {reason}")
     images = Path(data).expanduser()
     if images.is_dir() and folder.expanduser().resolve().is_relative_to(images.resolve()):
         raise ValueError(f"out {str(folder)!r} lies inside the data {data!r}; choose a folder outside it")
