@@ -9,7 +9,7 @@ from typing import Annotated, BinaryIO
 import numpy as np
 from tyro.conf import Positional, arg
 
-from pcae.commands.report import as_json, console
+from pcae.commands.report import as_json, bar, console
 from pcae.data.batches import check_max_bad_files
 from pcae.data.images import open_images
 from pcae.data.listing import Split
@@ -53,7 +53,7 @@ def run(config: Config) -> None:
     model = load(config.weights, pick_device(config.device))
     images = open_images(config.data, config.split, model.facts.encoder.channels, model.facts.pixel_range)
     bad_files = BadFiles(images, config.max_bad_files)
-    features = embed(model, images, config.pool, config.workers, bad_files).numpy()
+    features = embed(model, images, config.pool, config.workers, bad_files, bar("embedding")).numpy()
     names = images.without(bad_files.found).names
     write(config.out, names, features)
     result = {

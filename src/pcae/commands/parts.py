@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from tyro.conf import Positional, arg
 
+from pcae.commands.report import bar
 from pcae.data.augment import Normalise
 from pcae.data.batches import (
     DataConfig,
@@ -118,7 +119,8 @@ def build_parts(config: Config, here: World) -> Parts:
     if progress.step:
         bad_files.load(config.out / BAD_FILES)
     elif facts["mean"] is None:
-        found = here.from_main(lambda: pixel_statistics(images, config.encoder.image_size, bad_files))
+        size = config.encoder.image_size
+        found = here.from_main(lambda: pixel_statistics(images, size, bad_files, follow=bar("mean and std")))
         facts |= dict(zip(("mean", "std"), found, strict=True))
     reading = replace(config.reading, mean=tuple(facts["mean"]), std=tuple(facts["std"]))
     return Parts(replace(config, reading=reading), images, numbers, method, optimizer, progress, facts, bad_files)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import torch
 from tyro.conf import Positional, arg
 
-from pcae.commands.report import as_json, console, table
+from pcae.commands.report import as_json, bar, console, table
 from pcae.data.batches import check_max_bad_files
 from pcae.data.decode import PixelRange
 from pcae.data.images import Images, open_images
@@ -51,7 +51,7 @@ def run(config: Config) -> None:
     model = load(config.weights, pick_device(config.device))
     train, test = labelled(config.data, model.facts.encoder.channels, model.facts.pixel_range)
     bad = [BadFiles(images, config.max_bad_files) for images in (train, test)]
-    features = [embed(model, found.images, config.pool, bad_files=found) for found in bad]
+    features = [embed(model, found.images, config.pool, bad_files=found, follow=bar("embedding")) for found in bad]
     train, test = (found.images.without(found.found) for found in bad)
     rows = {"encoder": knn(features[0], train, features[1], test, config.k)}
     if config.pixels:

@@ -1,9 +1,11 @@
 """How verbs speak: results to standard output, everything else to standard error."""
 
 import json
+from collections.abc import Callable, Iterable, Sized
 from typing import Any
 
 from rich.console import Console
+from rich.progress import track
 from rich.table import Table
 
 console = Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
@@ -13,6 +15,11 @@ console = Console(stderr=True, highlight=False, soft_wrap=True, markup=False, em
 def warn(remark: str) -> None:
     """A remark that may matter."""
     console.print(remark, style="yellow")
+
+
+def bar(what: str) -> Callable[[Sized], Iterable[Any]]:
+    """What shows, on a terminal, how far a loop through something is."""
+    return lambda steps: track(steps, what, len(steps), console=console, transient=True)  # pyright: ignore[reportArgumentType]
 
 
 def table(title: str, columns: list[str], rows: list[list[str]]) -> None:

@@ -1,7 +1,7 @@
 """The order of images in a run, and loaders of uint8 batches."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -11,7 +11,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from pcae.data.images import Images, RandomCrops, WholeImages
-from pcae.data.unreadable import BadFiles, LeftOut, Replaced, collate
+from pcae.data.unreadable import BadFiles, Batch, LeftOut, Replaced, collate
+
+Follow = Callable[[DataLoader], Iterable[Batch]]
+"""Batch by batch through a loader, and something shown of it on the way."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +136,7 @@ def whole_loader(
 
 
 def pixel_statistics(
-    images: Images, size: tuple[int, int], bad_files: BadFiles, limit: int = 2_000
+    images: Images, size: tuple[int, int], bad_files: BadFiles, limit: int = 2_000, follow: Follow = iter
 ) -> tuple[list[float], list[float]]:
     """Mean and standard deviation by channel of the pixels in [0, 1], over `limit` images spread over the data.
 
@@ -141,7 +144,7 @@ def pixel_statistics(
     """
     chosen = torch.linspace(0, len(images) - 1, min(limit, len(images))).long().tolist()
     total, count = torch.zeros(2, images.channels, dtype=torch.float64), 0
-    for batch in whole_loader(images, size, chosen, workers=scanning_workers(images, len(chosen))):
+    for batch in follow(whole_loader(images, size, chosen, workers=scanning_workers(images, len(chosen)))):
         bad_files.add(batch.failed)
         if len(batch.indices):
             pixels = batch.pixels.double().flatten(2) / 255

@@ -19,7 +19,7 @@ SKETCH = 16
 """Side of the small grey picture by which images are compared."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Facts:
     """What one image is. Without `error`, it was read as a run would read it.
 

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pcae.data.batches import whole_loader
+from pcae.data.batches import Follow, whole_loader
 from pcae.data.images import Images
 from pcae.data.unreadable import BadFiles
 from pcae.model.encoder import Encoded
@@ -31,15 +31,16 @@ def collect(
     function: Callable[[Tensor], Tensor],
     workers: int = 0,
     bad_files: BadFiles | None = None,
+    follow: Follow = iter,
 ) -> Float[Tensor, "images dim"]:
-    """What `function` makes of batches of whole uint8 images, one row an image, on the CPU.
+    """What `function` makes of batches of whole uint8 images, one row an image, on the CPU; `follow` shows how far.
 
     Images that cannot be read have no row and are counted in `bad_files`; without it they raise ValueError.
     """
     bad_files = bad_files or BadFiles(images, 0.0)
     rows = []
     with torch.inference_mode():
-        for batch in whole_loader(images, size, workers=workers):
+        for batch in follow(whole_loader(images, size, workers=workers)):
             bad_files.add(batch.failed)
             bad_files.check()
             if batch.indices:
@@ -48,7 +49,12 @@ def collect(
 
 
 def embed(
-    model: Pretrained, images: Images, how: Pool = "mean", workers: int = 0, bad_files: BadFiles | None = None
+    model: Pretrained,
+    images: Images,
+    how: Pool = "mean",
+    workers: int = 0,
+    bad_files: BadFiles | None = None,
+    follow: Follow = iter,
 ) -> Float[Tensor, "images dim"]:
     """Pooled features of every image, in order. Raises ValueError when the channels differ from the model's.
 
@@ -59,7 +65,7 @@ def embed(
         raise ValueError(f"the model takes images of {wanted} channels, got {images.channels}")
     device = model.normalise.get_buffer("mean").device
     size = model.facts.encoder.image_size
-    return collect(images, size, lambda batch: pool(model(batch.to(device)), how), workers, bad_files)
+    return collect(images, size, lambda batch: pool(model(batch.to(device)), how), workers, bad_files, follow)
 
 
 def raw_pixels(
