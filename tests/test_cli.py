@@ -186,6 +186,15 @@ WRONG = [
     (["cost", "--drop-ratio"], "--drop-ratio takes a number, got nothing"),
     (["demo", "--out", "{file}"], "cannot be written"),
     (["demo", "--device", "tpu9"], "device 'tpu9' is not usable"),
+    (["pretrain", "~nobody-here/photos", "--out", "{out}", *RECIPE], "names the home of a user who is not here"),
+    (["probe", "sample", "--weights", "~nobody-here/run"], "names the home of a user who is not here"),
+    (["pretrain", "sample", "--out", "{out}", *RECIPE, "--epochs", "1e308"], "more than any run can make"),
+    (["pretrain", "sample", "--out", "{out}", *RECIPE, "--warmup-epochs", "1e308"], "more than any run can make"),
+    (["pretrain", "sample", "--out", "{out}", *RECIPE, "--seed", "99999999999999999999"], "seed must be below 2^63"),
+    (["pretrain", "sample", "--out", "{out}", *RECIPE, "--device", "meta"], "device 'meta' is not usable"),
+    (["pretrain", "sample", "--out", "{out}", *RECIPE, "--mean", "nan", "--std", "1"], "mean and std must be numbers"),
+    (["pretrain", "sample", "--out", "{out}/a/b", *RECIPE, "--precision", "fp64"], "one of auto, bf16, fp32"),
+    (["pretrain", "{torn}", "--out", "{out}/a/b", *RECIPE, *STATISTICS], "100 images in a row cannot be read"),
     (["completion", "tcsh"], "completion is for one of bash, zsh, fish, got 'tcsh'"),
 ]
 
@@ -248,6 +257,39 @@ def test_a_folder_without_permission_to_write_is_refused(capsys, tmp_path, unpri
         assert status == 2 and "cannot be written: Permission denied" in err.splitlines()[-1]
         status, _, err = call(capsys, "check-data", "sample", "--out", str(tmp_path / "shut" / "a.html"))
         assert status == 2 and "cannot be written" in err
+
+
+@pytest.mark.parametrize("text", ["seed: !!bool maybe", 'seed: !!int ""', "seed: 2020-13-45", "[" * 5000, "a: &x [*x]"])
+def test_what_only_looks_like_yaml_is_refused_by_the_files_name(capsys, tmp_path, text):
+    (tmp_path / "mine.yaml").write_text(text)
+    words = ["pretrain", "sample", "--out", str(tmp_path / "run"), "--config", str(tmp_path / "mine.yaml")]
+    status, _, err = call(capsys, *words)
+    assert status == 2 and err.startswith("pcae: ") and "mine.yaml" in err and len(err.splitlines()) == 1
+
+
+def test_a_home_is_filled_in_wherever_a_path_is_taken(tmp_path, monkeypatch, data):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "mine.yaml").write_text("out: ~/run\n")
+    small = [*RECIPE, "--width", "24", "--depth", "3", "--heads", "2", "--batch-size", "4", "--steps", "1"]
+    main(["pretrain", data["photos"], "--out=~/run", *small])
+    main(["embed", data["photos"], "--weights", "~/run", "--out=~/a.npy"])
+    assert {path.name for path in tmp_path.iterdir()} == {"mine.yaml", "run", "a.npy", "a.files.json"}
+
+
+def test_names_that_are_no_text_are_printed_all_the_same(tmp_path):
+    for name in (b"one\xff", b"two"):
+        folder = tmp_path / "data" / os.fsdecode(name)
+        folder.mkdir(parents=True)
+        Image.effect_noise((9, 9), 50).save(folder / "a.png")
+    command = [sys.executable, "-m", "pcae", "check-data", "data"]
+    environment = os.environ | {"PYTHONIOENCODING": "utf-8:strict"}
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, env=environment)
+    assert done.returncode == 0 and b"one\\udcff" in done.stdout
+
+
+def test_a_timestamp_is_a_seed(tmp_path, data):
+    small = [*RECIPE, "--width", "24", "--depth", "3", "--heads", "2", "--batch-size", "4", "--steps", "1"]
+    main(["pretrain", data["photos"], "--out", str(tmp_path / "run"), *small, "--seed", "20261124123456"])
 
 
 def test_running_out_of_memory_is_told_with_a_remedy(capsys, monkeypatch):

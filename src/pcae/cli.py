@@ -39,6 +39,8 @@ Bad input gets one line and exit status 2.
 def main(argv: Sequence[str] | None = None) -> None:
     """Run a command line; exits 0, or 2 with one line for bad input, or 130 when interrupted."""
     words = list(sys.argv[1:] if argv is None else argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files may be no text
     try:
         answer(words)
     except BrokenPipeError:  # the reader of our output has enough, as `head` does
@@ -73,12 +75,14 @@ def dispatch(verb: str, words: list[str]) -> None:
     if verb not in VERBS:
         near = difflib.get_close_matches(verb, [*VERBS, "completion"], n=1)
         raise ValueError(f"unknown verb {verb!r}" + (f"; did you mean {near[0]!r}?" if near else "; see pcae --help"))
+    from pcae.settings import at_home
+
     command = module_of(verb)
     config = parse(command.Config, words, f"pcae {verb}")
     if getattr(config, "recipe", None) == "auto":
         picked = command.choose_recipe(config)
         config = dataclasses.replace(parse(command.Config, words, f"pcae {verb}", picked), recipe=picked)
-    command.run(config)
+    command.run(at_home(config))
 
 
 def module_of(verb: str) -> ModuleType:
@@ -90,6 +94,9 @@ def complete(words: list[str]) -> None:
     """Print the completion script for a shell. Raises ValueError for another one."""
     import tyro
 
+    if {"-h", "--help"} & set(words):
+        print(f"usage: source <(pcae completion SHELL)      SHELL: {', '.join(SHELLS)}")
+        return
     if len(words) != 1 or words[0] not in SHELLS:
         raise ValueError(f"completion is for one of {', '.join(SHELLS)}, got {' '.join(words)!r}")
     tyro.extras.subcommand_cli_from_dict(
@@ -203,7 +210,7 @@ def remedy_of(error: RuntimeError) -> str | None:
     if "out of memory" in text or "can't allocate memory" in text or "not enough memory" in text:
         first = text.strip().splitlines()[0]
         return f"out of memory ({first}); try a smaller --batch-size, more --accumulation or a smaller model"
-    if text.startswith("DataLoader worker") and "killed" in text:
+    if text.startswith("DataLoader worker"):
         return f"a process that reads images died ({text.splitlines()[0]}); try fewer --workers"
     return None
 

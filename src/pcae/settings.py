@@ -72,6 +72,8 @@ def check_values(cls: type, values: dict[str, Any], source: str) -> dict[str, An
         if name not in kinds:
             near = difflib.get_close_matches(name, kinds, n=1)
             raise ValueError(f"{source}: unknown key {key!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+        if "\0" in str(value):
+            raise ValueError(f"{source}: {key} has a zero byte in it")
         try:
             checked[name] = TypeAdapter(kinds[name]).validate_json(json.dumps(value, default=str), strict=True)
         except ValidationError as error:
@@ -107,8 +109,9 @@ def read_yaml(cls: type, path: Path) -> dict[str, Any]:
     """The checked values of a flat YAML file. Raises ValueError when it cannot be read or does not fit `cls`."""
     try:
         values = yaml.load(path.read_text(encoding="utf-8"), Yaml) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ValueError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from error
+    except Exception as error:  # the loader raises errors of every kind on what only looks like YAML
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"{path} cannot be read as YAML: {reason}") from error
     if not isinstance(values, dict):
         raise ValueError(f"{path} must hold `name: value` lines, got {type(values).__name__}")
     return check_values(cls, values, str(path))
@@ -141,6 +144,24 @@ def read_recipe(cls: type, name: str) -> dict[str, Any]:
         )
     with resources.as_file(RECIPES / f"{name}.yaml") as path:
         return read_yaml(cls, path)
+
+
+def expand(path: str | Path) -> Path:
+    """A path with `~` filled in. Raises ValueError for the home of a user who is not there."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"path {str(path)!r} names the home of a user who is not here") from error
+
+
+def at_home(config: T) -> T:
+    """A configuration with `~` filled in in all its paths."""
+    paths = {
+        field.name: expand(getattr(config, field.name))
+        for field in dataclasses.fields(config)  # pyright: ignore[reportArgumentType]
+        if isinstance(getattr(config, field.name), Path)
+    }
+    return dataclasses.replace(config, **paths)  # pyright: ignore[reportArgumentType, reportCallIssue]
 
 
 def to_yaml(config: Any) -> str:

@@ -11,6 +11,8 @@ from PIL import Image
 from skimage import data
 
 from pcae.data.decode import Unreadable, decode, to_eight_bits
+from pcae.data.images import open_images
+from pcae.data.survey import look
 from tests.photographs import KINDS
 
 PHOTOGRAPH = Image.fromarray(data.chelsea()[40:220, 60:300])
@@ -94,28 +96,33 @@ def test_a_pixel_range_says_what_is_black_and_white():
 def test_pixels_of_unknown_range_are_refused_with_the_remedy(tmp_path, pixels):
     tifffile.imwrite(tmp_path / "a.tif", pixels)
     with pytest.raises(
-        Unreadable, match=r"a.tif' cannot be read: its pixels reach from .* give --pixel-range LOW HIGH"
+        Unreadable, match=r"a.tif' cannot be read: its .* pixels reach from .* give --pixel-range LOW HIGH"
     ):
         decode(str(tmp_path / "a.tif"), 1)
     assert decode(str(tmp_path / "a.tif"), 1, (-3.0, 5.0))[0].size == (2, 1)
 
 
-def bomb(path) -> str:
-    """A PNG of 60,000 x 60,000 pixels in a few bytes of header."""
+def png(width: int, height: int, bits: int, colour: int, rows: bytes) -> bytes:
+    """A PNG from the bytes of its rows."""
 
     def chunk(kind: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
-    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 0, 0, 0, 0)
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 99)))
-    return str(path)
+    header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
+    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + body
 
 
 def test_decompression_bombs_are_refused(tmp_path):
-    with pytest.raises(Unreadable, match=r"pixels"):
-        decode(bomb(tmp_path / "a.png"), 3)
+    (tmp_path / "a.png").write_bytes(png(60_000, 60_000, bits=8, colour=0, rows=b"\0" * 99))
+    (tmp_path / "b.png").write_bytes(png(16_000, 16_000, bits=16, colour=0, rows=b"\0" * 99))
+    for name in ("a.png", "b.png"):
+        with pytest.raises(Unreadable, match=r"pixels"):
+            decode(str(tmp_path / name), 3)
     tifffile.imwrite(tmp_path / "a.tif", shape=(5, 20_000, 20_000), dtype=np.uint8, photometric="minisblack")
-    with pytest.raises(Unreadable, match="2,000,000,000 pixels are more than"):
+    facts = [look(open_images(str(tmp_path)), index) for index in range(3)]
+    assert all(one.error and one.values is None for one in facts)
+    with pytest.raises(Unreadable, match="20,000 x 20,000 pixels in 5 bands are more than"):
         decode(str(tmp_path / "a.tif"), 5)
 
 
@@ -148,3 +155,50 @@ def test_a_file_that_may_not_be_read_is_refused(tmp_path, unprivileged):
     (tmp_path / "a.png").chmod(0)
     with unprivileged(tmp_path), pytest.raises(Unreadable, match="a.png' cannot be read: Permission denied"):
         decode(str(tmp_path / "a.png"), 3)
+
+
+@pytest.mark.parametrize("kind", ["gray", "rgb"])
+def test_a_pixel_range_counts_for_cameras_of_12_bits_in_colour_too(tmp_path, kind):
+    """Pillow alone would cut 16-bit colours to 8 bits before anybody could scale them."""
+    pixels = np.random.default_rng(0).integers(0, 4096, (20, 30, 3) if kind == "rgb" else (20, 30)).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb" if kind == "rgb" else "minisblack")
+    (plane,) = decode(str(tmp_path / "a.tif"), 3 if kind == "rgb" else 1, (0.0, 4095.0))
+    assert np.array_equal(np.asarray(plane), np.rint(pixels * (255 / 4095)))
+
+
+def test_a_pixel_range_that_cannot_be_kept_is_refused(tmp_path):
+    (tmp_path / "a.png").write_bytes(png(8, 8, bits=16, colour=2, rows=b"\0" * (8 * (1 + 8 * 6))))
+    assert decode(str(tmp_path / "a.png"), 3)[0].getextrema() == ((0, 0),) * 3
+    with pytest.raises(Unreadable, match="--pixel-range has no say; save it as TIFF"):
+        decode(str(tmp_path / "a.png"), 3, (0.0, 4095.0))
+
+
+def test_bands_that_nobody_asked_for_are_refused_not_dropped(tmp_path):
+    noise = np.random.default_rng(0)
+    for name, shape, extra in (("five", (20, 30, 5), [0, 0]), ("infrared", (20, 30, 4), [0])):
+        pixels = noise.integers(0, 256, shape).astype(np.uint8)
+        tifffile.imwrite(tmp_path / f"{name}.tif", pixels, photometric="rgb", extrasamples=extra)
+        with pytest.raises(Unreadable, match=f"it has {shape[2]} channels, not 3; see --channels"):
+            decode(str(tmp_path / f"{name}.tif"), 3)
+    assert len(decode(str(tmp_path / "infrared.tif"), 4)) == 4
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float16])
+def test_the_first_page_counts(tmp_path, dtype):
+    pages = np.stack([np.full((20, 30), value) for value in (1, 0, 0)]).astype(dtype)
+    tifffile.imwrite(
+        tmp_path / "a.tif", pages * (1 if dtype == np.float16 else np.iinfo(dtype).max), photometric="minisblack"
+    )
+    assert decode(str(tmp_path / "a.tif"), 3)[0].getextrema() == ((255, 255),) * 3
+    assert decode(str(tmp_path / "a.tif"), 1)[0].getextrema() == (255, 255)
+
+
+def test_an_image_without_pixels_is_refused(tmp_path):
+    PHOTOGRAPH.convert("L").resize((6, 4)).save(tmp_path / "a.tif")
+    raw = bytearray((tmp_path / "a.tif").read_bytes())
+    place = raw.index(struct.pack("<HHII", 257, 4, 1, 4)) if struct.pack("<HHII", 257, 4, 1, 4) in raw else None
+    place = raw.index(struct.pack("<HHIH", 257, 3, 1, 4)) if place is None else place
+    raw[place + 8 : place + 12] = b"\0" * 4
+    (tmp_path / "a.tif").write_bytes(bytes(raw))
+    with pytest.raises(Unreadable, match="no pixels: 6 x 0"):
+        decode(str(tmp_path / "a.tif"), 1)

@@ -6,8 +6,6 @@ import pytest
 
 from pcae.data.listing import list_data, list_folder
 
-NOBODY = 65_534
-
 
 def touch(folder, *names: str) -> None:
     for name in names:
@@ -73,3 +71,18 @@ def test_a_list_that_is_none_is_refused_by_name(tmp_path):
     (tmp_path / "a.csv").write_text('a.jpg,"1')
     with pytest.raises(ValueError, match=r"a\.csv cannot be read as a list of files"):
         list_data(str(tmp_path / "a.csv"), "train")
+
+
+@pytest.mark.parametrize("held_out", ["val", "valid", "validation", "test"])
+def test_a_split_never_holds_the_other_ones_images(tmp_path, held_out):
+    touch(tmp_path, "train/cat/a.jpg", f"{held_out}/cat/b.jpg")
+    splits = [names(list_data(str(tmp_path), split), tmp_path) for split in ("train", "test")]
+    assert splits == [["train/cat/a.jpg"], [f"{held_out}/cat/b.jpg"]]
+
+
+def test_with_one_split_folder_the_other_split_is_the_rest_or_the_same(tmp_path):
+    touch(tmp_path, "one/train/cat/a.jpg", "one/b.jpg", "two/test/cat/a.jpg", "two/cat/b.jpg", "two/cat/c.jpg")
+    one = [names(list_data(str(tmp_path / "one"), split), tmp_path) for split in ("train", "test")]
+    two = [names(list_data(str(tmp_path / "two"), split), tmp_path) for split in ("train", "test")]
+    assert one == [["one/train/cat/a.jpg"]] * 2
+    assert two == [["two/cat/b.jpg", "two/cat/c.jpg"], ["two/test/cat/a.jpg"]]

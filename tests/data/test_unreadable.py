@@ -1,6 +1,8 @@
 """Corrupt files do not kill day three: they are replaced, counted and named."""
 
 import json
+import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,6 +10,7 @@ import torch
 from pcae.data.batches import MicroBatches, pixel_statistics, training_loader, whole_loader
 from pcae.data.images import RandomCrops, open_images
 from pcae.data.unreadable import BadFiles, Replaced
+from pcae.evaluation.features import collect
 from tests.photographs import make_folder
 
 CPU = torch.device("cpu")
@@ -53,7 +56,7 @@ def test_whole_images_that_cannot_be_read_have_no_row(folder):
     read = [index for batch in batches for index in batch.indices]
     assert read == [index for index in range(20) if index not in torn(images)]
     assert sum(len(batch.pixels) for batch in batches) == 17
-    assert images.without({name for name in images.names if "torn" in name}).names == [images.names[i] for i in read]
+    assert images.without(torn(images)).names == [images.names[i] for i in read]
 
 
 def test_statistics_leave_them_out(folder):
@@ -90,14 +93,33 @@ def test_a_folder_of_nothing_but_torn_files_stops_at_once(tmp_path):
         Replaced(crops)[1, 0]
 
 
-def test_what_was_found_is_written_down_and_read_again(folder, tmp_path):
+def test_what_was_found_is_written_down_and_looked_at_again_wherever_the_data_lie(folder, tmp_path):
     images = open_images(str(folder))
     bad_files = BadFiles(images, 0.5)
-    bad_files.add({2: "torn", 0: 'a "reason"'})
+    bad_files.add(dict.fromkeys(sorted(torn(images)), 'a "reason"'))
     (tmp_path / "bad.jsonl").write_text(bad_files.lines())
     rows = [json.loads(line) for line in bad_files.lines().splitlines()]
-    assert rows == [{"file": images.names[0], "reason": 'a "reason"'}, {"file": images.names[2], "reason": "torn"}]
-    again = BadFiles(images, 0.5)
-    again.load(tmp_path / "bad.jsonl")
-    again.load(tmp_path / "absent.jsonl")
-    assert again.found == bad_files.found
+    assert rows == [{"file": f"torn {n}", "reason": 'a "reason"'} for n in ("0.jpg", "1.png", "2.tif")]
+    moved = shutil.copytree(folder, tmp_path / "moved")
+    shutil.copy(next(moved.glob("photo*.jpg")), moved / "torn 0.jpg")  # repaired
+    again = BadFiles(open_images(str(moved)), 0.5)
+    again.look_again(tmp_path / "bad.jsonl")
+    again.look_again(tmp_path / "absent.jsonl")
+    assert [again.images.short(index) for index in again.found] == ["torn 1.png", "torn 2.tif"]
+
+
+def test_a_sample_stops_a_run_only_when_it_is_clearly_above_the_limit(folder):
+    images = replace(open_images(str(folder)), items=["x.jpg"] * 100_000, names=["x.jpg"] * 100_000)
+    bad_files = BadFiles(images, 0.05)
+    bad_files.add(dict.fromkeys(range(110), "torn"))  # of 2,000: 5.5 %, which data with 5 % show now and then
+    bad_files.check(2_000)
+    bad_files.add(dict.fromkeys(range(150), "torn"))
+    with pytest.raises(ValueError, match="150 of 2000 images looked at cannot be read"):
+        bad_files.check(2_000)
+
+
+def test_a_file_that_is_listed_twenty_times_is_unreadable_twenty_times(folder, tmp_path):
+    (tmp_path / "list.txt").write_text(f"{folder / 'torn 0.jpg'}\n" * 20)
+    images = open_images(str(tmp_path / "list.txt"))
+    with pytest.raises(ValueError, match="20 of 20 images cannot be read"):
+        collect(images, (16, 16), lambda batch: batch.flatten(1), bad_files=BadFiles(images, 0.5))

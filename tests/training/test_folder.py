@@ -1,10 +1,11 @@
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 
 from pcae.training.checkpoint import Checkpoints, save_atomically
-from pcae.training.folder import check_place, facts_of, find_checkpoint, prepare
+from pcae.training.folder import check_place, cleared_on_failure, facts_of, find_checkpoint, prepare
 from pcae.training.loop import Progress
 from pcae.training.optimizer import OptimizerConfig, build_optimizer
 
@@ -91,3 +92,28 @@ def test_a_run_folder_inside_the_images_is_refused(tmp_path, monkeypatch):
             check_place(Path("run/one"), data)
     check_place(tmp_path / "run", ".")
     check_place(tmp_path / "photos" / "run", "sample")
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "summary.json"])
+def test_another_programs_files_are_not_overwritten(tmp_path, name):
+    (tmp_path / name).write_text('{"step": 5}')
+    with pytest.raises(ValueError, match=f"holds '{name}' of another program"):
+        find(tmp_path, "auto")
+
+
+def test_what_a_failed_start_made_goes_with_it(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("kept")
+    for folder in (tmp_path / "runs" / "x" / "y", tmp_path / "mine"):
+        for wanted in (True, False):
+            with pytest.raises(KeyError), cleared_on_failure(folder, lambda wanted=wanted: wanted):
+                prepare(folder, "a: 1")
+                (folder / "tensorboard").mkdir()
+                raise KeyError
+            assert (folder / "config.yaml").exists() is not wanted
+            if wanted:
+                assert not (tmp_path / "runs").exists() and [path.name for path in (tmp_path / "mine").iterdir()] == [
+                    "notes.txt"
+                ]
+            shutil.rmtree(folder / "tensorboard", ignore_errors=True)
+        shutil.rmtree(tmp_path / "runs", ignore_errors=True)

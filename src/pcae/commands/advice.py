@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
 
 from pcae.data.images import RESERVED, Images
+from pcae.data.survey import header_of
 
 UNKNOWN_SIDE = 224
 """Taken for the side of images that tell none."""
@@ -52,8 +52,7 @@ def shorter_sides(paths: Sequence[str]) -> list[int]:
     sides = []
     for path in paths:
         try:
-            with Image.open(path) as image:
-                sides.append(min(image.size))
+            sides.append(min(header_of(path).size))
         except Exception:  # a torn header tells nothing; the run will name the file
             continue
     return sides

@@ -4,18 +4,16 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from typing import Annotated, Any
 
 import torch
-from rich.progress import track
 from tyro.conf import Positional, arg
 
-from pcae.commands.advice import advise
+from pcae.commands.advice import advise, typical_side
 from pcae.commands.findings import Everything, Fault, describe, find_faults, gather, remark
 from pcae.commands.page import write_page
 from pcae.commands.parts import Config as Run
-from pcae.commands.report import as_json, console, table
+from pcae.commands.report import as_json, bar, console, table
 from pcae.data.images import Images, open_images
 from pcae.data.survey import Facts, survey
 from pcae.settings import read_recipe
@@ -65,7 +63,7 @@ def run(config: Config) -> None:
         **describe(images),
         "faults": {fault.name: listed(fault, images) for fault in faults},
         "remarks": remark(images, device),
-        "suggestion": suggest(config.data, images, device),
+        "suggestion": suggest(config, splits["train"], device),
     }
     if config.out:
         write_page(config.out, report, faults, images)
@@ -88,9 +86,9 @@ def check(config: Config) -> None:
 
 
 def open_splits(config: Config) -> dict[str, Images]:
-    """The training images and, where there are any, those to hold against them."""
+    """The training images and, where there are any, those to hold against them, of the same channels."""
     train = open_images(config.data, "train", config.channels, config.pixel_range)
-    other = open_images(config.validation or config.data, "test", config.channels, config.pixel_range)
+    other = open_images(config.validation or config.data, "test", train.channels, config.pixel_range)
     if config.validation is None and list(other.names) == list(train.names):
         return {"train": train}
     return {"train": train, "validation": other}
@@ -98,8 +96,7 @@ def open_splits(config: Config) -> dict[str, Images]:
 
 def look_at(name: str, images: Images, workers: int | None) -> Sequence[Facts]:
     """The facts of all images, with a bar on a terminal."""
-    looks = survey(images, workers)
-    return list(track(looks, f"reading {name}", len(images), console=console, transient=True))
+    return [facts for some in bar(f"reading {name}")(survey(images, workers)) for facts in some]
 
 
 def listed(fault: Fault, images: Everything) -> dict[str, Any]:
@@ -115,20 +112,21 @@ def listed(fault: Fault, images: Everything) -> dict[str, Any]:
     return {"what": fault.what, "remedy": fault.remedy, "groups": named}
 
 
-def suggest(data: str, images: Everything, device: torch.device) -> dict[str, Any]:
-    """The recipe for these images, with its model, its size and the command."""
-    train = images.facts[: len(images.splits["train"])]
-    shorter = [min(facts.size) for facts in train if facts.size[0]] or [0]
-    advice = advise(data, len(train), int(median(shorter)), device)
+def suggest(config: Config, train: Images, device: torch.device) -> dict[str, Any]:
+    """The recipe for these images, as --recipe auto would pick it, with its model, its size and the command."""
+    side = typical_side(train)
+    advice = advise(config.data, len(train), side, device)
     recipe = read_recipe(Run, advice.recipe)
-    size = recipe.get("image_size", (224, 224))
+    words = ["pcae", "pretrain", config.data, "--recipe", advice.recipe, "--out", f"runs/{advice.recipe}"]
+    words += ["--channels", str(config.channels)] if config.channels else []
+    words += ["--pixel-range", *(f"{value:g}" for value in config.pixel_range)] if config.pixel_range else []
     return {
         "recipe": advice.recipe,
         "model": recipe["model"],
-        "image_size": list(size),
+        "image_size": list(recipe.get("image_size", (224, 224))),
         "reason": advice.reason,
-        "enlarged": sum(side < min(size) for side in shorter),
-        "command": f"pcae pretrain {shlex.quote(data)} --recipe {advice.recipe} --out runs/{advice.recipe}",
+        "enlarged": side < min(recipe.get("image_size", (224, 224))),
+        "command": shlex.join(words),
     }
 
 
@@ -136,8 +134,8 @@ def show(report: dict[str, Any], faults: list[Fault], images: Everything) -> Non
     """Tables of what is there, and a few lines for each thing that is wrong."""
     total = " + ".join(f"{count} {name}" for name, count in report["images"].items())
     print(f"{report['data']}: {total} images, {report['megabytes']:.4g} MB")
-    counts = [[f"{what} {name}", str(n)] for what in ("formats", "pixels") for name, n in report[what].items()]
-    table("", ["format and pixels", "images"], [[name.replace("s ", ": ", 1), count] for name, count in counts])
+    formats = [[f"format {name}", str(count)] for name, count in report["formats"].items()]
+    table("", ["", "images"], formats + [[f"pixels {name}", str(count)] for name, count in report["pixels"].items()])
     sides = [[name, *(str(value) for value in side.values())] for name, side in report["sides"].items()]
     table("", ["in pixels", "least", "median", "most"], sides)
     for name, classes in report["labels"].items():
@@ -154,7 +152,7 @@ def show(report: dict[str, Any], faults: list[Fault], images: Everything) -> Non
     size = "x".join(map(str, advice["image_size"]))
     print(f"suggested: recipe {advice['recipe']}, {advice['model']} at {size} ({advice['reason']})")
     if advice["enlarged"]:
-        print(f"  {advice['enlarged']} images are smaller than that and would be enlarged")
+        print("  most images are smaller than that and would be enlarged")
     print(f"  {advice['command']}")
 
 

@@ -15,7 +15,7 @@ from pcae.data.images import open_images
 from pcae.data.listing import Split
 from pcae.data.unreadable import BadFiles
 from pcae.evaluation.features import Pool, embed
-from pcae.training.checkpoint import check_writable, replace_text
+from pcae.training.checkpoint import check_writable, in_one_move, replace_text
 from pcae.training.distributed import pick_device
 from pcae.weights.files import load
 
@@ -60,7 +60,7 @@ def run(config: Config) -> None:
         "out": str(config.out),
         "images": len(features),
         "features": features.shape[1],
-        "bad_files": bad_files.found,
+        "bad_files": bad_files.by_name(),
     }
     if config.json:
         as_json(result)
@@ -76,18 +76,24 @@ def check(config: Config) -> None:
     if config.workers < 0:
         raise ValueError(f"workers must not be negative, got {config.workers}")
     check_writable(config.out, ".npy", ".parquet")
+    if config.out.suffix == ".npy":
+        check_writable(names_beside(config.out))
 
 
 def write(out: Path, names: Sequence[str], features: np.ndarray) -> None:
     """Write the features and which image each row is, each file in one move."""
-    beside = out.with_name(f".{out.name}.writing")
-    with beside.open("wb") as file:
+    with in_one_move(out) as beside, beside.open("wb") as file:
         if out.suffix == ".npy":
             np.save(file, features)
-            replace_text(out.with_suffix(".files.json"), json.dumps(list(names), indent=0))
         else:
             write_parquet(file, names, features)
-    beside.replace(out)
+    if out.suffix == ".npy":
+        replace_text(names_beside(out), json.dumps(list(names), indent=0))
+
+
+def names_beside(out: Path) -> Path:
+    """Where the images of a .npy file's rows stand."""
+    return out.with_suffix(".files.json")
 
 
 def write_parquet(file: BinaryIO, names: Sequence[str], features: np.ndarray) -> None:

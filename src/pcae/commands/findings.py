@@ -41,7 +41,7 @@ class Everything:
 
     def short(self, place: int) -> str:
         """The name of an image below its folder."""
-        return self.names[place].removeprefix(self.splits[self.split[place]].root).lstrip("/\\")
+        return self.splits[self.split[place]].short(place - self.split.index(self.split[place]))
 
     def open(self, place: int) -> Planes:
         """The picture at a place. Raises Unreadable."""
@@ -102,7 +102,7 @@ def find_faults(images: Everything, alike: float, device: torch.device) -> list[
             "label_conflicts",
             "images that have several labels",
             "decide on one",
-            [group for group in same if len({images.labels[place] for place in group}) > 1],
+            [group for group in same if len({images.labels[place] for place in group} - {None}) > 1],
             {place: f"label {images.labels[place]!r}" for group in same for place in group if images.labels[place]},
         ),
         Fault(
@@ -142,7 +142,8 @@ def remark(images: Everything, device: torch.device) -> list[str]:
         lines.append(f"classes in one split only: {', '.join(map(repr, sorted(known[0] ^ known[1])))}")
     if not near_searched(images, device):
         lines.append(f"near duplicates were not looked for: above {NEAR_ON_CPU:,} images that needs a GPU (--device)")
-    return lines + remark_values(images.read)
+    scaled = any(split.pixel_range for split in images.splits.values())
+    return lines + ([] if scaled else remark_values(images.read))
 
 
 def remark_labels(name: str, split: Images) -> list[str]:

@@ -8,7 +8,6 @@ from typing import Any
 
 import jinja2
 import torch
-from PIL import ImageOps
 
 from pcae.commands.findings import Everything, Fault
 from pcae.data.decode import Unreadable
@@ -62,7 +61,8 @@ def thumbnail(images: Everything, place: int) -> str | None:
         planes = images.open(place)
     except Unreadable:
         return None
-    small = ImageOps.contain(planes[0], (THUMBNAIL, THUMBNAIL))
+    small = planes[0].copy()
+    small.thumbnail((THUMBNAIL, THUMBNAIL))
     buffer = io.BytesIO()
     small.save(buffer, "JPEG", quality=80)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -93,9 +93,11 @@ class Parts:
 
     def settle_bad_files(self, here: World) -> None:
         """Tell all processes what any of them could not read, write it down, and stop the run when it is too much."""
-        for found in here.gather(self.bad_files.found):
-            self.bad_files.found |= found
-        if here.is_main and self.bad_files.found:
+        news = here.gather(self.bad_files.news)
+        for failed in news:
+            self.bad_files.found |= failed
+        self.bad_files.news = {}
+        if here.is_main and any(news):
             replace_text(self.config.out / BAD_FILES, self.bad_files.lines())
         self.bad_files.check()
 
@@ -116,9 +118,9 @@ def build_parts(config: Config, here: World) -> Parts:
     bad_files = BadFiles(images, config.reading.max_bad_files)
     facts = go_on(config, images, method, optimizer, progress)
     here.check_same(progress.step, "step to go on from; is --out on storage that all of them share?")
-    if progress.step:
-        bad_files.load(config.out / BAD_FILES)
-    elif facts["mean"] is None:
+    if progress.step and here.is_main:
+        bad_files.look_again(config.out / BAD_FILES)
+    if facts["mean"] is None:
         size = config.encoder.image_size
         found = here.from_main(lambda: pixel_statistics(images, size, bad_files, follow=bar("mean and std")))
         facts |= dict(zip(("mean", "std"), found, strict=True))

@@ -2,10 +2,8 @@
 
 import json
 import os
-import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,7 @@ from pcae.model.pretrained import PretrainedFacts
 from pcae.settings import AUTO, build, check_values, layered, recipe_names, to_yaml, without_rivals
 from pcae.training.checkpoint import replace_text
 from pcae.training.distributed import World, pick_device, world
-from pcae.training.folder import prepare
+from pcae.training.folder import cleared_on_failure, prepare
 from pcae.training.journal import Journal
 from pcae.training.loop import loop
 from pcae.training.plan import autocast_dtype
@@ -85,14 +83,12 @@ def train(config: Config, here: World) -> dict[str, Any]:
     if start == numbers.steps and (config.out / "summary.json").is_file():
         return json.loads((config.out / "summary.json").read_text(encoding="utf-8"))
     stream = batches(parts, here)
-    fresh = not config.out.exists()
-    if here.is_main:
-        prepare(config.out, to_yaml(parts.config))
-        announce(parts, here)
-    with (
-        removed_on_failure(config.out, lambda: fresh and here.is_main and parts.progress.step == 0),
-        Journal(config.out, numbers, start, here, console) as journal,
-    ):
+    with ExitStack() as stack:
+        if here.is_main:
+            stack.enter_context(cleared_on_failure(config.out, lambda: parts.progress.step == start))
+            prepare(config.out, to_yaml(parts.config))
+            announce(parts, here)
+        journal = stack.enter_context(Journal(config.out, numbers, start, here, console))
         loop(
             here.wrap(parts.method),
             stream,
@@ -111,17 +107,6 @@ def train(config: Config, here: World) -> dict[str, Any]:
     if start == numbers.steps:
         parts.save(here)
     return finish(parts, here, time.perf_counter() - started, start)
-
-
-@contextmanager
-def removed_on_failure(folder: Path, wanted: Callable[[], bool]) -> Iterator[None]:
-    """Take the folder away again when what follows fails and `wanted`: a run without a step leaves nothing behind."""
-    try:
-        yield
-    except BaseException:
-        if wanted():
-            shutil.rmtree(folder)
-        raise
 
 
 def announce(parts: Parts, here: World) -> None:

@@ -1,12 +1,13 @@
 """How verbs speak: results to standard output, everything else to standard error."""
 
 import json
-from collections.abc import Callable, Iterable, Sized
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
+from torch.utils.data import DataLoader
 
 console = Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
 """Progress and remarks; names of files stand in them as they are, so nothing in brackets is markup."""
@@ -17,9 +18,10 @@ def warn(remark: str) -> None:
     console.print(remark, style="yellow")
 
 
-def bar(what: str) -> Callable[[Sized], Iterable[Any]]:
-    """What shows, on a terminal, how far a loop through something is."""
-    return lambda steps: track(steps, what, len(steps), console=console, transient=True)  # pyright: ignore[reportArgumentType]
+def bar(what: str) -> Callable[[DataLoader], Iterable[Any]]:
+    """What shows, on a terminal, how far a pass through a loader is."""
+    quiet = not console.is_terminal
+    return lambda steps: steps if quiet else track(steps, what, len(steps), console=console, transient=True)
 
 
 def table(title: str, columns: list[str], rows: list[list[str]]) -> None:

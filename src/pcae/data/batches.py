@@ -1,5 +1,7 @@
 """The order of images in a run, and loaders of uint8 batches."""
 
+import math
+import multiprocessing
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -45,6 +47,8 @@ def check_data_config(config: DataConfig) -> None:
     check_max_bad_files(config.max_bad_files)
     if config.workers is not None and config.workers < 0:
         raise ValueError(f"workers must not be negative, got {config.workers}")
+    if not all(math.isfinite(value) for value in (*(config.mean or ()), *(config.std or ()))):
+        raise ValueError(f"mean and std must be numbers, got mean {config.mean} and std {config.std}")
     if (config.mean is None) != (config.std is None):
         raise ValueError(f"give mean and std together, or neither; got mean {config.mean} and std {config.std}")
 
@@ -58,7 +62,7 @@ def check_max_bad_files(share: float) -> None:
 @lru_cache(maxsize=2)
 def epoch_order(images: int, seed: int, epoch: int) -> Tensor:
     """The order of the images in an epoch."""
-    generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+    generator = torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**63)
     return torch.randperm(images, generator=generator)
 
 
@@ -110,8 +114,19 @@ def default_workers(device: torch.device) -> int:
 
 
 def scanning_workers(images: Images, passes: int) -> int:
-    """Processes for reading so many images while nothing trains: none for arrays and for a few files."""
-    return 0 if isinstance(images.items, np.ndarray) else min(count_cores(), passes // 50)
+    """Processes for reading so many images while nothing trains: none for arrays and for a few files.
+
+    None either where processes start anew instead of forking (macOS, Windows): a plain script that calls us would
+    start itself again.
+    """
+    if isinstance(images.items, np.ndarray) or start_method() != "fork":
+        return 0
+    return min(count_cores(), passes // 50)
+
+
+def start_method() -> str:
+    """How new processes begin, without fixing it for the program that calls us."""
+    return multiprocessing.get_start_method(allow_none=True) or multiprocessing.get_all_start_methods()[0]
 
 
 def training_loader(crops: RandomCrops, order: MicroBatches, workers: int, device: torch.device) -> DataLoader:
@@ -150,6 +165,6 @@ def pixel_statistics(
             pixels = batch.pixels.double().flatten(2) / 255
             total += torch.stack([pixels.mean(2).sum(0), pixels.square().mean(2).sum(0)])
             count += len(pixels)
-    bad_files.check(of=len(chosen))
+    bad_files.check(len(chosen))
     mean, square = total / count
     return mean.tolist(), (square - mean.square()).clamp_min(0).sqrt().tolist()

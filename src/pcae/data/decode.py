@@ -1,11 +1,14 @@
 """An image file -> upright pictures of 8 bits, whatever its format; what cannot be read is refused in one way."""
 
+import logging
 import warnings
 from pathlib import Path
 
 import numpy as np
 import tifffile
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 
 Planes = tuple[Image.Image, ...]
 """One picture of mode L or RGB for 1 or 3 channels, else one of mode L for each channel."""
@@ -13,6 +16,10 @@ PixelRange = tuple[float, float]
 MODES = {1: "L", 3: "RGB"}
 MOST_PIXELS = 178_956_970
 """Larger images are taken for decompression bombs, as Pillow does; it is about 13,000 x 13,000 pixels."""
+BITS, SAMPLES = 258, 277
+"""TIFF's tags for the bits of each band and the number of bands."""
+
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what is wrong with a file is said once, in the exception
 
 
 class Unreadable(ValueError):
@@ -53,25 +60,49 @@ def planes_of(path: str, channels: int, pixel_range: PixelRange | None) -> Plane
         return from_tiff(path, channels, pixel_range)
     try:
         with Image.open(path) as image:
-            check_pixels(image.width * image.height)
-            return from_pillow(image, channels, pixel_range)
+            check_pixels(image.width, image.height)
+            if not beyond_pillow(image, pixel_range):
+                return from_pillow(image, channels, pixel_range)
     except UnidentifiedImageError:
         if not tiff:
             raise
-        return from_tiff(path, channels, pixel_range)
+    return from_tiff(path, channels, pixel_range)
 
 
-def check_pixels(count: int) -> None:
-    """Raise ValueError for more pixels than are safe to unpack."""
-    if count > MOST_PIXELS:
-        raise ValueError(f"its {count:,} pixels are more than the {MOST_PIXELS:,} that are safe to unpack; shrink it")
+def check_pixels(width: int, height: int, bands: int = 1) -> None:
+    """Raise ValueError for an image without pixels, or with more than are safe to unpack."""
+    if min(width, height, bands) < 1:
+        raise ValueError(f"it has no pixels: {width} x {height}")
+    if width * height > MOST_PIXELS or width * height * bands > 4 * MOST_PIXELS:
+        pixels = f"{width:,} x {height:,} pixels" + (f" in {bands} bands" if bands > 1 else "")
+        raise ValueError(f"its {pixels} are more than are safe to unpack ({MOST_PIXELS:,}); shrink it")
+
+
+def beyond_pillow(image: Image.Image, pixel_range: PixelRange | None) -> bool:
+    """Whether Pillow would read a TIFF in part only: 8 of its bits, or 3 of its bands.
+
+    Raises ValueError for a PNG of 16-bit colours when they are to be scaled: nothing here reads all of its bits.
+    """
+    if isinstance(image, TiffImageFile):
+        deep = max(image.tag_v2.get(BITS, (1,))) > 8 and image.mode in {"L", "LA", "RGB", "RGBA"}
+        return deep or image.tag_v2.get(SAMPLES, 1) > len(image.getbands())
+    if (
+        isinstance(image, PngImageFile)
+        and pixel_range is not None
+        and "16B" in str(image.tile)
+        and image.mode != "I;16"
+    ):
+        raise ValueError("a PNG of 16-bit colours is read as 8 bits, so that --pixel-range has no say; save it as TIFF")
+    return False
 
 
 def from_pillow(image: Image.Image, channels: int, pixel_range: PixelRange | None) -> Planes:
     """An opened image with these channels."""
     upright = ImageOps.exif_transpose(image)
     if upright.mode.startswith(("I", "F")):
-        upright = Image.fromarray(to_eight_bits(np.asarray(upright), pixel_range))
+        pixels = np.asarray(upright)
+        pixels = pixels.astype(np.uint16) if image.format == "PNG" else pixels  # Pillow 10 has them in 32 bits
+        upright = Image.fromarray(to_eight_bits(pixels, pixel_range))
     if channels in MODES:
         return (over_white(upright).convert(MODES[channels]),)
     bands = (upright.convert("RGBA") if channels == 4 else upright).split()
@@ -89,22 +120,35 @@ def over_white(image: Image.Image) -> Image.Image:
 
 
 def from_tiff(path: str, channels: int, pixel_range: PixelRange | None) -> Planes:
-    """The first series of a TIFF with these channels; gray and colour serve for one another."""
+    """The first series of a TIFF with these channels; gray and colour serve for one another.
+
+    Pages are bands for any number of channels but 1 and 3, for which the first page counts.
+    """
     with tifffile.TiffFile(path) as file:
-        series = file.series[0]
-        axes = series.get_axes(squeeze=True)
-        check_pixels(series.size)
-        pixels = series.asarray(squeeze=True)
-    if pixels.ndim > 3 or not {"Y", "X"} <= set(axes):
-        raise ValueError(f"it has the axes {axes}; height, width and channels are wanted")
-    pixels = pixels if pixels.ndim == 3 else pixels[None]
-    first = next((place for place, axis in enumerate(axes) if axis not in "YX"), 0)
-    bands = np.moveaxis(to_eight_bits(pixels, pixel_range), first, 0)
+        shape = tiff_shape(file)
+        pixels = file.series[0].asarray(squeeze=True)
+        opacity = bool({1, 2} & set(file.pages.first.extrasamples))
+    first = next((place for place, axis in enumerate(shape) if axis not in "YX"), None)
+    bands = np.moveaxis(pixels, first, 0) if first is not None else pixels[None]
+    if channels in MODES and not {"S", "C"} & shape.keys():
+        bands = bands[:1]
+    bands = to_eight_bits(bands, pixel_range)
     pictures = tuple(Image.fromarray(np.ascontiguousarray(band)) for band in bands)
-    if channels in MODES and len(bands) in MODES:
-        return (Image.merge(MODES[len(bands)], pictures).convert(MODES[channels]),)
+    modes = MODES | ({2: "LA", 4: "RGBA"} if opacity else {})
+    if channels in MODES and len(bands) in modes:
+        return (over_white(Image.merge(modes[len(bands)], pictures)).convert(MODES[channels]),)
     check_bands(len(bands), channels)
     return pictures
+
+
+def tiff_shape(file: tifffile.TiffFile) -> dict[str, int]:
+    """Lengths of the axes of a TIFF's first series: Y, X and at most one more. Raises ValueError for other ones."""
+    series = file.series[0]
+    shape = dict(zip(series.get_axes(squeeze=True), series.get_shape(squeeze=True), strict=True))
+    if not {"Y", "X"} <= shape.keys() or len(shape) > 3:
+        raise ValueError(f"it has the axes {series.axes}; height, width and channels are wanted")
+    check_pixels(shape["X"], shape["Y"], next((length for axis, length in shape.items() if axis not in "YX"), 1))
+    return shape
 
 
 def check_bands(found: int, channels: int) -> None:
@@ -114,21 +158,23 @@ def check_bands(found: int, channels: int) -> None:
 
 
 def to_eight_bits(pixels: np.ndarray, pixel_range: PixelRange | None = None) -> np.ndarray:
-    """Pixels of any type as uint8. Raises ValueError when it is not known which values are black and white."""
+    """Pixels of any type as uint8: 16 bits divided by 256, floats of [0, 1] times 255, others by `pixel_range`.
+
+    Raises ValueError when it is not known which values are black and white.
+    """
     if pixels.dtype == np.uint8:
         return pixels
     if pixels.dtype == bool:
         return pixels.astype(np.uint8) * 255
+    if pixel_range is None and pixels.dtype.newbyteorder("=") == np.uint16:
+        return (pixels // 256).astype(np.uint8)
     if pixel_range is None:
         low, high = np.nanmin(pixels), np.nanmax(pixels)
-        whole = np.issubdtype(pixels.dtype, np.integer)
-        if not (low >= 0 and high <= (65_535 if whole else 1)):
+        if not (np.issubdtype(pixels.dtype, np.floating) and low >= 0 and high <= 1):
             raise ValueError(
-                f"its pixels reach from {low:g} to {high:g}, and which are black and white is not known; "
+                f"its {pixels.dtype} pixels reach from {low:g} to {high:g}, and which mean black and white is unknown; "
                 "give --pixel-range LOW HIGH"
             )
-        if whole:
-            return (pixels // 256).astype(np.uint8)
         pixel_range = (0.0, 1.0)
     low, high = pixel_range
     known = np.nan_to_num(pixels.astype(np.float32), nan=low, posinf=high, neginf=low)

@@ -4,7 +4,6 @@ import difflib
 import hashlib
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,6 +16,7 @@ from torchvision.transforms import RandomResizedCrop
 from pcae.data import sample
 from pcae.data.decode import PixelRange, Planes, decode, from_pillow
 from pcae.data.listing import Split, list_data
+from pcae.settings import expand
 
 RESERVED = {"sample": sample.sample, "fashion-mnist": sample.fashion_mnist}
 
@@ -44,12 +44,16 @@ class Images:
 
     def digest(self) -> str:
         """A fingerprint of which images these are, in which order, wherever they lie."""
-        names = "\n".join(name.removeprefix(self.root) for name in self.names)
+        names = "\n".join(self.short(index) for index in range(len(self)))
         return hashlib.blake2b(names.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
 
-    def without(self, names: Container[str]) -> "Images":
-        """The images but those of these names."""
-        rows = [row for row, name in enumerate(self.names) if name not in names]
+    def short(self, index: int) -> str:
+        """The name of an image below the folder that all lie in: it stays when the data move."""
+        return self.names[index].removeprefix(self.root).lstrip("/\\")
+
+    def without(self, indices: Container[int]) -> "Images":
+        """The images but those at these indices."""
+        rows = [row for row in range(len(self)) if row not in indices]
         if len(rows) == len(self):
             return self
         items = self.items[rows] if isinstance(self.items, np.ndarray) else [self.items[row] for row in rows]
@@ -69,7 +73,8 @@ def open_images(
 ) -> Images:
     """The images that DATA names: `sample`, `fashion-mnist`, a folder (flat or nested), a .txt or a .csv list.
 
-    A folder with train and val (or validation, test) folders inside has those splits; else all of it is both.
+    A folder with train and val (or valid, validation, test) folders inside has those splits; with one of them, train is
+    the rest or test the same; without, all of it is both.
     Labels are the folders under it, or the second column of a csv. Raises ValueError with the remedy.
     """
     if channels is not None and channels < 1:
@@ -79,7 +84,7 @@ def open_images(
     if data in RESERVED:
         return reserved(data, split, channels or 1)
     near = difflib.get_close_matches(data, RESERVED, n=1)
-    if near and not Path(data).expanduser().exists():
+    if near and not expand(data).exists():
         raise ValueError(
             f"data {data!r} is neither a folder, a .txt or .csv list, nor a word; did you mean {near[0]!r}?"
         )

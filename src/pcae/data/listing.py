@@ -10,9 +10,11 @@ from typing import Literal
 
 from PIL import Image
 
+from pcae.settings import expand
+
 Split = Literal["train", "test"]
 SUFFIXES = frozenset(Image.registered_extensions()) - {".pdf", ".mpg", ".mpeg", ".h5", ".hdf", ".eps", ".ps"}
-FOLDERS: dict[Split, tuple[str, ...]] = {"train": ("train",), "test": ("val", "validation", "test")}
+FOLDERS: dict[Split, tuple[str, ...]] = {"train": ("train",), "test": ("val", "valid", "validation", "test")}
 HEADERS = {"path", "file", "filename", "image"}
 
 
@@ -31,9 +33,9 @@ class Listing:
 
 def list_data(data: str, split: Split) -> Listing:
     """The files of a folder or a list. Raises ValueError with the remedy when there are none."""
-    path = Path(data).expanduser()
+    path = expand(data)
     if path.is_dir():
-        found = list_folder(split_folder(path, split))
+        found = list_split(path, split)
     elif path.suffix.lower() in {".txt", ".csv"} and path.is_file():
         found = read_list(path)
     else:
@@ -46,20 +48,23 @@ def list_data(data: str, split: Split) -> Listing:
     return found
 
 
-def split_folder(path: Path, split: Split) -> Path:
-    """The folder of that split inside `path`; `path` itself where it has no splits."""
-    return next((path / name for name in FOLDERS[split] if (path / name).is_dir()), path)
+def list_split(path: Path, split: Split) -> Listing:
+    """The images of a split: of its folder, of what is beside the other one's folder, or all where there are none."""
+    train, test = (next((path / name for name in FOLDERS[part] if (path / name).is_dir()), None) for part in FOLDERS)
+    if split == "train":
+        return list_folder(train) if train else list_folder(path, without=test)
+    return list_folder(test or train or path)
 
 
-def list_folder(root: Path) -> Listing:
-    """Image files below `root`, sorted, each labelled by its first folder where all lie in folders.
+def list_folder(root: Path, without: Path | None = None) -> Listing:
+    """Image files below `root` but not in `without`, sorted, labelled by their first folder where all lie in folders.
 
     Hidden files and folders are left out, linked folders are followed, each once. A link to nothing counts as a
     file, so that it is named when it cannot be read. Raises ValueError for a folder that cannot be listed.
     """
     files: list[str] = []
     others: Counter[str] = Counter()
-    seen = set()
+    seen = {os.path.realpath(without)} if without else set()
     for folder, inner, names in os.walk(root, followlinks=True, onerror=refuse_folder):
         real = os.path.realpath(folder)
         if real in seen:  # a link back to where we have been

@@ -1,18 +1,18 @@
 """One look at every image of a source: what it is, whether it can be read, what it looks like in small."""
 
 import hashlib
-from collections.abc import Iterator
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 import tifffile
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
-from pcae.data.batches import scanning_workers
-from pcae.data.decode import Planes, Unreadable
+from pcae.data.batches import count_cores
+from pcae.data.decode import Planes, Unreadable, check_pixels, tiff_shape
 from pcae.data.images import Images
 
 SKETCH = 16
@@ -40,10 +40,21 @@ class Facts:
     square: tuple[float, ...] = ()
 
 
+class Header(NamedTuple):
+    """What a file says of itself: format, channels or pixel type, width and height; whether it has over 8 bits."""
+
+    format: str
+    kind: str
+    size: tuple[int, int]
+    deep: bool
+
+
 def look(images: Images, index: int) -> Facts:
     """What the image at an index is; an unreadable one has an error and as much else as could be told."""
     item = images.items[index]
-    known = of_array(item) if isinstance(item, np.ndarray) else of_file(str(item))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # as in decode
+        known = of_array(item) if isinstance(item, np.ndarray) else of_file(str(item))
     try:
         planes = images.open(index)
     except Unreadable as error:
@@ -63,36 +74,38 @@ def of_file(path: str) -> dict[str, Any]:
     """What a file says of itself, as far as it says anything."""
     known: dict[str, Any] = {}
     try:
-        raw = Path(path).read_bytes()
-        known = {"bytes": len(raw), "digest": hashlib.blake2b(raw, digest_size=16).hexdigest()}
-        return known | (of_tiff(path) if raw[:4] in {b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"} else of_header(path))
+        with Path(path).open("rb") as file:
+            digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))  # pyright: ignore[reportArgumentType]
+            known = {"bytes": file.tell(), "digest": digest.hexdigest()}
+        header = header_of(path)
+        known |= {"format": header.format, "kind": header.kind, "size": header.size}
+        return known | ({"values": values_of(path)} if header.deep else {})
     except Exception:  # a torn header raises errors of every kind; the reason comes from reading the image itself
         return known
 
 
-def of_header(path: str) -> dict[str, Any]:
-    """Format, mode and size from a header that Pillow reads; the reach of pixels of more than 8 bits."""
-    try:
+def header_of(path: str) -> Header:
+    """The header of a file. Raises errors of every kind when it has none, ValueError for too many pixels."""
+    with Path(path).open("rb") as file:
+        tiff = file.read(4) in {b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"}
+    if not tiff:
         with Image.open(path) as image:
-            deep = image.mode.startswith(("I", "F"))
-            values = tuple(map(float, cast(tuple[float, float], image.getextrema()))) if deep else None
-            return {"format": image.format, "kind": image.mode, "size": image.size, "values": values}
-    except UnidentifiedImageError:
-        return {}
-
-
-def of_tiff(path: str) -> dict[str, Any]:
-    """The same of a TIFF, whatever its bands and pixels."""
+            check_pixels(*image.size)
+            return Header(image.format or "", image.mode, image.size, image.mode.startswith(("I", "F")))
     with tifffile.TiffFile(path) as file:
-        series = file.series[0]
-        shape = dict(zip(series.get_axes(squeeze=True), series.get_shape(squeeze=True), strict=True))
-        height, width = shape.pop("Y"), shape.pop("X")
-        values = None
-        if series.dtype not in {np.dtype("uint8"), np.dtype("bool")}:
-            pixels = series.asarray()
-            values = (float(np.nanmin(pixels)), float(np.nanmax(pixels)))
-        bands = " x ".join(map(str, shape.values())) or "1"
-    return {"format": "TIFF", "kind": f"{series.dtype} x {bands}", "size": (width, height), "values": values}
+        shape, dtype = tiff_shape(file), file.series[0].dtype
+        bands = next((length for axis, length in shape.items() if axis not in "YX"), 1)
+        return Header("TIFF", f"{dtype} x {bands}", (shape["X"], shape["Y"]), dtype.itemsize > 1)
+
+
+def values_of(path: str) -> tuple[float, float]:
+    """The least and the largest pixel of a file with more than 8 bits."""
+    if Path(path).suffix.lower() in {".tif", ".tiff"}:
+        pixels = tifffile.imread(path)
+    else:
+        with Image.open(path) as image:
+            pixels = np.asarray(image)
+    return float(np.nanmin(pixels)), float(np.nanmax(pixels))
 
 
 def sketch(planes: Planes) -> np.ndarray:
@@ -122,8 +135,8 @@ class Looks(Dataset):
         return look(self.images, index)
 
 
-def survey(images: Images, workers: int | None = None) -> Iterator[Facts]:
-    """The facts of all images, in order; in as many processes as there are cores, unless said otherwise."""
-    workers = scanning_workers(images, len(images)) if workers is None else workers
-    for facts in DataLoader(Looks(images), batch_size=16, num_workers=workers, collate_fn=list):
-        yield from facts
+def survey(images: Images, workers: int | None = None) -> DataLoader:
+    """The facts of all images, in order, some at a time; in as many processes as cores, unless said otherwise."""
+    if workers is None:
+        workers = 0 if isinstance(images.items, np.ndarray) else min(count_cores(), len(images) // 50)
+    return DataLoader(Looks(images), batch_size=16, num_workers=workers, collate_fn=list)

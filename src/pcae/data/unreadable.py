@@ -1,6 +1,7 @@
 """Files that cannot be read: replaced or left out, counted and named; too many of them are refused."""
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -83,38 +84,59 @@ class Replaced(Dataset):
 
 @dataclass
 class BadFiles:
-    """What could not be read so far, by name: the reasons. At most the share `limit` of the images may fail."""
+    """What could not be read so far, by index, and why; `news` is what was not yet told to other processes.
+
+    At most the share `limit` of the images may fail.
+    """
 
     images: Images
     limit: float
-    found: dict[str, str] = field(default_factory=dict)
+    found: dict[int, str] = field(default_factory=dict)
+    news: dict[int, str] = field(default_factory=dict)
 
     def add(self, failed: Mapping[int, str]) -> None:
         """Count images by index."""
-        self.found |= {self.images.names[index]: reason for index, reason in failed.items()}
+        self.news |= {index: reason for index, reason in failed.items() if index not in self.found}
+        self.found |= failed
 
-    def check(self, of: int | None = None) -> None:
-        """Raise ValueError, with names, when too many could not be read: of all images, or `of` so many looked at."""
-        if len(self.found) > self.limit * (of or len(self.images)):
+    def check(self, looked_at: int | None = None) -> None:
+        """Raise ValueError, with names, when too many could not be read.
+
+        looked_at: how many images were tried, where not all of them; then only what is more by three standard
+        deviations of such a sample is too many.
+        """
+        count = looked_at or len(self.images)
+        slack = 0.0 if count == len(self.images) else 3 * math.sqrt(count * self.limit * (1 - self.limit))
+        if len(self.found) > self.limit * count + slack:
+            of = f"{count} images" if count == len(self.images) else f"{count} images looked at"
             raise ValueError(
-                f"{self.describe()}; more than --max-bad-files {self.limit:g} allows; repair or remove them"
+                f"{self.describe(of)}; more than --max-bad-files {self.limit:g} allows; repair them, allow more, "
+                "or start without them"
             )
 
-    def describe(self, most: int = 10) -> str:
+    def describe(self, of: str | None = None, most: int = 10) -> str:
         """How many, and the names and reasons of the first ones."""
-        named = [f"{name!r} ({reason})" for name, reason in sorted(self.found.items())[:most]]
-        more = len(self.found) - len(named)
-        return (
-            f"{len(self.found)} of {len(self.images)} images cannot be read: {', '.join(named)}"
-            f"{f' and {more} more' if more else ''}"
-        )
+        first = sorted(self.found.items())[:most]
+        named = ", ".join(f"{self.images.names[index]!r} ({reason})" for index, reason in first)
+        more = f" and {len(self.found) - most} more" if len(self.found) > most else ""
+        return f"{len(self.found)} of {of or f'{len(self.images)} images'} cannot be read: {named}{more}"
+
+    def by_name(self) -> dict[str, str]:
+        """The reasons by the files' names."""
+        return {self.images.names[index]: reason for index, reason in sorted(self.found.items())}
 
     def lines(self) -> str:
-        """One line of JSON for each, in order."""
-        return "".join(json.dumps({"file": name, "reason": why}) + "\n" for name, why in sorted(self.found.items()))
+        """One line of JSON for each, in order, with names below the data's folder."""
+        rows = [{"file": self.images.short(index), "reason": why} for index, why in sorted(self.found.items())]
+        return "".join(json.dumps(row) + "\n" for row in rows)
 
-    def load(self, path: Path) -> None:
-        """Go on from what was written down before."""
-        if path.is_file():
-            lines = path.read_text(encoding="utf-8").splitlines()
-            self.found |= {row["file"]: row["reason"] for row in map(json.loads, lines)}
+    def look_again(self, path: Path) -> None:
+        """Count those that were written down before and still cannot be read."""
+        if not path.is_file():
+            return
+        before = {json.loads(line)["file"] for line in path.read_text(encoding="utf-8").splitlines()}
+        for index in (index for index in range(len(self.images)) if self.images.short(index) in before):
+            try:
+                self.images.open(index)
+            except Unreadable as error:
+                self.add({index: error.reason})

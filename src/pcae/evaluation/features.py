@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Literal
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -56,13 +57,15 @@ def embed(
     bad_files: BadFiles | None = None,
     follow: Follow = iter,
 ) -> Float[Tensor, "images dim"]:
-    """Pooled features of every image, in order. Raises ValueError when the channels differ from the model's.
+    """Pooled features of every image, in order. Raises ValueError when channels or pixel_range are not the model's.
 
     Images that cannot be read have no row and are counted in `bad_files`; without it they raise ValueError.
     """
     wanted = model.facts.encoder.channels
     if images.channels != wanted:
         raise ValueError(f"the model takes images of {wanted} channels, got {images.channels}")
+    if images.pixel_range != model.facts.pixel_range and not isinstance(images.items, np.ndarray):
+        raise ValueError(f"the model takes images of pixel_range {model.facts.pixel_range}, got {images.pixel_range}")
     device = model.normalise.get_buffer("mean").device
     size = model.facts.encoder.image_size
     return collect(images, size, lambda batch: pool(model(batch.to(device)), how), workers, bad_files, follow)

@@ -2,6 +2,8 @@
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,17 +96,28 @@ def read_header(path: Path) -> dict[str, Any]:
 
 def save_atomically(path: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
     """Write a safetensors file so that `path` is at every moment absent, the old one or the new one, whole."""
-    beside = path.with_name(f".{path.name}.writing")
     whole = {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
-    save_file(whole, beside, metadata={"pcae": json.dumps(header)})
-    with beside.open("rb") as file:
-        os.fsync(file.fileno())
-    beside.replace(path)
+    with in_one_move(path) as beside:
+        save_file(whole, beside, metadata={"pcae": json.dumps(header)})
+
+
+@contextmanager
+def in_one_move(path: Path) -> Iterator[Path]:
+    """A path beside `path` to write to; it takes the place of `path` when all went well, else it goes."""
+    beside = path.with_name(f".{path.name}.writing")
+    try:
+        yield beside
+        with beside.open("rb") as file:
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
 
 
 def check_writable(path: Path, *suffixes: str) -> None:
     """Raise ValueError when a file of one of these suffixes could not be written there, before the work is done."""
-    if path.suffix not in suffixes:
+    if suffixes and path.suffix not in suffixes:
         raise ValueError(f"out {str(path)!r} must end in {' or '.join(suffixes)}")
     beside = path.with_name(f".{path.name}.writing")
     try:
@@ -118,6 +131,5 @@ def check_writable(path: Path, *suffixes: str) -> None:
 
 def replace_text(path: Path, text: str) -> None:
     """Write a small text file in one move."""
-    beside = path.with_name(f".{path.name}.writing")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)
+    with in_one_move(path) as beside:
+        beside.write_text(text, encoding="utf-8")

@@ -36,20 +36,36 @@ class World:
         return wrapped
 
     def main_first(self, make: Callable[[], T]) -> T:
-        """What `make` returns; the main process runs it before the others, so that only one downloads."""
-        if self.is_main:
-            made = make()
-            self._barrier()
-            return made
-        self._barrier()
-        return make()
+        """What `make` returns; the main process runs it before the others, so that only one downloads.
+
+        When it raises there, all processes raise ValueError with the same words.
+        """
+        made = self._main(make, hand_on=False)
+        return cast(T, made) if self.is_main else make()
 
     def from_main(self, make: Callable[[], T]) -> T:
-        """What `make` returns in the main process, which alone runs it."""
-        made = [make() if self.is_main else None]
-        if self.size > 1:
-            distributed.broadcast_object_list(made, device=self.device)
-        return cast(T, made[0])
+        """What `make` returns in the main process, which alone runs it.
+
+        When it raises there, all processes raise ValueError with the same words.
+        """
+        return cast(T, self._main(make, hand_on=True))
+
+    def _main(self, make: Callable[[], T], hand_on: bool) -> T | None:
+        made, reason = None, ""
+        if self.is_main:
+            try:
+                made = make()
+            except (ValueError, OSError) as error:
+                if self.size == 1:
+                    raise
+                reason = str(error)
+        if self.size == 1:
+            return made
+        told = [made if hand_on else None, reason]
+        distributed.broadcast_object_list(told, device=self.device)
+        if told[1]:
+            raise ValueError(told[1])
+        return made if self.is_main else cast(T, told[0])
 
     def gather(self, value: T) -> list[T]:
         """The values of all processes."""
@@ -65,10 +81,6 @@ class World:
         spread = self.mean(torch.tensor(abs(value - mean), device=self.device)).item()
         if spread > 0:
             raise ValueError(f"processes differ in the {what}")
-
-    def _barrier(self) -> None:
-        if self.size > 1:
-            distributed.barrier()
 
     def mean(self, value: torch.Tensor) -> torch.Tensor:
         """The mean of `value` over the processes."""
@@ -86,8 +98,8 @@ def pick_device(name: str) -> torch.device:
         return found or torch.device("cpu")
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
+        torch.empty(1, device=device).item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ValueError(f"device {name!r} is not usable here: {str(error).splitlines()[0]}") from error
     return device
 

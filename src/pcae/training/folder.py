@@ -1,11 +1,15 @@
 """A run folder: what may start there, what goes on there."""
 
 import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from pcae.settings import expand
 from pcae.training.checkpoint import Checkpoints, read_header, replace_text
 
 
@@ -18,8 +22,8 @@ def check_place(folder: Path, data: str) -> None:
     if not there.is_dir() or not os.access(there, os.W_OK):
         reason = "is no folder" if not there.is_dir() else "may not be written"
         raise ValueError(f"out {str(folder)!r} cannot be written: {str(there)!r} {reason}")
-    images = Path(data).expanduser()
-    if images.is_dir() and folder.expanduser().resolve().is_relative_to(images.resolve()):
+    images = expand(data)
+    if images.is_dir() and folder.resolve().is_relative_to(images.resolve()):
         raise ValueError(f"out {str(folder)!r} lies inside the data {data!r}; choose a folder outside it")
 
 
@@ -39,7 +43,7 @@ def find_checkpoint(checkpoints: Checkpoints, resume: str, settings: dict[str, A
                 f"out {str(folder)!r} holds another run; choose another folder, or --resume auto to go on with it"
             )
         return None
-    path = Path(resume).expanduser()
+    path = expand(resume)
     if not path.is_file():
         raise ValueError(f"resume {resume!r} is no checkpoint; give auto, never or the path of a checkpoint file")
     if newest and path.parent.resolve() != newest.parent.resolve():
@@ -52,6 +56,9 @@ def check_vacant(folder: Path, settings: dict[str, Any]) -> None:
     if (folder / "encoder.safetensors").exists():
         raise ValueError(f"out {str(folder)!r} holds a finished run without its checkpoints; choose another folder")
     config = folder / "config.yaml"
+    others = [name for name in ("metrics.jsonl", "summary.json", "tensorboard") if (folder / name).exists()]
+    if others and not config.is_file():
+        raise ValueError(f"out {str(folder)!r} holds {others[0]!r} of another program; choose another folder")
     if not config.is_file():
         return
     try:
@@ -89,3 +96,19 @@ def prepare(folder: Path, config_yaml: str) -> None:
         replace_text(folder / "config.yaml", config_yaml)
     except OSError as error:
         raise ValueError(f"out {str(folder)!r} cannot be written: {error.strerror}") from error
+
+
+@contextmanager
+def cleared_on_failure(folder: Path, wanted: Callable[[], bool]) -> Iterator[None]:
+    """When what follows fails and `wanted`, take away what it put there: a run without a step leaves nothing behind."""
+    missing = [place for place in (folder.absolute(), *folder.absolute().parents) if not place.exists()]
+    before = set(folder.iterdir()) if not missing else set()
+    try:
+        yield
+    except BaseException:
+        if wanted() and missing:
+            shutil.rmtree(missing[-1], ignore_errors=True)
+        elif wanted():
+            for path in set(folder.iterdir()) - before:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        raise

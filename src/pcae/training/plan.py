@@ -9,6 +9,8 @@ import torch
 from pcae.training.optimizer import OptimizerConfig
 from pcae.training.schedule import warmup_cosine
 
+MOST_STEPS = 1e12
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
@@ -69,8 +71,11 @@ def plan(run: RunConfig, optimizer: OptimizerConfig, images: int, processes: int
             f"{processes} x {run.accumulation}"
         )
     per_epoch = images / run.batch_size
-    steps = run.steps or math.ceil((300 if run.epochs is None else run.epochs) * per_epoch)
     asked = optimizer.warmup_epochs
+    for name, epochs in (("epochs", run.epochs), ("warmup_epochs", asked)):
+        if epochs is not None and epochs * per_epoch > MOST_STEPS:
+            raise ValueError(f"{name} {epochs:g} are {epochs * per_epoch:g} steps, more than any run can make")
+    steps = run.steps or math.ceil((300 if run.epochs is None else run.epochs) * per_epoch)
     warmup = max(1, steps // 20) if asked is None else round(asked * per_epoch)
     peak = optimizer.base_lr * run.batch_size / 256
     return Plan(images, steps, warmup, peak, run.batch_size, run.batch_size // parts)
@@ -92,6 +97,8 @@ def check_positive(run: RunConfig) -> None:
             raise ValueError(f"{name} must be positive, got {value:g}")
     if run.seed < 0:
         raise ValueError(f"seed must not be negative, got {run.seed}")
+    if run.seed >= 2**63:
+        raise ValueError(f"seed must be below 2^63, got {run.seed}")
 
 
 def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:

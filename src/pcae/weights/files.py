@@ -7,7 +7,7 @@ import torch
 
 from pcae.model.encoder import Encoder, EncoderConfig, build_encoder
 from pcae.model.pretrained import Pretrained, PretrainedFacts
-from pcae.settings import build, check_values
+from pcae.settings import build, check_values, expand
 from pcae.training.checkpoint import read, save_atomically
 
 FILE = "encoder.safetensors"
@@ -23,7 +23,7 @@ def load(weights: str | Path, device: torch.device | None = None) -> Pretrained:
 
     Raises ValueError when there is none, when it is damaged or when its tensors do not fit its own description.
     """
-    path = Path(weights).expanduser()
+    path = expand(weights)
     if path.is_dir():
         path /= FILE
     if not path.is_file():
