@@ -122,11 +122,15 @@ def files(draw: st.DrawFn) -> str:
 
 def as_yaml(name: str) -> st.SearchStrategy:
     """A value of the kind that a knob takes, as YAML has it."""
-    return (
-        values("pretrain", name)
-        .map(lambda words: [yaml.safe_load(word) if word not in {"@x", "{", "[1, 2]", "="} else word for word in words])
-        .map(lambda words: words[0] if len(words) == 1 else words or True)
-    )
+    found = values("pretrain", name).map(lambda words: [number(word) for word in words])
+    return found.map(lambda words: words[0] if len(words) == 1 else words or True)
+
+
+def number(word: str) -> int | float | str:
+    for kind_of_number in (int, float):
+        with contextlib.suppress(ValueError):
+            return kind_of_number(word)
+    return word
 
 
 def check(status: int, out: Path, err: str, words: list[str], made: set[str]) -> None:

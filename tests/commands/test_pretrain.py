@@ -184,6 +184,19 @@ def test_two_processes_name_the_files_that_either_could_not_read(tmp_path):
     assert losses[0] == pytest.approx(losses[1], abs=1e-5)
 
 
+@pytest.mark.slow
+def test_wrong_input_is_the_same_line_in_every_process(tmp_path):
+    make_folder(tmp_path / "photos", 20, bad=3)
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "pcae", "pretrain"]
+    for data, message in (("gone", "is neither a folder"), ("photos", "3 of 20 images cannot be read")):
+        words = [str(tmp_path / data), "--out", str(tmp_path / "run"), *TINY, *PHOTOS]
+        done = subprocess.run([sys.executable, *torchrun, *words], capture_output=True, text=True)
+        said = [line for line in done.stderr.splitlines() if line.startswith("pcae")]
+        assert any(line.startswith("pcae: ") and message in line for line in said)
+        assert all(message in line for line in said if line.startswith("pcae (process 1): "))
+        assert "Connection closed" not in done.stderr and not (tmp_path / "run").exists()
+
+
 def test_a_file_that_is_torn_while_the_run_goes_on_is_found_again_after_a_resume(tmp_path, capsys):
     make_folder(tmp_path / "photos", 60, bad=1)
     words = [*PHOTOS, "--checkpoint-every", "5"]

@@ -26,7 +26,7 @@ SHOWN = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """Read every image once, in parallel: unreadable files, duplicates, sizes, colours, labels, and a recipe.
+    """Look at every image, in parallel: unreadable files, duplicates, sizes, colours, labels, and a recipe.
 
     Where DATA has train and val (or validation, test) folders, both are read and held against one another.
     """
