@@ -78,7 +78,7 @@ def dispatch(verb: str, words: list[str]) -> None:
     from pcae.settings import at_home
 
     command = module_of(verb)
-    config = parse(command.Config, words, f"pcae {verb}")
+    config = at_home(parse(command.Config, words, f"pcae {verb}"))
     if getattr(config, "recipe", None) == "auto":
         picked = command.choose_recipe(config)
         config = dataclasses.replace(parse(command.Config, words, f"pcae {verb}", picked), recipe=picked)

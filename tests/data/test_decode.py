@@ -19,7 +19,7 @@ PHOTOGRAPH = Image.fromarray(data.chelsea()[40:220, 60:300])
 
 
 def apart(one: Image.Image, two: Image.Image) -> float:
-    """Mean difference of two images in grey levels."""
+    """Mean difference of two images in gray levels."""
     assert one.size == two.size and one.mode == two.mode
     return float(np.abs(np.asarray(one, dtype=float) - np.asarray(two, dtype=float)).mean())
 

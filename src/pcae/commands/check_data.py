@@ -42,7 +42,7 @@ class Config:
     pixel_range: tuple[float, float] | None = None
     """Values of 16-bit and float pixels that become black and white; without it 0 65535 and 0 1."""
     alike: float = 0.985
-    """Correlation of small grey copies from which on two images are near duplicates, in (0, 1]."""
+    """Correlation of small gray copies from which on two images are near duplicates, in (0, 1]."""
     workers: int | None = None
     """Processes that read images; without it, as many as there are cores."""
     device: str = "auto"

@@ -18,6 +18,7 @@ from pcae.data.survey import Facts
 NEAR_ON_CPU = 200_000
 """Images up to which a CPU looks for near duplicates; the work grows with the square of their number."""
 LIMIT = DataConfig().max_bad_files
+"""Share of unreadable images from which on a run stops."""
 CAMERAS = (1_023, 4_095, 16_383)
 """Largest values of 10, 12 and 14 bits, which are stored in 16."""
 IMBALANCE = 10

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from pcae.data.survey import Facts
 
 BLANK = 2.0
-"""Standard deviation of a sketch, in grey levels, below which an image shows nothing."""
+"""Standard deviation of a sketch, in gray levels, below which an image shows nothing."""
 
 
 @dataclass(frozen=True)
@@ -75,9 +75,9 @@ def closest_before(
             scores = rows @ vectors[left : left + block].T
             if left == start:
                 scores = scores.masked_fill(torch.ones_like(scores, dtype=torch.bool).triu(), -1.0)
-            columns = torch.arange(left, left + scores.shape[1], device=rows.device).expand_as(scores)
-            best, order = torch.cat([best, scores], dim=1).topk(most, dim=1)
-            where = torch.cat([where, columns], dim=1).gather(1, order)
+            top, column = scores.topk(min(most, scores.shape[1]), dim=1)
+            best, order = torch.cat([best, top], dim=1).topk(most, dim=1)
+            where = torch.cat([where, column + left], dim=1).gather(1, order)
         similarity.append(best)
         place.append(where)
     return torch.cat(similarity).cpu(), torch.cat(place).cpu()

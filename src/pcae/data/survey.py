@@ -16,7 +16,7 @@ from pcae.data.decode import Planes, Unreadable, check_pixels, tiff_shape
 from pcae.data.images import Images
 
 SKETCH = 16
-"""Side of the small grey picture by which images are compared."""
+"""Side of the small gray picture by which images are compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Facts:
     """What one image is. Without `error`, it was read as a run would read it.
 
     kind: channels or pixel type as the file has them. size: width and height before any turning. values: the least
-    and the largest pixel of files with more than 8 bits. digest: of the file's bytes. sketch: 16 x 16 grey pixels.
+    and the largest pixel of files with more than 8 bits. digest: of the file's bytes. sketch: 16 x 16 gray pixels.
     mean, square: of the pixels in [0, 1] and of their squares, by channel.
     """
 
@@ -109,9 +109,9 @@ def values_of(path: str) -> tuple[float, float]:
 
 
 def sketch(planes: Planes) -> np.ndarray:
-    """A small grey picture of an image, or of its first channel where they are many."""
-    grey = planes[0].convert("L").resize((SKETCH, SKETCH), Image.Resampling.BILINEAR)
-    return np.array(grey)  # a copy that torch may take
+    """A small gray picture of an image, or of its first channel where they are many."""
+    gray = planes[0].convert("L").resize((SKETCH, SKETCH), Image.Resampling.BILINEAR)
+    return np.array(gray)  # a copy that torch may take
 
 
 def moments(planes: Planes) -> tuple[tuple[float, ...], tuple[float, ...]]:
