@@ -1,9 +1,10 @@
 import json
+from pathlib import Path
 
 import pytest
 import torch
 
-from pcae.training.checkpoint import Checkpoints, read, read_header, restore, save_atomically
+from pcae.training.checkpoint import Checkpoints, read, read_header, replace_text, restore, save_atomically
 from pcae.training.loop import Progress
 from pcae.training.optimizer import OptimizerConfig, build_optimizer, take_step
 
@@ -55,7 +56,7 @@ def test_a_save_that_breaks_off_leaves_the_old_file_whole(tmp_path, monkeypatch)
     path = tmp_path / "state.safetensors"
     save_atomically(path, {"a": torch.ones(3)}, {"step": 1})
     monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError("disk full")))
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(ValueError, match="disk full"):
         save_atomically(path, {"a": torch.zeros(3)}, {"step": 2})
     tensors, header = read(path)
     assert header["step"] == 1 and tensors["a"].sum() == 3
@@ -80,3 +81,11 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path):
 def test_the_header_is_json(tmp_path):
     path = Checkpoints(tmp_path, keep=1).save(*trained(), Progress(1, step=1), {"settings": {"data": "ü"}})
     assert json.loads(json.dumps(read_header(path)))["settings"] == {"data": "ü"}
+
+
+def test_a_disk_that_is_full_leaves_the_old_file_whole(tmp_path, monkeypatch):
+    replace_text(tmp_path / "a.txt", "old")
+    monkeypatch.setattr(Path, "write_text", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "No space left")))
+    with pytest.raises(ValueError, match=r"a\.txt cannot be written: No space left"):
+        replace_text(tmp_path / "a.txt", "new")
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("a.txt", b"old")]

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,20 +98,29 @@ def save_atomically(path: Path, tensors: dict[str, Tensor], header: dict[str, An
     """Write a safetensors file so that `path` is at every moment absent, the old one or the new one, whole."""
     whole = {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
     with in_one_move(path) as beside:
-        save_file(whole, beside, metadata={"pcae": json.dumps(header)})
+        try:
+            save_file(whole, beside, metadata={"pcae": json.dumps(header)})
+        except SafetensorError as error:  # its only reason here is the disk
+            raise OSError(str(error)) from error
 
 
 @contextmanager
 def in_one_move(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to; it takes the place of `path` when all went well, else it goes."""
+    """A path beside `path` to write to; it takes the place of `path` when all went well, else it goes.
+
+    Raises ValueError naming `path` when the disk does not take it.
+    """
     beside = path.with_name(f".{path.name}.writing")
     try:
         yield beside
         with beside.open("rb") as file:
             os.fsync(file.fileno())
         beside.replace(path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
+    except BaseException as error:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise ValueError(f"{path} cannot be written: {error.strerror or error}") from error
         raise
 
 
