@@ -85,7 +85,8 @@ def beyond_pillow(image: Image.Image, pixel_range: PixelRange | None) -> bool:
     """
     if isinstance(image, TiffImageFile):
         deep = max(image.tag_v2.get(BITS, (1,))) > 8 and image.mode in {"L", "LA", "RGB", "RGBA"}
-        return deep or image.tag_v2.get(SAMPLES, 1) > len(image.getbands())
+        known = 3 if image.mode == "RGBX" else len(image.getbands())
+        return deep or image.tag_v2.get(SAMPLES, 1) > known
     if (
         isinstance(image, PngImageFile)
         and pixel_range is not None

@@ -91,7 +91,8 @@ def header_of(path: str) -> Header:
     if not tiff:
         with Image.open(path) as image:
             check_pixels(*image.size)
-            return Header(image.format or "", image.mode, image.size, image.mode.startswith(("I", "F")))
+            kind = "I;16" if (image.format, image.mode) == ("PNG", "I") else image.mode  # Pillow 10 says I
+            return Header(image.format or "", kind, image.size, kind.startswith(("I", "F")))
     with tifffile.TiffFile(path) as file:
         shape, dtype = tiff_shape(file), file.series[0].dtype
         bands = next((length for axis, length in shape.items() if axis not in "YX"), 1)

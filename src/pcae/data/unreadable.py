@@ -79,7 +79,7 @@ class Replaced(Dataset):
         """The image wanted, then those that may stand in for it."""
         yield index
         state = np.random.SeedSequence([self.crops.seed, position, 1]).generate_state(TRIES - 1, np.uint64)
-        yield from (int(number % len(self.crops.images)) for number in state)
+        yield from (int(number) % len(self.crops.images) for number in state)
 
 
 @dataclass
