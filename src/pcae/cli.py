@@ -75,14 +75,12 @@ def dispatch(verb: str, words: list[str]) -> None:
     if verb not in VERBS:
         near = difflib.get_close_matches(verb, [*VERBS, "completion"], n=1)
         raise ValueError(f"unknown verb {verb!r}" + (f"; did you mean {near[0]!r}?" if near else "; see pcae --help"))
-    from pcae.settings import at_home
-
     command = module_of(verb)
-    config = at_home(parse(command.Config, words, f"pcae {verb}"))
+    config = parse(command.Config, words, f"pcae {verb}")
     if getattr(config, "recipe", None) == "auto":
         picked = command.choose_recipe(config)
         config = dataclasses.replace(parse(command.Config, words, f"pcae {verb}", picked), recipe=picked)
-    command.run(at_home(config))
+    command.run(config)
 
 
 def module_of(verb: str) -> ModuleType:
@@ -114,20 +112,15 @@ def parse(cls: type, words: list[str], prog: str, picked: str | None = None) -> 
     """
     import tyro
 
-    from pcae.settings import build
+    from pcae.settings import at_home, build
 
     check_flags(cls, words)
     default = build(cls, preset(cls, words, picked), missing=tyro.MISSING)
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said) if not wants_help(words) else contextlib.nullcontext():
-            return tyro.cli(
-                cls,
-                prog=prog,
-                args=words,
-                default=default,
-                config=(tyro.conf.OmitArgPrefixes,),
-            )
+            config = tyro.cli(cls, prog=prog, args=words, default=default, config=(tyro.conf.OmitArgPrefixes,))
+            return at_home(config)
     except SystemExit as stop:
         if stop.code:
             raise ValueError(plain(said.getvalue(), cls, words)) from None

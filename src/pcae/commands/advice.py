@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from pcae.data.images import RESERVED, Images
+from pcae.data.images import RESERVED, Images, spread
 from pcae.data.survey import header_of
 
 UNKNOWN_SIDE = 224
@@ -42,8 +42,7 @@ def typical_side(images: Images, looks: int = 64) -> int:
     """Median of the shorter sides of some images spread over the data, in pixels, read off their headers."""
     if isinstance(images.items, np.ndarray):
         return min(images.items.shape[1:])
-    places = torch.linspace(0, len(images) - 1, min(looks, len(images))).long().tolist()
-    sides = shorter_sides([str(images.items[place]) for place in places])
+    sides = shorter_sides([str(images.items[place]) for place in spread(len(images), looks)])
     return int(median(sides)) if sides else UNKNOWN_SIDE
 
 

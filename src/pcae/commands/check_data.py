@@ -14,6 +14,7 @@ from pcae.commands.findings import Everything, Fault, describe, find_faults, gat
 from pcae.commands.page import write_page
 from pcae.commands.parts import Config as Run
 from pcae.commands.report import as_json, bar, console, table
+from pcae.data.batches import check_workers
 from pcae.data.images import Images, open_images
 from pcae.data.survey import Facts, survey
 from pcae.settings import read_recipe
@@ -79,8 +80,7 @@ def check(config: Config) -> None:
     """Raise ValueError for what cannot be, before any work."""
     if not 0 < config.alike <= 1:
         raise ValueError(f"alike must lie in (0, 1], got {config.alike:g}")
-    if config.workers is not None and config.workers < 0:
-        raise ValueError(f"workers must not be negative, got {config.workers}")
+    check_workers(config.workers)
     if config.out is not None:
         check_writable(config.out, ".html")
 
@@ -117,15 +117,16 @@ def suggest(config: Config, train: Images, device: torch.device) -> dict[str, An
     side = typical_side(train)
     advice = advise(config.data, len(train), side, device)
     recipe = read_recipe(Run, advice.recipe)
+    size = list(recipe.get("image_size", (224, 224)))
     words = ["pcae", "pretrain", config.data, "--recipe", advice.recipe, "--out", f"runs/{advice.recipe}"]
     words += ["--channels", str(config.channels)] if config.channels else []
     words += ["--pixel-range", *(f"{value:g}" for value in config.pixel_range)] if config.pixel_range else []
     return {
         "recipe": advice.recipe,
         "model": recipe["model"],
-        "image_size": list(recipe.get("image_size", (224, 224))),
+        "image_size": size,
         "reason": advice.reason,
-        "enlarged": side < min(recipe.get("image_size", (224, 224))),
+        "enlarged": side < min(size),
         "command": shlex.join(words),
     }
 
@@ -158,7 +159,7 @@ def show(report: dict[str, Any], faults: list[Fault], images: Everything) -> Non
 
 def show_fault(fault: Fault, images: Everything) -> None:
     """How many, what to do, and the first groups."""
-    print(f"\n{sum(map(len, fault.groups))} {fault.what}: {fault.remedy}")
+    print(f"\n{fault.count} {fault.what}: {fault.remedy}")
     for group in fault.groups[:SHOWN]:
         reason = fault.reasons.get(group[0])
         names = ", ".join(repr(images.names[place]) for place in group[:SHOWN])

@@ -10,7 +10,7 @@ import numpy as np
 from tyro.conf import Positional, arg
 
 from pcae.commands.report import as_json, bar, console
-from pcae.data.batches import check_max_bad_files
+from pcae.data.batches import check_max_bad_files, check_workers
 from pcae.data.images import open_images
 from pcae.data.listing import Split
 from pcae.data.unreadable import BadFiles
@@ -73,8 +73,7 @@ def run(config: Config) -> None:
 def check(config: Config) -> None:
     """Raise ValueError for what cannot be, before any work."""
     check_max_bad_files(config.max_bad_files)
-    if config.workers < 0:
-        raise ValueError(f"workers must not be negative, got {config.workers}")
+    check_workers(config.workers)
     check_writable(config.out, ".npy", ".parquet")
     if config.out.suffix == ".npy":
         check_writable(names_beside(config.out))

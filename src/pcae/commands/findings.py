@@ -40,13 +40,19 @@ class Everything:
         """The facts of those that could be read."""
         return [one for one in self.facts if one.error is None]
 
+    def locate(self, place: int) -> tuple[Images, int]:
+        """The split of an image and its index there."""
+        return self.splits[self.split[place]], place - self.split.index(self.split[place])
+
     def short(self, place: int) -> str:
         """The name of an image below its folder."""
-        return self.splits[self.split[place]].short(place - self.split.index(self.split[place]))
+        images, index = self.locate(place)
+        return images.short(index)
 
     def open(self, place: int) -> Planes:
         """The picture at a place. Raises Unreadable."""
-        return self.splits[self.split[place]].open(place - self.split.index(self.split[place]))
+        images, index = self.locate(place)
+        return images.open(index)
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,11 @@ class Fault:
     remedy: str
     groups: list[list[int]]
     reasons: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def count(self) -> int:
+        """How many images."""
+        return sum(map(len, self.groups))
 
 
 def gather(splits: Mapping[str, Images], facts: Mapping[str, Sequence[Facts]]) -> Everything:
@@ -149,9 +160,9 @@ def remark(images: Everything, device: torch.device) -> list[str]:
 
 def remark_labels(name: str, split: Images) -> list[str]:
     """Whether the classes of a split differ much in size."""
-    if split.labels is None:
+    if not split.labels:
         return []
-    counts = Counter(split.classes[label] for label in split.labels).most_common()
+    counts = list(class_counts(split).items())
     (most, large), (least, small) = counts[0], counts[-1]
     if large <= IMBALANCE * small:
         return []
@@ -173,6 +184,11 @@ def remark_values(read: Sequence[Facts]) -> list[str]:
 def counted(values: Iterable[str]) -> dict[str, int]:
     """How often each value is there, the most frequent first."""
     return dict(Counter(values).most_common())
+
+
+def class_counts(split: Images) -> dict[str, int]:
+    """How many images each class of a split has."""
+    return counted(split.classes[label] for label in split.labels or ())
 
 
 def sides(read: Sequence[Facts]) -> dict[str, dict[str, int]]:
@@ -205,9 +221,5 @@ def describe(images: Everything) -> dict[str, Any]:
         "sides": sides(read),
         "mean": mean,
         "std": std,
-        "labels": {
-            name: counted(split.classes[label] for label in split.labels)
-            for name, split in images.splits.items()
-            if split.labels is not None
-        },
+        "labels": {name: class_counts(split) for name, split in images.splits.items() if split.labels is not None},
     }

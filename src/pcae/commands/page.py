@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import torch
 
 from pcae.commands.findings import Everything, Fault
 from pcae.data.decode import Unreadable
+from pcae.data.images import spread
 from pcae.training.checkpoint import replace_text
 
 THUMBNAIL = 96
@@ -23,7 +23,7 @@ def write_page(path: Path, report: dict[str, Any], faults: list[Fault], images: 
     """Write the page in one move. Names are escaped; what a name cannot say in UTF-8 becomes a backslash."""
     template = (resources.files("pcae.commands") / "check_data.html").read_text(encoding="utf-8")
     page = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(template)
-    picked = torch.linspace(0, len(images.facts) - 1, min(EXAMPLES, len(images.facts))).long().tolist()
+    picked = spread(len(images.facts), EXAMPLES)
     text = page.render(
         report=report,
         faults=[section(images, fault) for fault in faults],
@@ -37,7 +37,7 @@ def section(images: Everything, fault: Fault) -> dict[str, Any]:
     return {
         "what": fault.what,
         "remedy": fault.remedy,
-        "count": sum(map(len, fault.groups)),
+        "count": fault.count,
         "groups": [[card(images, place, fault) for place in group[:MEMBERS]] for group in fault.groups[:GROUPS]],
         "more": max(0, len(fault.groups) - GROUPS),
     }

@@ -7,17 +7,15 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from pcae.commands.advice import Advice, advise, typical_side
 from pcae.commands.parts import BAD_FILES, Config, Parts, batches, build_parts
 from pcae.commands.report import as_json, console, warn
 from pcae.data.images import open_images
 from pcae.model.pretrained import PretrainedFacts
-from pcae.settings import AUTO, build, check_values, layered, recipe_names, to_yaml, without_rivals
+from pcae.settings import AUTO, at_home, build, check_values, layered, recipe_names, to_yaml, without_rivals
 from pcae.training.checkpoint import replace_text
 from pcae.training.distributed import World, pick_device, world
-from pcae.training.folder import cleared_on_failure, prepare
+from pcae.training.folder import cleared_on_failure, config_of, prepare
 from pcae.training.journal import Journal
 from pcae.training.loop import loop
 from pcae.training.plan import autocast_dtype
@@ -52,7 +50,8 @@ def pretrain(data: str | Path, out: str | Path, recipe: str | None = None, **kno
 def configure(flags: dict[str, Any], file: Path | None, picked: str | None = None) -> Config:
     """Flags over a file over a recipe; `picked` stands for the recipe auto."""
     values = without_rivals(layered(Config, flags.get("recipe"), file, picked), flags)
-    return build(Config, values | check_values(Config, flags, "pretrain") | ({"recipe": picked} if picked else {}))
+    values |= check_values(Config, flags, "pretrain") | ({"recipe": picked} if picked else {})
+    return at_home(build(Config, values))
 
 
 def choose_recipe(config: Config) -> str:
@@ -68,11 +67,7 @@ def choose_recipe(config: Config) -> str:
 
 def recorded_recipe(folder: Path) -> Advice | None:
     """The recipe of the run that stands in a folder."""
-    try:
-        values = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        return None
-    recipe = values.get("recipe") if isinstance(values, dict) else None
+    recipe = config_of(folder).get("recipe")
     return Advice(recipe, f"that of the run in {folder}") if recipe in recipe_names() else None
 
 

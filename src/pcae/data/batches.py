@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
-from pcae.data.images import Images, RandomCrops, WholeImages
+from pcae.data.images import Images, RandomCrops, WholeImages, spread
 from pcae.data.unreadable import BadFiles, Batch, LeftOut, Replaced, collate
 
 Follow = Callable[[DataLoader], Iterable[Batch]]
@@ -45,12 +45,17 @@ def check_data_config(config: DataConfig) -> None:
     if not 0 < low <= high <= 1:
         raise ValueError(f"crop_scale must be two shares of the area, ascending in (0, 1], got {config.crop_scale}")
     check_max_bad_files(config.max_bad_files)
-    if config.workers is not None and config.workers < 0:
-        raise ValueError(f"workers must not be negative, got {config.workers}")
+    check_workers(config.workers)
     if not all(math.isfinite(value) for value in (*(config.mean or ()), *(config.std or ()))):
         raise ValueError(f"mean and std must be numbers, got mean {config.mean} and std {config.std}")
     if (config.mean is None) != (config.std is None):
         raise ValueError(f"give mean and std together, or neither; got mean {config.mean} and std {config.std}")
+
+
+def check_workers(workers: int | None) -> None:
+    """Raise ValueError for a negative number of processes."""
+    if workers is not None and workers < 0:
+        raise ValueError(f"workers must not be negative, got {workers}")
 
 
 def check_max_bad_files(share: float) -> None:
@@ -157,7 +162,7 @@ def pixel_statistics(
 
     Raises ValueError when too many of them cannot be read.
     """
-    chosen = torch.linspace(0, len(images) - 1, min(limit, len(images))).long().tolist()
+    chosen = spread(len(images), limit)
     total, count = torch.zeros(2, images.channels, dtype=torch.float64), 0
     for batch in follow(whole_loader(images, size, chosen, workers=scanning_workers(images, len(chosen)))):
         bad_files.add(batch.failed)

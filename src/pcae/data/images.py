@@ -95,6 +95,11 @@ def open_images(
     return Images(found.files, found.files, labels, classes, channels or 3, found.root, pixel_range, found.others)
 
 
+def spread(count: int, most: int) -> list[int]:
+    """At most `most` of `count` places, evenly spread, the first and the last among them."""
+    return torch.linspace(0, count - 1, min(most, count)).long().tolist()
+
+
 def reserved(word: str, split: Split, channels: int) -> Images:
     """The gray images of a reserved word. Raises ValueError for channels that gray cannot be turned into."""
     if channels not in {1, 3, 4}:

@@ -55,23 +55,27 @@ def check_vacant(folder: Path, settings: dict[str, Any]) -> None:
     """Raise ValueError when a folder without checkpoints holds a finished run, or one begun with other settings."""
     if (folder / "encoder.safetensors").exists():
         raise ValueError(f"out {str(folder)!r} holds a finished run without its checkpoints; choose another folder")
-    config = folder / "config.yaml"
-    others = [name for name in ("metrics.jsonl", "summary.json", "tensorboard") if (folder / name).exists()]
-    if others and not config.is_file():
-        raise ValueError(f"out {str(folder)!r} holds {others[0]!r} of another program; choose another folder")
-    if not config.is_file():
+    if not (folder / "config.yaml").is_file():
+        others = [name for name in ("metrics.jsonl", "summary.json", "tensorboard") if (folder / name).exists()]
+        if others:
+            raise ValueError(f"out {str(folder)!r} holds {others[0]!r} of another program; choose another folder")
         return
-    try:
-        theirs = yaml.safe_load(config.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        theirs = None
-    theirs = theirs if isinstance(theirs, dict) else {}
+    theirs = config_of(folder)
     for name, value in settings.items():
         if name not in theirs or theirs[name] != value:
             raise ValueError(
                 f"out {str(folder)!r} holds a config.yaml with {name} = {theirs.get(name)}, not {value}: another run's "
                 "or another program's; choose another folder, or remove it"
             )
+
+
+def config_of(folder: Path) -> dict[str, Any]:
+    """The values of a folder's config.yaml; none when it is not there or no configuration."""
+    try:
+        values = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return {}
+    return values if isinstance(values, dict) else {}
 
 
 def facts_of(checkpoint: Path, settings: dict[str, Any]) -> dict[str, Any]:
