@@ -133,15 +133,16 @@ def number(word: str) -> int | float | str:
     return word
 
 
-def check(status: int, out: Path, err: str, words: list[str], made: set[str]) -> None:
-    """One line and nothing left behind, or the whole result."""
+def check(status: int, folder: Path, err: str, words: list[str], made: set[str]) -> None:
+    """One line and nothing left behind in the folder where the words were said, or the whole result."""
     assert status in {0, 2}, (words, err)
     assert "Traceback" not in err
     if status == 2:
         assert err.splitlines()[-1].startswith("pcae: ") and err.count("pcae: ") == 1, (words, err)
         assert not made, (words, made)
     elif words[0] == "pretrain" and "--help" not in words:
-        assert (out / "encoder.safetensors").is_file()
+        out = folder / words[words.index("--out") + 1]
+        assert (out / "encoder.safetensors").is_file(), words
         assert math.isfinite(json.loads((out / "summary.json").read_text())["loss"]), words
 
 
@@ -159,7 +160,9 @@ def in_process(words: list[str], places: dict[str, str]) -> None:
             status = int(stop.code or 0)
         finally:
             os.chdir(before)
-        check(status, out, err.getvalue(), filled, {path.name for path in Path(folder).iterdir()} - {"mine.yaml"})
+        check(
+            status, Path(folder), err.getvalue(), filled, {path.name for path in Path(folder).iterdir()} - {"mine.yaml"}
+        )
 
 
 def fill(word: str, places: dict[str, str]) -> str:
@@ -220,4 +223,4 @@ def test_random_command_lines_as_processes(number, places, tmp_path):
         words += [f"--{chance.choice(knobs)}", *chance.choices(VALUES, k=chance.randint(0, 2))]
     filled = [fill(word, places | {"out": str(tmp_path / "out")}) for word in words]
     done = subprocess.run([sys.executable, "-m", "pcae", *filled], capture_output=True, text=True, cwd=tmp_path)
-    check(done.returncode, tmp_path / "out", done.stderr, filled, {path.name for path in tmp_path.iterdir()})
+    check(done.returncode, tmp_path, done.stderr, filled, {path.name for path in tmp_path.iterdir()})
