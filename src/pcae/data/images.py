@@ -117,19 +117,28 @@ def to_tensor(planes: Planes) -> UInt8[Tensor, "channels height width"]:
 
 @dataclass(frozen=True)
 class WholeImages(Dataset):
-    """Every image whole: resized to cover `size` (height, width), its centre cut out; the same every time."""
+    """Every image whole: resized to cover `size` (height, width), its centre cut out; the same every time.
+
+    crop_pct: share of the sides that is looked at; the rest is cut off all around first.
+    """
 
     images: Images
     size: tuple[int, int]
+    crop_pct: float = 1.0
 
     def __len__(self) -> int:
         return len(self.images)
 
     def __getitem__(self, index: int) -> UInt8[Tensor, "channels height width"]:
-        planes, target = self.images.open(index), (self.size[1], self.size[0])
-        if planes[0].size != target:
-            planes = tuple(ImageOps.fit(plane, target, Image.Resampling.BICUBIC) for plane in planes)
-        return to_tensor(planes)
+        return to_tensor(fit(self.images.open(index), (self.size[1], self.size[0]), self.crop_pct))
+
+
+def fit(planes: Planes, target: tuple[int, int], crop_pct: float = 1.0) -> Planes:
+    """A picture resized to cover `target` (width, height), its centre cut out."""
+    if planes[0].size == target and crop_pct == 1:
+        return planes
+    bleed = (1 - crop_pct) / 2
+    return tuple(ImageOps.fit(plane, target, Image.Resampling.BICUBIC, bleed) for plane in planes)
 
 
 @dataclass(frozen=True)
@@ -146,12 +155,15 @@ class RandomCrops(Dataset):
     seed: int
 
     def __getitem__(self, item: tuple[int, int]) -> UInt8[Tensor, "channels height width"]:
-        index, position = item
-        if self.crop_scale == (1.0, 1.0):
-            return WholeImages(self.images, self.size)[index]
+        return to_tensor(self.crop(*item))
+
+    def crop(self, index: int, position: int) -> Planes:
+        """The crop as a picture."""
         planes, target = self.images.open(index), (self.size[1], self.size[0])
+        if self.crop_scale == (1.0, 1.0):
+            return fit(planes, target)
         box = self.box(planes[0], position)
-        return to_tensor(tuple(plane.resize(target, Image.Resampling.BICUBIC, box=box) for plane in planes))
+        return tuple(plane.resize(target, Image.Resampling.BICUBIC, box=box) for plane in planes)
 
     def box(self, image: Image.Image, position: int) -> tuple[int, int, int, int]:
         """Left, top, right and bottom of the crop at a position of the run."""
