@@ -15,7 +15,7 @@ from pcae.cli import VERBS, main, parse
 from pcae.commands import pretrain
 from pcae.model.encoder import EncoderConfig, build_encoder
 from pcae.model.pretrained import PretrainedFacts
-from pcae.weights.files import save_encoder
+from pcae.weights.files import save_model
 
 RECIPE = ["--recipe", "sample"]
 STATISTICS = ["--mean", "0.5", "0.5", "0.5", "--std", "0.2", "0.2", "0.2"]
@@ -125,7 +125,7 @@ WRONG = [
     (["pretrain", "sample", "--out", "{out}", *RECIPE, "--resume", "{tmp}/no"], "is no checkpoint"),
     (["pretrain", "sample", "--out", "{file}/run", *RECIPE], "cannot be written"),
     (["probe", "sample", "--weights", "{tmp}/no"], "neither a run folder"),
-    (["probe", "sample", "--weights", "{file}"], "no whole file"),
+    (["probe", "sample", "--weights", "{file}"], "no whole safetensors file"),
     (["embed", "sample", "--weights", "{tmp}", "--out", "{tmp}/a.npy"], "neither a run folder"),
     (["embed", "sample", "--weights", "{tmp}", "--out", "{tmp}/a.txt"], "must end in .npy"),
     (["cost", "--drop-ratio", "1.0"], "drop_ratio must lie in [0, 1)"),
@@ -160,11 +160,11 @@ WRONG = [
     (["pretrain", "sample", "--out", "{out}", "--recipe", "samples"], "choose from auto, fashion-mnist"),
     (["pretrain", "{tmp}/gone", "--out", "{out}", "--recipe", "auto"], "neither a folder"),
     (["probe", "sample", "--weights", "{other}"], "holds no encoder of pcae's"),
-    (["probe", "sample", "--weights", "{half}"], "is no whole file of pcae's"),
-    (["probe", "sample", "--weights", "{strange}"], "is no whole file of pcae's"),
+    (["probe", "sample", "--weights", "{half}"], "is no whole safetensors file"),
+    (["probe", "sample", "--weights", "{strange}"], "holds no encoder: no patch_embed.proj.weight among conv.weight"),
     (["probe", "{photos}", "--weights", "{whole}"], "has no labels"),
     (["probe", "sample", "--weights", "{whole}", "--k", "0"], "k must be at least 1, got 0"),
-    (["probe", "sample", "--weights", "{whole}", "--pool", "max"], "--pool takes one of mean, cls, got 'max'"),
+    (["probe", "sample", "--weights", "{whole}", "--pool", "max"], "--pool takes some of mean, cls, got 'max'"),
     (["probe", "sample"], "--weights"),
     (
         ["embed", "{photos}", "--weights", "{whole}", "--out", "{tmp}/gone/a.npy"],
@@ -201,15 +201,15 @@ WRONG = [
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory) -> dict[str, str]:
-    """Weights that are whole, cut in half, of another architecture than they say, and of another program."""
+    """Weights that are whole, cut in half, of another architecture than they say, and of another kind of network."""
     root = tmp_path_factory.mktemp("weights")
     small = EncoderConfig(model="vit_tiny_patch16_224", image_size=(28, 28), patch_size=4, width=24, depth=3, heads=2)
     encoder = build_encoder(replace(small, channels=1))
     facts = PretrainedFacts(encoder=replace(small, channels=1), mean=[0.5], std=[0.2])
-    save_encoder(root / "whole", encoder, facts)
-    save_encoder(root / "other", encoder, replace(facts, encoder=replace(small, channels=1, depth=4)))
+    save_model(root / "whole", encoder.vit, facts)
+    save_model(root / "other", encoder.vit, replace(facts, encoder=replace(small, channels=1, depth=4)))
     (root / "half").write_bytes((root / "whole").read_bytes()[:5000])
-    save_file(encoder.vit.state_dict(), root / "strange")
+    save_file({"conv.weight": encoder.vit.state_dict()["norm.weight"]}, root / "strange")
     return {name: str(root / name) for name in ("whole", "other", "half", "strange")}
 
 

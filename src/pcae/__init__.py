@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pcae.commands.finetune import finetune
     from pcae.commands.pretrain import pretrain
     from pcae.data.images import open_images
     from pcae.evaluation.features import embed
@@ -26,6 +27,7 @@ _PUBLIC = {
     "Reduction": "model.reduction",
     "build_encoder": "model.encoder",
     "embed": "evaluation.features",
+    "finetune": "commands.finetune",
     "load": "weights.files",
     "open_images": "data.images",
     "pretrain": "commands.pretrain",
@@ -33,7 +35,7 @@ _PUBLIC = {
 }
 __all__ = [
     "PCAE", "Decoder", "DecoderConfig", "Encoder", "EncoderConfig", "PCAEConfig", "Pretrained", "Reduction",
-    "build_encoder", "embed", "load", "open_images", "pretrain", "reduce",
+    "build_encoder", "embed", "finetune", "load", "open_images", "pretrain", "reduce",
 ]  # fmt: skip
 
 

@@ -18,8 +18,12 @@ VERBS = {
     "demo": "pre-train on the built-in sample, probe before and after, draw kept tokens; minutes on 2 CPU cores",
     "check-data": "what is in a folder of images: unreadable files, duplicates, balance, and a recipe for it",
     "pretrain": "self-supervised pre-training on a folder of images without labels",
-    "probe": "how good the features of an encoder are: k nearest neighbours",
+    "finetune": "an encoder becomes a classifier that drops redundant tokens; --drop-ratio A:B serves every ratio",
+    "evaluate": "accuracy and speed of a classifier by drop ratio",
+    "predict": "the most likely classes of images, a line of JSON for each",
+    "probe": "how good the features of an encoder are: nearest neighbours, linear and attentive probes",
     "embed": "features of images to a .npy or .parquet file, deterministic",
+    "export": "a model for ONNX Runtime, torch.export, timm or transformers, checked against PyTorch",
     "cost": "multiply-accumulates, parameters and tokens by block of a model",
     "doctor": "versions, devices and data sets that pcae finds here",
 }

@@ -29,10 +29,12 @@ def leaves(cls: type) -> dict[str, Any]:
 
 
 def kind(annotation: Any) -> str:
-    """A knob's type in words: `a whole number`, `2 numbers`, `one of mean, cls`."""
+    """A knob's type in words: `a whole number`, `2 numbers`, `one of mean, cls`, `some of mean, cls`."""
     inner = [inner for inner in get_args(annotation) if inner is not type(None)]
     if get_origin(annotation) is Literal:
         return f"one of {', '.join(map(str, inner))}"
+    if get_origin(annotation) is tuple and get_origin(inner[0]) is Literal:
+        return kind(inner[0]).replace("one of", "some of", 1)
     if get_origin(annotation) is tuple:
         number = "some" if Ellipsis in inner else str(len(inner))
         return f"{number} {kind(inner[0]).removeprefix('a ')}s"
@@ -56,7 +58,8 @@ def build(cls: type[T], values: dict[str, Any], missing: Any = None) -> T:
     for field in dataclasses.fields(cls):  # pyright: ignore[reportArgumentType]
         kind = kinds[field.name]
         if dataclasses.is_dataclass(kind) and isinstance(kind, type):
-            arguments[field.name] = build(kind, values, missing)
+            usual = {} if field.default is dataclasses.MISSING else flatten(field.default)
+            arguments[field.name] = build(kind, usual | values, missing)
         elif field.name in values:
             arguments[field.name] = values[field.name]
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:

@@ -13,7 +13,7 @@ from PIL import Image, ImageEnhance
 from skimage import data
 
 from pcae.cli import main
-from pcae.commands.parts import Config as Run
+from pcae.commands.pretrain import Config as Run
 from pcae.data.duplicates import closest_before, directions, near_duplicates
 from pcae.data.images import open_images
 from pcae.data.survey import Facts, look

@@ -283,9 +283,10 @@ def test_from_python_it_is_the_same_run(unbroken, tmp_path):
 
 @pytest.mark.slow
 def test_probe_prints_knn_of_encoder_and_pixels(unbroken, capsys):
-    main(["probe", "sample", "--weights", str(unbroken), "--pixels", "--json"])
+    main(["probe", "sample", "--weights", str(unbroken), "--probes", "knn", "--pixels", "--json"])
     result = json.loads(capsys.readouterr().out)
-    assert result["train"] == 9000 and 0.3 < result["knn"]["encoder"] < 1 and result["knn"]["raw pixels"] > 0.7
+    found = {row["features"]: row["accuracy"] for row in result["probes"]}
+    assert result["images"]["train"] == 9000 and 0.3 < found["mean"] < 1 and found["raw pixels"] > 0.7
 
 
 def test_a_flat_folder_of_photographs_trains_with_workers(tmp_path, capsys):

@@ -61,7 +61,7 @@ def test_lists_are_relative_to_themselves(tree):
         (lambda t: str(t / "nowhere"), "neither a folder"),
         (lambda t: str((t / "empty").mkdir() or t / "empty"), "holds no image files"),
         (lambda t: str((t / "bad.txt").write_text("gone.jpg\n") and t / "bad.txt"), "gone.jpg', which is no file"),
-        (lambda t: str((t / "a.jpg").write_bytes(b"") or t / "a.jpg"), "neither a folder"),
+        (lambda t: str((t / "a.pdf").write_bytes(b"") or t / "a.pdf"), "neither a folder"),
     ],
 )
 def test_data_that_is_not_there_is_refused(tmp_path, make, message):
@@ -159,3 +159,12 @@ def test_crops_are_parts_of_the_image(tmp_path):
         width = (pixels[1, :, -1].mean() - pixels[1, :, 0].mean()) * 32 / 31
         assert 0.3 - 0.05 <= height * width / (200 * 240) <= 0.6 + 0.05
         assert 0.7 <= width / height <= 1.42
+
+
+def test_numbers_are_classes_by_value_in_folders_too(tmp_path):
+    for label in ("10", "9", "0"):
+        (tmp_path / label).mkdir()
+        Image.new("RGB", (2, 2)).save(tmp_path / label / "a.png")
+    assert open_images(str(tmp_path)).classes == ["0", "9", "10"]
+    (tmp_path / "9").rename(tmp_path / "nine")
+    assert open_images(str(tmp_path)).classes == ["0", "10", "nine"]

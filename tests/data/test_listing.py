@@ -4,7 +4,8 @@ import os
 
 import pytest
 
-from pcae.data.listing import list_data, list_folder
+from pcae.data.listing import list_folder
+from pcae.data.sources import list_data
 
 
 def touch(folder, *names: str) -> None:
@@ -15,7 +16,7 @@ def touch(folder, *names: str) -> None:
 
 
 def names(listing, folder) -> list[str]:
-    return [os.path.relpath(path, folder) for path in listing.files]
+    return [os.path.relpath(path, folder) for path in listing.names]
 
 
 def test_odd_names_are_names(tmp_path):
@@ -86,3 +87,37 @@ def test_with_one_split_folder_the_other_split_is_the_rest_or_the_same(tmp_path)
     two = [names(list_data(str(tmp_path / "two"), split), tmp_path) for split in ("train", "test")]
     assert one == [["one/train/cat/a.jpg"]] * 2
     assert two == [["two/cat/b.jpg", "two/cat/c.jpg"], ["two/test/cat/a.jpg"]]
+
+
+@pytest.mark.parametrize(
+    ("text", "files", "labels"),
+    [
+        ("id,label,width,filename\n7,cat,10,a.jpg\n8,dog,10,b.jpg\n", ["a.jpg", "b.jpg"], ["cat", "dog"]),
+        ("Class, Image\ncat,a.jpg\ndog,b.jpg\n", ["a.jpg", "b.jpg"], ["cat", "dog"]),
+        ("file,target,label\nb.jpg,0,x\n", ["b.jpg"], ["0"]),
+        ("path,width,height\na.jpg,10,20\n", ["a.jpg"], None),
+        ("path,species\na.jpg,cat\n", ["a.jpg"], ["cat"]),
+        ("a.jpg,image\nb.jpg,file\n", ["a.jpg", "b.jpg"], ["image", "file"]),
+        ("path,label\na.jpg,cat\nb.jpg,\n", ["a.jpg", "b.jpg"], None),
+        ("path,label\na.jpg,cat\nb.jpg\n", ["a.jpg", "b.jpg"], None),
+        ("label,path\ncat,a.jpg\ndog\n", ["a.jpg"], ["cat"]),
+    ],
+)
+def test_a_header_says_which_columns_are_paths_and_labels(tmp_path, text, files, labels):
+    touch(tmp_path, "a.jpg", "b.jpg")
+    (tmp_path / "list.csv").write_text(text)
+    found = list_data(str(tmp_path / "list.csv"), "train")
+    assert (names(found, tmp_path), found.labels) == (files, labels)
+
+
+def test_a_list_of_lines_has_no_header(tmp_path):
+    touch(tmp_path, "a.jpg")
+    (tmp_path / "list.txt").write_text("path\na.jpg\n")
+    with pytest.raises(ValueError, match="path', which is no file"):
+        list_data(str(tmp_path / "list.txt"), "train")
+
+
+def test_one_image_is_data(tmp_path):
+    touch(tmp_path, "a cat.JPG", "b.jpg")
+    found = list_data(str(tmp_path / "a cat.JPG"), "train")
+    assert (names(found, tmp_path), found.labels, found.root) == (["a cat.JPG"], None, str(tmp_path))

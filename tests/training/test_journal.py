@@ -14,7 +14,7 @@ ALONE = World(0, 1, torch.device("cpu"))
 
 
 def write(folder, start, steps, said=None):
-    with Journal(folder, PLAN, start, ALONE, Console(file=said or io.StringIO())) as journal:
+    with Journal("training", folder, PLAN, start, ALONE, Console(file=said or io.StringIO())) as journal:
         for step in steps:
             journal.write(Progress(10, step=step, loss=torch.tensor(0.5), signals={"target_std": torch.tensor(0.1)}))
 

@@ -1,15 +1,19 @@
+from dataclasses import asdict, replace
+
 import pytest
 import timm
 import torch
 from safetensors.torch import load_file, save_file
+from timm.layers import resample_abs_pos_embed
 
-from pcae.model.pretrained import PretrainedFacts
-from pcae.weights.files import FILE, load, save_encoder
+from pcae.model.pretrained import PretrainedFacts, build_model
+from pcae.training.checkpoint import save_atomically
+from pcae.weights.files import CLASSIFIER_FILE, FILE, load, save_model
 
 
 def test_a_saved_encoder_comes_back_and_loads_into_plain_timm(encoder, config, images, tmp_path):
     facts = PretrainedFacts(encoder=config, mean=[0.1, 0.2, 0.3], std=[1.0, 2.0, 3.0])
-    save_encoder(tmp_path / FILE, encoder, facts)
+    save_model(tmp_path / FILE, encoder.vit, facts)
     model = load(tmp_path)
     assert model.facts == facts and not model.training
     for name, value in encoder.state_dict().items():
@@ -30,10 +34,13 @@ def test_a_saved_encoder_comes_back_and_loads_into_plain_timm(encoder, config, i
     [
         (lambda path: path / "nowhere", "neither a run folder"),
         (lambda path: path, "neither a run folder"),
-        (lambda path: (path / "a.safetensors").write_bytes(b"no") and path / "a.safetensors", "no whole file"),
+        (
+            lambda path: (path / "a.safetensors").write_bytes(b"no") and path / "a.safetensors",
+            "no whole safetensors file",
+        ),
         (
             lambda path: save_file({"x": torch.ones(1)}, path / "b.safetensors") or path / "b.safetensors",
-            "no whole file",
+            "holds no encoder: no patch_embed.proj.weight among x",
         ),
     ],
 )
@@ -43,9 +50,45 @@ def test_what_is_no_encoder_is_refused_by_name(tmp_path, make, message):
 
 
 def test_tensors_that_do_not_fit_their_description_are_refused(encoder, config, tmp_path):
-    from dataclasses import replace
-
     facts = PretrainedFacts(encoder=replace(config, width=48), mean=[0.1] * 3, std=[1.0] * 3)
-    save_encoder(tmp_path / FILE, encoder, facts)
+    save_model(tmp_path / FILE, encoder.vit, facts)
     with pytest.raises(ValueError, match="holds no encoder of pcae's"):
         load(tmp_path)
+
+
+def test_a_classifier_comes_back_before_the_encoder_it_grew_from(encoder, config, tmp_path):
+    facts = PretrainedFacts(encoder=config, mean=[0.1] * 3, std=[1.0] * 3)
+    save_model(tmp_path / FILE, encoder.vit, facts)
+    tuned = replace(facts, classes=["cat", "dog"], global_pool="avg", drop_ratios=(0.0, 0.4), crop_pct=0.9)
+    classifier = build_model(tuned)
+    save_model(tmp_path / CLASSIFIER_FILE, classifier.encoder.vit, tuned)
+    model = load(tmp_path)
+    assert model.facts == tuned
+    pixels = torch.zeros(1, 3, 32, 48, dtype=torch.uint8)
+    with torch.no_grad():
+        torch.testing.assert_close(model.classifier(0.3)(pixels), classifier.eval().classifier(0.3)(pixels))
+    assert load(tmp_path / FILE).facts == facts
+
+
+def test_files_from_before_there_were_classifiers_still_load(encoder, config, tmp_path):
+    header = {"encoder": asdict(config), "mean": [0.1] * 3, "std": [1.0] * 3, "pixel_range": [0, 4095]}
+    save_atomically(tmp_path / FILE, dict(encoder.vit.state_dict()), header)
+    assert load(tmp_path).facts == PretrainedFacts(
+        encoder=config, mean=[0.1] * 3, std=[1.0] * 3, pixel_range=(0.0, 4095.0)
+    )
+
+
+def test_a_setting_that_this_release_does_not_know_is_refused(encoder, config, tmp_path):
+    header = {"encoder": asdict(config) | {"window": 7}, "mean": [0.1] * 3, "std": [1.0] * 3}
+    save_atomically(tmp_path / FILE, dict(encoder.vit.state_dict()), header)
+    with pytest.raises(ValueError, match="unknown key 'window'"):
+        load(tmp_path)
+
+
+def test_another_image_size_resizes_positions_of_a_grid_that_is_no_square(encoder, config, tmp_path):
+    save_model(tmp_path / FILE, encoder.vit, PretrainedFacts(encoder=config, mean=[0.1] * 3, std=[1.0] * 3))
+    model = load(tmp_path, image_size=(48, 32))
+    expected = resample_abs_pos_embed(encoder.vit.pos_embed.detach(), [6, 4], [4, 6])
+    torch.testing.assert_close(model.encoder.vit.pos_embed.detach(), expected)
+    with pytest.raises(ValueError, match=r"image_size \(30, 48\) must be a positive multiple of the patch size"):
+        load(tmp_path, image_size=(30, 48))

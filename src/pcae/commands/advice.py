@@ -42,16 +42,16 @@ def typical_side(images: Images, looks: int = 64) -> int:
     """Median of the shorter sides of some images spread over the data, in pixels, read off their headers."""
     if isinstance(images.items, np.ndarray):
         return min(images.items.shape[1:])
-    sides = shorter_sides([str(images.items[place]) for place in spread(len(images), looks)])
+    sides = shorter_sides(images, spread(len(images), looks))
     return int(median(sides)) if sides else UNKNOWN_SIDE
 
 
-def shorter_sides(paths: Sequence[str]) -> list[int]:
+def shorter_sides(images: Images, places: Sequence[int]) -> list[int]:
     """The shorter sides of the images whose headers can be read."""
     sides = []
-    for path in paths:
+    for place in places:
         try:
-            sides.append(min(header_of(path).size))
+            sides.append(min(header_of(images.source(place)).size))  # pyright: ignore[reportArgumentType]  # no array
         except Exception:  # a torn header tells nothing; the run will name the file
             continue
     return sides

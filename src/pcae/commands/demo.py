@@ -1,16 +1,20 @@
 """`pcae demo`: the main job on the built-in sample, in minutes on two CPU cores."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
-from pcae.commands import parts, pretrain
-from pcae.commands.probe import knn, labelled
+from pcae.commands import pretrain
+from pcae.commands.parts import checkpoints_of
 from pcae.commands.report import as_json, console, table
 from pcae.data.images import Images, WholeImages
+from pcae.data.labelled import open_labelled
 from pcae.evaluation.features import embed, raw_pixels
+from pcae.evaluation.knn import knn_accuracies
 from pcae.evaluation.pictures import draw_stages
 from pcae.methods.pcae import PCAE
 from pcae.model.encoder import build_encoder
@@ -48,11 +52,11 @@ def run(config: Config) -> None:
         "device": config.device,
         "seed": config.seed,
     }
-    chosen = read_recipe(parts.Config, "sample") | values
+    chosen = read_recipe(pretrain.Config, "sample") | values
     if config.steps is not None:
         chosen |= {"steps": config.steps}
-    settings = build(parts.Config, chosen)
-    train, test = labelled("sample")
+    settings = build(pretrain.Config, chosen)
+    train, test = open_labelled("sample")
 
     with world(config.device) as here:
         if here.size > 1:
@@ -61,7 +65,7 @@ def run(config: Config) -> None:
     trained = load(config.out, here.device)
     size = settings.encoder.image_size
     rows = {
-        "raw pixels": knn(raw_pixels(train, size), train, raw_pixels(test, size), test, 20),
+        "raw pixels": knn(lambda images: raw_pixels(images, size), train, test),
         "random weights": probe(untrained(settings, trained.facts, here.device), train, test),
         "pre-trained by PCAE": probe(trained, train, test),
     }
@@ -70,7 +74,7 @@ def run(config: Config) -> None:
     report(config, rows, picture, time.perf_counter() - started)
 
 
-def untrained(settings: parts.Config, facts: PretrainedFacts, device: torch.device) -> Pretrained:
+def untrained(settings: pretrain.Config, facts: PretrainedFacts, device: torch.device) -> Pretrained:
     """The encoder as the run began."""
     torch.manual_seed(settings.run.seed)
     return Pretrained(build_encoder(facts.encoder), facts).to(device).eval()
@@ -78,14 +82,20 @@ def untrained(settings: parts.Config, facts: PretrainedFacts, device: torch.devi
 
 def probe(model: Pretrained, train: Images, test: Images) -> float:
     """kNN accuracy of the mean of the patch tokens."""
-    return knn(embed(model, train), train, embed(model, test), test, 20)
+    return knn(lambda images: embed(model, images), train, test)
 
 
-def draw_kept(settings: parts.Config, images: Images, path: Path) -> None:
+def knn(features: Callable[[Images], Tensor], train: Images, test: Images) -> float:
+    """Accuracy of the 20 nearest neighbours."""
+    labels = [torch.tensor(list(images.labels or [])) for images in (train, test)]
+    return knn_accuracies(features(train), labels[0], features(test), labels[1])[20]
+
+
+def draw_kept(settings: pretrain.Config, images: Images, path: Path) -> None:
     """Draw what the run's teacher keeps of the hidden patches of the first eight images, stage by stage."""
     trained = load(settings.out)
     method = PCAE(trained.encoder, settings.method, settings.decoder)
-    newest = parts.checkpoints_of(settings).last()
+    newest = checkpoints_of(settings).last()
     assert newest, "a finished run has a checkpoint"
     restore_method(newest, method)
     whole = WholeImages(images, settings.encoder.image_size)

@@ -1,23 +1,24 @@
 """`pcae embed`: features of images to a .npy or .parquet file, the same every time."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, BinaryIO
+from typing import Annotated
 
-import numpy as np
 from tyro.conf import Positional, arg
 
 from pcae.commands.report import as_json, bar, console
+from pcae.commands.rows import rows_in
+from pcae.commands.trained import TrainedConfig, open_trained
 from pcae.data.batches import check_max_bad_files, check_workers
 from pcae.data.images import open_images
 from pcae.data.listing import Split
 from pcae.data.unreadable import BadFiles
-from pcae.evaluation.features import Pool, embed
-from pcae.training.checkpoint import check_writable, in_one_move, replace_text
-from pcae.training.distributed import pick_device
-from pcae.weights.files import load
+from pcae.evaluation.features import Pool, embed_in_batches
+from pcae.training.checkpoint import check_writable, replace_text
+
+GROUP = 1024
+"""Images of a .parquet file's row group."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,21 +29,22 @@ class Config:
     """
 
     data: Annotated[str, Positional, arg(metavar="DATA")]
-    """Folder, .txt or .csv list, `sample` or `fashion-mnist`."""
-    weights: Path
-    """Run folder or encoder.safetensors."""
+    """Folder, image, .txt or .csv list, WebDataset shards, `hf:NAME`, `sample` or `fashion-mnist`."""
+    model: TrainedConfig
     out: Path
     """The .npy (float32, images x features) or .parquet file to write."""
     split: Split = "train"
     """Which split, where the data has splits."""
     pool: Pool = "mean"
     """mean of the patch tokens, or the class token (cls)."""
+    tokens: bool = False
+    """All patch tokens of each image (tokens x features, row by row of the grid) instead of one pooled row."""
+    batch_size: int = 64
+    """Images that are encoded at once."""
     max_bad_files: float = 0.05
     """Share of the images that may be unreadable, in [0, 1); they have no row and are named at the end."""
     workers: int = 0
     """Processes that read images beside this one."""
-    device: str = "auto"
-    """cpu, cuda, mps, ...; auto is the first accelerator, else the CPU."""
     json: bool = False
     """Print what was written as JSON."""
 
@@ -50,22 +52,37 @@ class Config:
 def run(config: Config) -> None:
     """Embed and write."""
     check(config)
-    model = load(config.weights, pick_device(config.device))
+    model = open_trained(config.model)
     images = open_images(config.data, config.split, model.facts.encoder.channels, model.facts.pixel_range)
     bad_files = BadFiles(images, config.max_bad_files)
-    features = embed(model, images, config.pool, config.workers, bad_files, bar("embedding")).numpy()
-    names = images.without(bad_files.found).names
-    write(config.out, names, features)
-    result = {
-        "out": str(config.out),
-        "images": len(features),
-        "features": features.shape[1],
-        "bad_files": bad_files.by_name(),
-    }
+    found = embed_in_batches(
+        model,
+        bad_files,
+        "tokens" if config.tokens else config.pool,
+        batch_size=config.batch_size,
+        workers=config.workers,
+        follow=bar("embedding"),
+    )
+    rows, columns = model.encoder.grid
+    shape = (rows * columns, model.encoder.width) if config.tokens else (model.encoder.width,)
+    names: list[str] = []
+    with rows_in(config.out, shape) as file:
+        for indices, features in found:
+            here = [images.names[index] for index in indices]
+            file.add(here, features.numpy())
+            names += here
+    if config.out.suffix == ".npy":
+        replace_text(names_beside(config.out), json.dumps(names, indent=0))
+    report(config, len(names), shape, bad_files)
+
+
+def report(config: Config, images: int, shape: tuple[int, ...], bad_files: BadFiles) -> None:
+    """Say what was written."""
+    result = {"out": str(config.out), "images": images, "features": shape[-1], "bad_files": bad_files.by_name()}
     if config.json:
-        as_json(result)
+        as_json(result | ({"tokens": shape[0]} if config.tokens else {}))
     else:
-        console.print(f"{result['images']} x {result['features']} features in {config.out}")
+        console.print(f"{' x '.join(map(str, (images, *shape)))} features in {config.out}")
     if bad_files.found:
         console.print(f"{bad_files.describe()}; they have no row")
 
@@ -74,32 +91,15 @@ def check(config: Config) -> None:
     """Raise ValueError for what cannot be, before any work."""
     check_max_bad_files(config.max_bad_files)
     check_workers(config.workers)
+    if config.batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {config.batch_size}")
+    if config.tokens and config.pool != "mean":
+        raise ValueError(f"tokens are not pooled; leave --pool {config.pool} out")
     check_writable(config.out, ".npy", ".parquet")
     if config.out.suffix == ".npy":
         check_writable(names_beside(config.out))
 
 
-def write(out: Path, names: Sequence[str], features: np.ndarray) -> None:
-    """Write the features and which image each row is, each file in one move."""
-    with in_one_move(out) as beside, beside.open("wb") as file:
-        if out.suffix == ".npy":
-            np.save(file, features)
-        else:
-            write_parquet(file, names, features)
-    if out.suffix == ".npy":
-        replace_text(names_beside(out), json.dumps(list(names), indent=0))
-
-
 def names_beside(out: Path) -> Path:
     """Where the images of a .npy file's rows stand."""
     return out.with_suffix(".files.json")
-
-
-def write_parquet(file: BinaryIO, names: Sequence[str], features: np.ndarray) -> None:
-    """The columns path and embedding (a list of float32 of fixed length); odd bytes in paths become \\x..."""
-    import pyarrow
-    from pyarrow import parquet
-
-    paths = [name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") for name in names]
-    rows = pyarrow.FixedSizeListArray.from_arrays(features.ravel(), features.shape[1])
-    parquet.write_table(pyarrow.table({"path": pyarrow.array(paths, pyarrow.string()), "embedding": rows}), file)

@@ -1,37 +1,32 @@
-"""A run's configuration, and the parts that are built from it."""
+"""What every training run is made of, from the first step or from a checkpoint on."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tyro.conf import Positional, arg
 
-from pcae.commands.report import bar
+from pcae.commands.report import bar, console, warn
 from pcae.data.augment import Normalise
-from pcae.data.batches import (
-    DataConfig,
-    MicroBatches,
-    check_data_config,
-    default_workers,
-    pixel_statistics,
-    training_loader,
-)
-from pcae.data.images import Images, RandomCrops, open_images
+from pcae.data.batches import DataConfig, MicroBatches, default_workers, pixel_statistics, training_loader
+from pcae.data.images import Images, RandomCrops
 from pcae.data.unreadable import BadFiles
-from pcae.methods.pcae import PCAE, PCAEConfig
-from pcae.model.decoder import DecoderConfig
-from pcae.model.encoder import EncoderConfig, build_encoder
-from pcae.settings import to_plain
+from pcae.settings import AUTO, at_home, build, check_values, layered, to_plain, to_yaml, without_rivals
 from pcae.training.checkpoint import Checkpoints, replace_text, restore
 from pcae.training.distributed import World
-from pcae.training.feed import feed
-from pcae.training.folder import check_place, facts_of, find_checkpoint
-from pcae.training.loop import Progress
-from pcae.training.optimizer import OptimizerConfig, build_optimizer, check_optimizer_config
-from pcae.training.plan import Plan, RunConfig, plan
+from pcae.training.feed import Labelled, feed
+from pcae.training.folder import check_place, cleared_on_failure, facts_of, find_checkpoint, prepare
+from pcae.training.journal import Journal
+from pcae.training.loop import Progress, Watcher, loop
+from pcae.training.optimizer import OptimizerConfig
+from pcae.training.plan import Plan, RunConfig, autocast_dtype
 from pcae.training.randomness import Draw
 
 BAD_FILES = "bad-files.jsonl"
@@ -45,28 +40,21 @@ and mean and std are kept beside the settings."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
-    """Pre-train a Vision Transformer by PCAE on images without labels.
-
-    DATA is a folder (flat or nested), a .txt or .csv list, `sample` or `fashion-mnist`. Flags come before
-    --config FILE, that before --recipe NAME, that before the defaults, which are the paper's ViT-B.
-    """
+class RunSettings:
+    """What every training verb is told."""
 
     data: Annotated[str, Positional, arg(metavar="DATA")]
-    """Folder, .txt or .csv list, `sample` or `fashion-mnist`."""
+    """Folder, .txt or .csv list, WebDataset shards, `hf:NAME`, `sample` or `fashion-mnist`."""
     out: Path
     """Run folder; a run that stands there already goes on."""
     recipe: str | None = None
-    """Named settings that the package ships: vit-ti-64, vit-s-224, imagenet-vit-b, ...; auto picks one that suits."""
+    """Named settings that the package ships; auto picks one that suits."""
     config: Path | None = None
     """YAML file of `name: value` lines, named as the flags are."""
     resume: str = "auto"
     """auto: go on from the folder's newest checkpoint. never: refuse a folder with a run. PATH: that checkpoint."""
     json: bool = False
     """Print the summary as JSON."""
-    encoder: EncoderConfig = EncoderConfig()
-    method: PCAEConfig = PCAEConfig()
-    decoder: DecoderConfig = DecoderConfig()
     reading: DataConfig = DataConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     run: RunConfig = RunConfig()
@@ -76,10 +64,10 @@ class Config:
 class Parts:
     """What a run is made of, in the state that it starts or goes on from; `facts` go into every checkpoint."""
 
-    config: Config
+    config: RunSettings
     images: Images
     numbers: Plan
-    method: PCAE
+    method: nn.Module
     optimizer: torch.optim.AdamW
     progress: Progress
     facts: dict[str, Any]
@@ -102,43 +90,44 @@ class Parts:
         self.bad_files.check()
 
 
-def build_parts(config: Config, here: World) -> Parts:
-    """Images, method and optimizer, as they start or as the checkpoint to go on from has them."""
-    check_data_config(config.reading)
-    check_optimizer_config(config.optimizer)
-    channels, pixel_range = config.encoder.channels, config.reading.pixel_range
-    images = here.main_first(lambda: open_images(config.data, "train", channels, pixel_range))
-    check_place(config.out, config.data)
-    numbers = plan(config.run, config.optimizer, len(images), here.size)
-    config = replace(config, encoder=replace(config.encoder, channels=images.channels))
-    torch.manual_seed(config.run.seed)
-    method = PCAE(build_encoder(config.encoder), config.method, config.decoder).to(here.device)
-    optimizer = build_optimizer(method, config.optimizer)
-    progress = Progress(numbers.steps)
-    bad_files = BadFiles(images, config.reading.max_bad_files)
-    facts = go_on(config, images, method, optimizer, progress)
-    here.check_same(progress.step, "step to go on from; is --out on storage that all of them share?")
-    if progress.step and here.is_main:
-        bad_files.look_again(config.out / BAD_FILES)
-    if facts["mean"] is None:
-        size = config.encoder.image_size
-        found = here.from_main(lambda: pixel_statistics(images, size, bad_files, follow=bar("mean and std")))
-        facts |= dict(zip(("mean", "std"), found, strict=True))
-    reading = replace(config.reading, mean=tuple(facts["mean"]), std=tuple(facts["std"]))
-    return Parts(replace(config, reading=reading), images, numbers, method, optimizer, progress, facts, bad_files)
+C = TypeVar("C", bound=RunSettings)
 
 
-def checkpoints_of(config: Config) -> Checkpoints:
+def configure(cls: type[C], verb: str, choose_recipe: Callable[[C], str], **flags: Any) -> C:
+    """Flags over a file over a recipe, as the command line has it, for calls from Python.
+
+    Raises ValueError for an unknown flag or a value that cannot be.
+    """
+    file = flags.pop("config", None)
+
+    def layers(picked: str | None = None) -> C:
+        values = without_rivals(layered(cls, flags.get("recipe"), file, picked), flags)
+        values |= check_values(cls, flags, verb) | ({"recipe": picked} if picked else {})
+        return at_home(build(cls, values))
+
+    config = layers()
+    return layers(choose_recipe(config)) if config.recipe == AUTO else config
+
+
+def say_recipe(recipe: str, reason: str) -> None:
+    """Say, once, what `--recipe auto` stands for."""
+    if os.environ.get("RANK", "0") == "0":
+        console.print(f"recipe auto: {recipe} ({reason})")
+
+
+def checkpoints_of(config: RunSettings) -> Checkpoints:
     """Where the run's checkpoints lie."""
     return Checkpoints(config.out / "checkpoints", config.run.keep_checkpoints)
 
 
 def go_on(
-    config: Config, images: Images, method: PCAE, optimizer: torch.optim.AdamW, progress: Progress
+    config: RunSettings, identity: dict[str, Any], method: nn.Module, optimizer: torch.optim.AdamW, progress: Progress
 ) -> dict[str, Any]:
-    """Put the state of the checkpoint to go on from in place, if there is one; settings and the data's statistics."""
+    """Put the state of the checkpoint to go on from in place, if there is one; settings and the data's statistics.
+
+    identity: what the run is of beside its settings: which images, which classes.
+    """
     settings = {name: value for name, value in to_plain(config).items() if name not in NEUTRAL}
-    identity = {"images": len(images), "files": images.digest()}
     mean, std = config.reading.mean, config.reading.std
     checkpoint = find_checkpoint(checkpoints_of(config), config.resume, settings)
     settings |= identity
@@ -151,12 +140,41 @@ def go_on(
     return {"settings": settings, "mean": facts["mean"], "std": facts["std"]}
 
 
-def batches(parts: Parts, here: World) -> Iterator[tuple[Tensor, Draw]]:
+def start_or_go_on(
+    config: RunSettings,
+    images: Images,
+    numbers: Plan,
+    method: nn.Module,
+    optimizer: torch.optim.AdamW,
+    size: tuple[int, int],
+    here: World,
+    **identity: Any,
+) -> Parts:
+    """The parts in the state that the run starts or goes on from; the data's statistics computed where none are given.
+
+    size: height and width of the images in pixels.
+    """
+    check_place(config.out, config.data)
+    progress = Progress(numbers.steps)
+    bad_files = BadFiles(images, config.reading.max_bad_files)
+    identity |= {"images": len(images), "files": images.digest()}
+    facts = go_on(config, identity, method, optimizer, progress)
+    here.check_same(progress.step, "step to go on from; is --out on storage that all of them share?")
+    if progress.step and here.is_main:
+        bad_files.look_again(config.out / BAD_FILES)
+    if facts["mean"] is None:
+        found = here.from_main(lambda: pixel_statistics(images, size, bad_files, follow=bar("mean and std")))
+        facts |= dict(zip(("mean", "std"), found, strict=True))
+    return Parts(config, images, numbers, method, optimizer, progress, facts, bad_files)
+
+
+def batches(
+    parts: Parts, crops: RandomCrops, here: World, labels: Tensor | None = None
+) -> Iterator[tuple[Tensor | Labelled, Draw]]:
     """This process's part of the run's batches, from the step to go on from. Raises ValueError for wrong statistics."""
     config, images, numbers, start = parts.config, parts.images, parts.numbers, parts.progress.step
     reading, accumulation, seed = config.reading, config.run.accumulation, config.run.seed
     normalise = Normalise(parts.facts["mean"], parts.facts["std"], images.channels).to(here.device)
-    crops = RandomCrops(images, config.encoder.image_size, reading.crop_scale, seed)
     order = MicroBatches(
         len(images), seed, numbers.batch_size, start, numbers.steps, here.rank, here.size, accumulation
     )
@@ -172,4 +190,103 @@ def batches(parts: Parts, here: World) -> Iterator[tuple[Tensor, Draw]]:
         accumulation=accumulation,
         mirror=reading.flip,
         device=here.device,
+        labels=labels,
     )
+
+
+def finished(parts: Parts) -> dict[str, Any] | None:
+    """The summary of a run that is over, as it stands in its folder."""
+    summary = parts.config.out / "summary.json"
+    if parts.progress.step < parts.numbers.steps or not summary.is_file():
+        return None
+    return json.loads(summary.read_text(encoding="utf-8"))
+
+
+def carry_out(
+    what: str,
+    parts: Parts,
+    stream: Iterator[tuple[Tensor | Labelled, Draw]],
+    here: World,
+    announce: Callable[[], None],
+    watchers: Callable[[Journal], list[Watcher]] = lambda _: [],
+) -> dict[str, Any]:
+    """Train to the last step, with logs, checkpoints and more `watchers`; returns what this start came to.
+
+    announce: prints what the run comes to, before the first step.
+    """
+    config, start, started = parts.config, parts.progress.step, time.perf_counter()
+    with ExitStack() as stack:
+        if here.is_main:
+            stack.enter_context(cleared_on_failure(config.out, lambda: parts.progress.step == start))
+            prepare(config.out, to_yaml(config))
+            announce()
+        journal = stack.enter_context(Journal(what, config.out, parts.numbers, start, here, console))
+        loop(
+            here.wrap(parts.method),
+            stream,
+            parts.optimizer,
+            parts.numbers.learning_rate,
+            parts.progress,
+            [
+                (config.run.log_every, journal.write),
+                *watchers(journal),
+                (config.run.checkpoint_every, lambda _: parts.save(here)),
+                (config.run.log_every, lambda _: parts.settle_bad_files(here)),
+            ],
+            accumulation=config.run.accumulation,
+            clip_grad=config.optimizer.clip_grad,
+            autocast=autocast_dtype(config.run.precision, here.device),
+        )
+    if start == parts.numbers.steps:
+        parts.save(here)
+    return outcome(parts, time.perf_counter() - started, start)
+
+
+def outcome(parts: Parts, seconds: float, start: int) -> dict[str, Any]:
+    """The numbers of every run's summary; speed and seconds are those of this start."""
+    numbers, progress = parts.numbers, parts.progress
+    return {
+        "images": numbers.images,
+        "steps": progress.step,
+        "epochs": numbers.epochs,
+        "skipped": int(progress.skipped),
+        "loss": float(progress.loss),
+        "bad_files": len(parts.bad_files.found),
+        "seconds": seconds,
+        "images_per_second": (progress.step - start) * numbers.batch_size / seconds,
+        "data_wait_share": progress.waited / seconds,
+    }
+
+
+def announce_numbers(parts: Parts, here: World) -> None:
+    """Print what the run's steps, batches and learning rate come to."""
+    numbers, images = parts.numbers, parts.images
+    per_epoch = numbers.images / numbers.batch_size
+    console.print(
+        f"{numbers.images} images, {numbers.steps} steps of {numbers.batch_size} = {numbers.epochs:.4g} epochs "
+        f"({per_epoch:.4g} steps an epoch)"
+    )
+    if images.others:
+        left = ", ".join(f"{count} {suffix}" for suffix, count in sorted(images.others.items()))
+        console.print(f"left out, not being images: {left}")
+    console.print(
+        f"effective batch {numbers.batch_size} = {here.size} x {here.device} x {parts.config.run.accumulation} "
+        f"micro-batches of {numbers.micro_batch}"
+    )
+    console.print(f"learning rate up to {numbers.peak_lr:.3g} over {numbers.warmup_steps} steps, then down to 0")
+    if numbers.warmup_steps >= numbers.steps:
+        warn("the warm-up is longer than the run: the learning rate stays below its peak")
+    if per_epoch < 1:
+        warn(
+            f"a step of {numbers.batch_size} shows each of the {numbers.images} images {1 / per_epoch:.3g} times; "
+            "a smaller --batch-size makes more steps of the same work"
+        )
+    if parts.progress.step:
+        console.print(f"going on from step {parts.progress.step}")
+
+
+def write_summary(parts: Parts, summary: dict[str, Any]) -> None:
+    """Write summary.json, and name the files that could not be read; in the main process, when all else is written."""
+    replace_text(parts.config.out / "summary.json", json.dumps(summary, indent=2))
+    if parts.bad_files.found:
+        console.print(f"{parts.bad_files.describe()}; others took their place, see {parts.config.out / BAD_FILES}")

@@ -1,25 +1,50 @@
 """`pcae pretrain`: self-supervised pre-training on images without labels."""
 
-import json
-import os
-import time
-from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+
+import torch
 
 from pcae.commands.advice import Advice, advise, typical_side
-from pcae.commands.parts import BAD_FILES, Config, Parts, batches, build_parts
-from pcae.commands.report import as_json, console, warn
-from pcae.data.images import open_images
+from pcae.commands.parts import (
+    Parts,
+    RunSettings,
+    announce_numbers,
+    batches,
+    carry_out,
+    configure,
+    finished,
+    say_recipe,
+    start_or_go_on,
+    write_summary,
+)
+from pcae.commands.report import as_json, console
+from pcae.data.batches import check_data_config
+from pcae.data.images import RandomCrops, open_images
+from pcae.methods.pcae import PCAE, PCAEConfig
+from pcae.model.decoder import DecoderConfig
+from pcae.model.encoder import EncoderConfig, build_encoder
 from pcae.model.pretrained import PretrainedFacts
-from pcae.settings import AUTO, at_home, build, check_values, layered, recipe_names, to_yaml, without_rivals
-from pcae.training.checkpoint import replace_text
+from pcae.settings import recipe_names
 from pcae.training.distributed import World, pick_device, world
-from pcae.training.folder import cleared_on_failure, config_of, prepare
-from pcae.training.journal import Journal
-from pcae.training.loop import loop
-from pcae.training.plan import autocast_dtype
-from pcae.weights.files import FILE, save_encoder
+from pcae.training.folder import config_of
+from pcae.training.optimizer import build_optimizer, check_optimizer_config
+from pcae.training.plan import plan
+from pcae.weights.files import FILE, save_model
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(RunSettings):
+    """Pre-train a Vision Transformer by PCAE on images without labels.
+
+    DATA is a folder (flat or nested), a .txt or .csv list, WebDataset shards, hf:NAME, `sample` or `fashion-mnist`.
+    Flags come before --config FILE, that before --recipe NAME, that before the defaults, which are the paper's ViT-B.
+    """
+
+    encoder: EncoderConfig = EncoderConfig()
+    method: PCAEConfig = PCAEConfig()
+    decoder: DecoderConfig = DecoderConfig()
 
 
 def run(config: Config) -> None:
@@ -32,26 +57,15 @@ def run(config: Config) -> None:
             console.print(f"done: weights in {summary['weights']}, everything else beside it")
 
 
-def pretrain(data: str | Path, out: str | Path, recipe: str | None = None, **knobs: Any) -> dict[str, Any]:
+def pretrain(data: str | Path, out: str | Path, **knobs: Any) -> dict[str, Any]:
     """Pre-train on `data` into the run folder `out`, as `pcae pretrain` does; returns the summary of the run.
 
-    knobs: the command's flags with underscores, such as model="vit_small_patch16_224", epochs=100, batch_size=256.
+    knobs: the command's flags with underscores, such as recipe="auto", model="vit_small_patch16_224", epochs=100.
     Raises ValueError for an unknown knob or a value that cannot be.
     """
-    flags = {name: value for name, value in knobs.items() if name != "config"}
-    flags |= {"data": str(data), "out": str(out)} | ({"recipe": recipe} if recipe else {})
-    config = configure(flags, knobs.get("config"))
-    if config.recipe == AUTO:
-        config = configure(flags, knobs.get("config"), choose_recipe(config))
+    config = configure(Config, "pretrain", choose_recipe, data=str(data), out=str(out), **knobs)
     with world(config.run.device) as here:
         return train(config, here)
-
-
-def configure(flags: dict[str, Any], file: Path | None, picked: str | None = None) -> Config:
-    """Flags over a file over a recipe; `picked` stands for the recipe auto."""
-    values = without_rivals(layered(Config, flags.get("recipe"), file, picked), flags)
-    values |= check_values(Config, flags, "pretrain") | ({"recipe": picked} if picked else {})
-    return at_home(build(Config, values))
 
 
 def choose_recipe(config: Config) -> str:
@@ -60,8 +74,7 @@ def choose_recipe(config: Config) -> str:
     if advice is None:
         images = open_images(config.data, "train", config.encoder.channels, config.reading.pixel_range)
         advice = advise(config.data, len(images), typical_side(images), pick_device(config.run.device))
-    if os.environ.get("RANK", "0") == "0":
-        console.print(f"recipe auto: {advice.recipe} ({advice.reason})")
+    say_recipe(advice.recipe, advice.reason)
     return advice.recipe
 
 
@@ -74,89 +87,55 @@ def recorded_recipe(folder: Path) -> Advice | None:
 def train(config: Config, here: World) -> dict[str, Any]:
     """Pre-train as configured, from the start or from a checkpoint; returns the summary of the run."""
     parts = build_parts(config, here)
-    numbers, start, started = parts.numbers, parts.progress.step, time.perf_counter()
-    if start == numbers.steps and (config.out / "summary.json").is_file():
-        return json.loads((config.out / "summary.json").read_text(encoding="utf-8"))
-    stream = batches(parts, here)
-    with ExitStack() as stack:
-        if here.is_main:
-            stack.enter_context(cleared_on_failure(config.out, lambda: parts.progress.step == start))
-            prepare(config.out, to_yaml(parts.config))
-            announce(parts, here)
-        journal = stack.enter_context(Journal(config.out, numbers, start, here, console))
-        loop(
-            here.wrap(parts.method),
-            stream,
-            parts.optimizer,
-            numbers.learning_rate,
-            parts.progress,
-            [
-                (config.run.log_every, journal.write),
-                (config.run.checkpoint_every, lambda _: parts.save(here)),
-                (config.run.log_every, lambda _: parts.settle_bad_files(here)),
-            ],
-            accumulation=config.run.accumulation,
-            clip_grad=config.optimizer.clip_grad,
-            autocast=autocast_dtype(config.run.precision, here.device),
+    summary = finished(parts)
+    if summary is not None:
+        return summary
+    config = cast(Config, parts.config)
+    crops = RandomCrops(parts.images, config.encoder.image_size, config.reading.crop_scale, config.run.seed)
+    done = carry_out("pre-training", parts, batches(parts, crops, here), here, lambda: announce(parts, here))
+    summary = {"weights": str(config.out / FILE), **done}
+    if here.is_main:
+        described = PretrainedFacts(
+            encoder=config.encoder,
+            mean=parts.facts["mean"],
+            std=parts.facts["std"],
+            pixel_range=config.reading.pixel_range,
         )
-    if start == numbers.steps:
-        parts.save(here)
-    return finish(parts, here, time.perf_counter() - started, start)
+        save_model(config.out / FILE, method_of(parts).student.vit, described)
+        write_summary(parts, summary)
+    return summary
+
+
+def build_parts(config: Config, here: World) -> Parts:
+    """Images, method and optimizer, as they start or as the checkpoint to go on from has them."""
+    check_data_config(config.reading)
+    check_optimizer_config(config.optimizer)
+    channels, pixel_range = config.encoder.channels, config.reading.pixel_range
+    images = here.main_first(lambda: open_images(config.data, "train", channels, pixel_range))
+    numbers = plan(config.run, config.optimizer, len(images), here.size)
+    config = replace(config, encoder=replace(config.encoder, channels=images.channels))
+    torch.manual_seed(config.run.seed)
+    method = PCAE(build_encoder(config.encoder), config.method, config.decoder).to(here.device)
+    optimizer = build_optimizer(method, config.optimizer)
+    size = config.encoder.image_size
+    parts = start_or_go_on(config, images, numbers, method, optimizer, size, here)
+    reading = replace(config.reading, mean=tuple(parts.facts["mean"]), std=tuple(parts.facts["std"]))
+    return replace(parts, config=replace(config, reading=reading))
+
+
+def method_of(parts: Parts) -> PCAE:
+    """The method that is trained."""
+    assert isinstance(parts.method, PCAE)
+    return parts.method
 
 
 def announce(parts: Parts, here: World) -> None:
     """Print, before the first step, what the run comes to."""
-    numbers, method = parts.numbers, parts.method
-    grid, start, per_epoch = method.student.grid, parts.progress.step, numbers.images / numbers.batch_size
+    method = method_of(parts)
+    announce_numbers(parts, here)
+    grid = method.student.grid
     millions = sum(parameter.numel() for parameter in method.student.parameters()) / 1e6
-    console.print(
-        f"{numbers.images} images, {numbers.steps} steps of {numbers.batch_size} = {numbers.epochs:.4g} epochs "
-        f"({per_epoch:.4g} steps an epoch)"
-    )
-    if parts.images.others:
-        left = ", ".join(f"{count} {suffix}" for suffix, count in sorted(parts.images.others.items()))
-        console.print(f"left out, not being images: {left}")
-    console.print(
-        f"effective batch {numbers.batch_size} = {here.size} x {here.device} x {parts.config.run.accumulation} "
-        f"micro-batches of {numbers.micro_batch}"
-    )
-    console.print(f"learning rate up to {numbers.peak_lr:.3g} over {numbers.warmup_steps} steps, then down to 0")
-    if numbers.warmup_steps >= numbers.steps:
-        warn("the warm-up is longer than the run: the learning rate stays below its peak")
-    if per_epoch < 1:
-        warn(
-            f"a step of {numbers.batch_size} shows each of the {numbers.images} images {1 / per_epoch:.3g} times; "
-            "a smaller --batch-size makes more steps of the same work, see --recipe auto"
-        )
     console.print(
         f"encoder of {millions:.1f} M parameters; tokens per image: {grid[0]} x {grid[1]} = {grid[0] * grid[1]}, "
         f"{method.n_visible} visible; {' -> '.join(map(str, method.counts))} in the teacher"
     )
-    if start:
-        console.print(f"going on from step {start}")
-
-
-def finish(parts: Parts, here: World, seconds: float, start: int) -> dict[str, Any]:
-    """Write the encoder and the summary of the run; speed and seconds are those of this start."""
-    config, numbers, progress, facts = parts.config, parts.numbers, parts.progress, parts.facts
-    summary = {
-        "weights": str(config.out / FILE),
-        "images": numbers.images,
-        "steps": progress.step,
-        "epochs": numbers.epochs,
-        "skipped": int(progress.skipped),
-        "loss": float(progress.loss),
-        "bad_files": len(parts.bad_files.found),
-        "seconds": seconds,
-        "images_per_second": (progress.step - start) * numbers.batch_size / seconds,
-        "data_wait_share": progress.waited / seconds,
-    }
-    if here.is_main:
-        described = PretrainedFacts(
-            encoder=config.encoder, mean=facts["mean"], std=facts["std"], pixel_range=config.reading.pixel_range
-        )
-        save_encoder(config.out / FILE, parts.method.student, described)
-        replace_text(config.out / "summary.json", json.dumps(summary, indent=2))
-        if parts.bad_files.found:
-            console.print(f"{parts.bad_files.describe()}; others took their place, see {config.out / BAD_FILES}")
-    return summary

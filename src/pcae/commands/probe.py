@@ -1,95 +1,200 @@
-"""`pcae probe`: how good an encoder's features are, by its k nearest neighbours."""
+"""`pcae probe`: how good an encoder's features are, by k nearest neighbours, a linear and an attentive probe."""
 
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, cast
 
-import torch
+from timm.layers.attention import Attention
 from tyro.conf import Positional, arg
 
 from pcae.commands.report import as_json, bar, console, table
-from pcae.data.batches import check_max_bad_files
-from pcae.data.decode import PixelRange
-from pcae.data.images import Images, open_images
+from pcae.commands.trained import TrainedConfig, open_trained
+from pcae.data.batches import check_max_bad_files, check_workers
+from pcae.data.labelled import open_labelled
 from pcae.data.unreadable import BadFiles
-from pcae.evaluation.features import Pool, embed, raw_pixels
-from pcae.evaluation.probes import knn_accuracy
-from pcae.training.distributed import pick_device
-from pcae.weights.files import load
+from pcae.evaluation.attentive import attentive_probe
+from pcae.evaluation.features import Pool
+from pcae.evaluation.frozen import Frozen, freeze, token_bytes
+from pcae.evaluation.knn import check_k, knn_accuracies
+from pcae.evaluation.linear import linear_probe
+from pcae.evaluation.probes import Examples, ProbeConfig, Probed, check_probe_config
+from pcae.model.pretrained import Pretrained
+from pcae.settings import to_plain
+
+Probe = Literal["knn", "linear", "attentive"]
+Row = dict[str, Any]
+"""What one probe found on one kind of features, as JSON has it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """Classify held-out images by the labels of the most similar training images; no training.
+    """Classify held-out images by an encoder's features; the encoder stays as it is.
 
-    DATA is `sample`, `fashion-mnist`, or a folder with train and val folders of one folder a class.
+    knn: the labels of the most similar training images. linear: a linear layer on pooled features. attentive: a
+    learned query that attends over the patch tokens, then a linear layer. Training images choose the learning rate.
     """
 
     data: Annotated[str, Positional, arg(metavar="DATA")]
-    """`sample`, `fashion-mnist`, or a folder with train/CLASS and val/CLASS folders."""
-    weights: Path
-    """Run folder or encoder.safetensors."""
-    k: int = 20
-    """Neighbours that vote."""
-    pool: Pool = "mean"
-    """mean of the patch tokens, or the class token (cls)."""
+    """Labelled images: a folder with train/CLASS and val/CLASS, `sample`, ...; or any with --validation."""
+    validation: str | None = None
+    """Held-out images from another folder or csv list."""
+    probes: tuple[Probe, ...] = ("knn", "linear")
+    """Which probes: knn, linear, attentive."""
+    k: tuple[int, ...] = (20,)
+    """Neighbours that vote; several numbers are tried one by one."""
+    pool: tuple[Pool, ...] | None = None
+    """mean of the patch tokens, class token (cls), or both; without it, mean, and cls where the model has one."""
     pixels: bool = False
     """Probe raw pixels too: the baseline that any encoder should be held against."""
+    token_gib: float = 4.0
+    """GiB that patch tokens may take for the attentive probe; where they take more, every epoch encodes anew."""
     max_bad_files: float = 0.05
     """Share of the images that may be unreadable, in [0, 1); they are left out and named at the end."""
-    device: str = "auto"
-    """cpu, cuda, mps, ...; auto is the first accelerator, else the CPU."""
+    workers: int = 0
+    """Processes that read images beside this one."""
     json: bool = False
-    """Print as JSON."""
+    """Print everything as JSON."""
+    model: TrainedConfig
+    training: ProbeConfig = ProbeConfig()
 
 
 def run(config: Config) -> None:
-    """Probe and print."""
+    """Encode every image once, probe and print."""
+    check(config)
+    model = open_trained(config.model)
+    pools = pools_of(config, model)
+    facts = model.facts
+    images = open_labelled(config.data, facts.encoder.channels, facts.pixel_range, config.validation)
+    if "knn" in config.probes:
+        check_k(max(config.k), len(images[0]))
+    bad_files = [BadFiles(some, config.max_bad_files) for some in images]
+    started = time.perf_counter()
+    train, test = encode(config, model, pools, bad_files)
+    seconds = time.perf_counter() - started
+    rows = [row for name in dict.fromkeys(config.probes) for row in PROBES[name](config, model, train, test)]
+    report(config, train, test, rows, seconds, bad_files)
+
+
+def check(config: Config) -> None:
+    """Raise ValueError for what cannot be, before any work."""
     check_max_bad_files(config.max_bad_files)
-    if config.k < 1:
-        raise ValueError(f"k must be at least 1, got {config.k}")
-    model = load(config.weights, pick_device(config.device))
-    train, test = labelled(config.data, model.facts.encoder.channels, model.facts.pixel_range)
-    bad = [BadFiles(images, config.max_bad_files) for images in (train, test)]
-    features = [embed(model, found.images, config.pool, bad_files=found, follow=bar("embedding")) for found in bad]
-    train, test = (found.images.without(found.found) for found in bad)
-    rows = {"encoder": knn(features[0], train, features[1], test, config.k)}
-    if config.pixels:
-        size = model.facts.encoder.image_size
-        rows["raw pixels"] = knn(raw_pixels(train, size), train, raw_pixels(test, size), test, config.k)
-    report(config, len(train), len(test), rows)
-    for found in bad:
+    check_workers(config.workers)
+    check_probe_config(config.training)
+    for name in ("probes", "k", "pool"):
+        if getattr(config, name) == ():
+            raise ValueError(f"{name} needs at least one value; leave the flag out for the default")
+    if min(config.k) < 1:
+        raise ValueError(f"k must be at least 1, got {min(config.k)}")
+    if not config.token_gib >= 0:
+        raise ValueError(f"token_gib must be 0 or more, got {config.token_gib:g}")
+    if set(config.probes) == {"attentive"} and (config.pool or config.pixels):
+        raise ValueError("pool and pixels are for the kNN and the linear probe; add --probes knn or linear")
+
+
+def pools_of(config: Config, model: Pretrained) -> list[Pool]:
+    """The poolings, each once. Raises ValueError for the class token of a model that has none."""
+    has_class_token = model.encoder.vit.cls_token is not None
+    if config.pool is None:
+        return ["mean", "cls"] if has_class_token else ["mean"]
+    if "cls" in config.pool and not has_class_token:
+        raise ValueError("pool cls needs a model with a class token; use --pool mean")
+    return list(dict.fromkeys(config.pool))
+
+
+def encode(config: Config, model: Pretrained, pools: list[Pool], bad_files: list[BadFiles]) -> list[Frozen]:
+    """Features of training and test images, in one pass through each."""
+    size = token_bytes(model, sum(len(found.images) for found in bad_files))
+    cache = "attentive" in config.probes and size <= config.token_gib * 2**30
+    return [
+        freeze(
+            model,
+            found,
+            pools,
+            pixels=config.pixels,
+            cache_tokens=cache,
+            workers=config.workers,
+            follow=bar(f"encoding {name} images"),
+        )
+        for name, found in zip(("training", "test"), bad_files, strict=True)
+    ]
+
+
+def knn(config: Config, model: Pretrained, train: Frozen, test: Frozen) -> Iterator[Row]:
+    """A row for each kind of features and each k."""
+    device = model.device
+    labels = [frozen.labels.to(device) for frozen in (train, test)]
+    for name in train.pooled:
+        started = time.perf_counter()
+        features = [frozen.pooled[name].values.to(device) for frozen in (train, test)]
+        found = knn_accuracies(features[0], labels[0], features[1], labels[1], config.k)
+        seconds = time.perf_counter() - started
+        for k, accuracy in found.items():
+            yield {"probe": "knn", "features": name, "k": k, "accuracy": accuracy, "seconds": seconds}
+
+
+def linear(config: Config, model: Pretrained, train: Frozen, test: Frozen) -> Iterator[Row]:
+    """A row for each kind of features."""
+    classes = len(train.images.classes)
+    for name in train.pooled:
+        parts = [Examples(frozen.pooled[name], frozen.labels) for frozen in (train, test)]
+        found = linear_probe(parts[0], parts[1], classes, config.training, model.device, bar(f"linear probe, {name}"))
+        yield {"probe": "linear", "features": name, **described(found)}
+
+
+def attentive(config: Config, model: Pretrained, train: Frozen, test: Frozen) -> Iterator[Row]:
+    """One row: the query sees all patch tokens. It has as many heads as the encoder."""
+    heads = cast(Attention, model.encoder.vit.blocks[0].attn).num_heads
+    parts = [Examples(frozen.tokens, frozen.labels) for frozen in (train, test)]
+    classes = len(train.images.classes)
+    found = attentive_probe(parts[0], parts[1], classes, heads, config.training, model.device, bar("attentive probe"))
+    yield {"probe": "attentive", "features": "patch tokens", **described(found)}
+
+
+PROBES: dict[Probe, Callable[[Config, Pretrained, Frozen, Frozen], Iterator[Row]]] = {
+    "knn": knn,
+    "linear": linear,
+    "attentive": attentive,
+}
+
+
+def described(found: Probed) -> Row:
+    """What a trained probe found, with the sweep that chose its learning rate."""
+    sweep = [{"learning_rate": rate, "held_out_accuracy": accuracy} for rate, accuracy in found.selection.items()]
+    return {
+        "accuracy": found.accuracy,
+        "learning_rate": found.learning_rate,
+        "sweep": sweep,
+        "seconds": found.seconds,
+    }
+
+
+def report(
+    config: Config, train: Frozen, test: Frozen, rows: list[Row], seconds: float, bad_files: list[BadFiles]
+) -> None:
+    """Print the accuracies, and what could not be read."""
+    images, classes = {"train": len(train.images), "test": len(test.images)}, train.images.classes
+    if config.json:
+        as_json(
+            {
+                "images": images,
+                "classes": list(classes),
+                "encoding_seconds": seconds,
+                "probes": rows,
+                "bad_files": bad_files[0].by_name() | bad_files[1].by_name(),
+                "settings": to_plain(config),
+            }
+        )
+    else:
+        title = f"{images['train']} training and {images['test']} test images of {len(classes)} classes"
+        table(title, ["probe", "features", "learning rate", "top-1 in %"], [shown(row) for row in rows])
+    for found in bad_files:
         if found.found:
             console.print(f"{found.describe()}; they were left out")
 
 
-def report(config: Config, train: int, test: int, rows: dict[str, float]) -> None:
-    """Print the accuracies."""
-    if config.json:
-        facts = {"data": config.data, "k": config.k, "pool": config.pool, "train": train, "test": test}
-        as_json(facts | {"knn": rows})
-    else:
-        title = f"{config.k} nearest of {train} training images, {test} test images"
-        table(title, ["features", "kNN accuracy"], [[name, f"{value:.1%}"] for name, value in rows.items()])
-
-
-def labelled(data: str, channels: int | None = None, pixel_range: PixelRange | None = None) -> tuple[Images, Images]:
-    """Training and test images, both labelled with the same classes. Raises ValueError with the remedy."""
-    train = open_images(data, "train", channels, pixel_range)
-    test = open_images(data, "test", channels, pixel_range)
-    if train.labels is None or test.labels is None:
-        raise ValueError(f"data {data!r} has no labels; a probe needs train/CLASS/... and val/CLASS/... folders")
-    if list(train.names) == list(test.names):
-        raise ValueError(
-            f"data {data!r} has no held-out images; a probe needs train/CLASS/... and val/CLASS/... folders"
-        )
-    if list(train.classes) != list(test.classes):
-        odd = sorted(set(train.classes) ^ set(test.classes))
-        raise ValueError(f"data {data!r}: train and test do not have the same classes, see {', '.join(odd[:3])}")
-    return train, test
-
-
-def knn(train: torch.Tensor, train_images: Images, test: torch.Tensor, test_images: Images, k: int) -> float:
-    """kNN accuracy of features with their images' labels."""
-    labels: list[Any] = [train_images.labels, test_images.labels]
-    return knn_accuracy(train, torch.tensor(labels[0]), test, torch.tensor(labels[1]), k=k)
+def shown(row: Row) -> list[str]:
+    """A row of the table."""
+    name = f"kNN, k={row['k']}" if row["probe"] == "knn" else row["probe"]
+    rate = f"{row['learning_rate']:g}" if "learning_rate" in row else ""
+    return [name, row["features"], rate, f"{100 * row['accuracy']:.1f}"]

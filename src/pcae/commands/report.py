@@ -18,8 +18,8 @@ def warn(remark: str) -> None:
     console.print(remark, style="yellow")
 
 
-def bar(what: str) -> Callable[[DataLoader], Iterable[Any]]:
-    """What shows, on a terminal, how far a pass through a loader is."""
+def bar(what: str) -> Callable[[DataLoader | range], Iterable[Any]]:
+    """What shows, on a terminal, how far a pass through a loader or a range is."""
     quiet = not console.is_terminal
     return lambda steps: steps if quiet else track(steps, what, len(steps), console=console, transient=True)
 

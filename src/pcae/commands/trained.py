@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
+from pcae.commands.report import console
 from pcae.model.pretrained import Pretrained
 from pcae.training.distributed import pick_device
-from pcae.weights.files import load
+from pcae.weights.files import fill, find
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,5 +21,11 @@ class TrainedConfig:
 
 
 def open_trained(config: TrainedConfig) -> Pretrained:
-    """The model, in evaluation mode."""
-    return load(config.weights, pick_device(config.device))
+    """The model, in evaluation mode; says what was matched."""
+    device = pick_device(config.device)
+    found = find(config.weights)
+    model, match = fill(found, device, config.image_size)
+    console.print(f"weights: {found.source}")
+    for line in (*match.describe(), *found.remarks):
+        console.print(f"  {line}")
+    return model

@@ -146,13 +146,17 @@ def training_loader(crops: RandomCrops, order: MicroBatches, workers: int, devic
 
 
 def whole_loader(
-    images: Images, size: tuple[int, int], chosen: Sequence[int] | None = None, batch_size: int = 64, workers: int = 0
+    images: Images,
+    size: tuple[int, int],
+    chosen: Sequence[int] | None = None,
+    batch_size: int = 64,
+    workers: int = 0,
+    crop_pct: float = 1.0,
 ) -> DataLoader:
-    """All images, or the chosen ones, whole and in order, as uint8 batches (`Batch`)."""
+    """All images, or the chosen ones, whole (less a margin) and in order, as uint8 batches (`Batch`)."""
     order = chosen if chosen is not None else range(len(images))
-    return DataLoader(
-        LeftOut(WholeImages(images, size)), batch_size, sampler=order, num_workers=workers, collate_fn=collate
-    )
+    whole = WholeImages(images, size, crop_pct)
+    return DataLoader(LeftOut(whole), batch_size, sampler=order, num_workers=workers, collate_fn=collate)
 
 
 def pixel_statistics(

@@ -1,5 +1,6 @@
 """An image file -> upright pictures of 8 bits, whatever its format; what cannot be read is refused in one way."""
 
+import io
 import logging
 import warnings
 from pathlib import Path
@@ -10,12 +11,17 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
+Source = str | bytes
+"""Where an image is: the path of a file, or all that would stand in one."""
+File = io.BufferedReader | io.BytesIO
 Planes = tuple[Image.Image, ...]
 """One picture of mode L or RGB for 1 or 3 channels, else one of mode L for each channel."""
 PixelRange = tuple[float, float]
 MODES = {1: "L", 3: "RGB"}
 MOST_PIXELS = 178_956_970
 """Larger images are taken for decompression bombs, as Pillow does; it is about 13,000 x 13,000 pixels."""
+TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+"""How TIFFs begin."""
 BITS, SAMPLES = 258, 277
 """TIFF's tags for the bits of each band and the number of bands."""
 
@@ -33,40 +39,59 @@ class Unreadable(ValueError):
         return type(self), (self.path, self.reason)
 
 
-def decode(path: str, channels: int, pixel_range: PixelRange | None = None) -> Planes:
+def decode(source: Source, channels: int, pixel_range: PixelRange | None = None, name: str | None = None) -> Planes:
     """The first picture in a file, turned as its EXIF data say, with this number of channels of 8 bits.
 
     channels 1 and 3: gray and colour, transparency laid over white. 4: colour and opacity, or the four bands of a
     TIFF. Others: the bands that the file has. pixel_range: the values of 16-bit and float pixels that become 0 and
-    255; without it 0 to 65,535 and 0 to 1. Raises Unreadable.
+    255; without it 0 to 65,535 and 0 to 1. name: what messages call it; without it, the path. Raises Unreadable.
     """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # decoders warn of odd metadata and palettes
-            return planes_of(path, channels, pixel_range)
+            return planes_of(source, channels, pixel_range)
     except Exception as error:  # decoders raise errors of every kind on strangers' files
-        reason = str(error) or type(error).__name__
-        if isinstance(error, OSError) and error.strerror:
-            reason = error.strerror
-        elif isinstance(error, UnidentifiedImageError):
-            reason = "it is no image, or of a format that is not known"
-        raise Unreadable(path, " ".join(reason.split())) from error
+        raise Unreadable(name or str(source), reason_of(error)) from error
 
 
-def planes_of(path: str, channels: int, pixel_range: PixelRange | None) -> Planes:
+def reason_of(error: Exception) -> str:
+    """Why something could not be read, in one line and without its name."""
+    reason = str(error) or type(error).__name__
+    if isinstance(error, OSError) and error.strerror:
+        reason = error.strerror
+    elif isinstance(error, UnidentifiedImageError):
+        reason = "it is no image, or of a format that is not known"
+    return " ".join(reason.split())
+
+
+def opened(source: Source) -> File:
+    """A file to read."""
+    return io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb")
+
+
+def is_tiff(file: File) -> bool:
+    """Whether a file that was just opened begins as a TIFF does."""
+    start = file.read(4)
+    file.seek(0)
+    return start in TIFF
+
+
+def planes_of(source: Source, channels: int, pixel_range: PixelRange | None) -> Planes:
     """By Pillow where it can, by tifffile where it cannot: bands of any number and floats of any width."""
-    tiff = Path(path).suffix.lower() in {".tif", ".tiff"}
-    if tiff and channels not in MODES:
-        return from_tiff(path, channels, pixel_range)
-    try:
-        with Image.open(path) as image:
-            check_pixels(image.width, image.height)
-            if not beyond_pillow(image, pixel_range):
-                return from_pillow(image, channels, pixel_range)
-    except UnidentifiedImageError:
-        if not tiff:
-            raise
-    return from_tiff(path, channels, pixel_range)
+    with opened(source) as file:
+        tiff = is_tiff(file)
+        if tiff and channels not in MODES:
+            return from_tiff(file, channels, pixel_range)
+        try:
+            with Image.open(file) as image:
+                check_pixels(image.width, image.height)
+                if not beyond_pillow(image, pixel_range):
+                    return from_pillow(image, channels, pixel_range)
+        except UnidentifiedImageError:
+            if not tiff:
+                raise
+        file.seek(0)
+        return from_tiff(file, channels, pixel_range)
 
 
 def check_pixels(width: int, height: int, bands: int = 1) -> None:
@@ -120,12 +145,12 @@ def over_white(image: Image.Image) -> Image.Image:
     return white
 
 
-def from_tiff(path: str, channels: int, pixel_range: PixelRange | None) -> Planes:
+def from_tiff(opened_file: File, channels: int, pixel_range: PixelRange | None) -> Planes:
     """The first series of a TIFF with these channels; gray and colour serve for one another.
 
     Pages are bands for any number of channels but 1 and 3, for which the first page counts.
     """
-    with tifffile.TiffFile(path) as file:
+    with tifffile.TiffFile(opened_file) as file:
         shape = tiff_shape(file)
         pixels = file.series[0].asarray(squeeze=True)
         opacity = bool({1, 2} & set(file.pages.first.extrasamples))

@@ -1,8 +1,8 @@
-"""Sources of images: files and the reserved words, each image decoded, cropped and resized to uint8."""
+"""Sources of images: files, shards and the reserved words, each image decoded, cropped and resized to uint8."""
 
 import difflib
 import hashlib
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -14,8 +14,11 @@ from torch.utils.data import Dataset
 from torchvision.transforms import RandomResizedCrop
 
 from pcae.data import sample
-from pcae.data.decode import PixelRange, Planes, decode, from_pillow
-from pcae.data.listing import Split, list_data
+from pcae.data.decode import PixelRange, Planes, Source, Unreadable, decode, from_pillow, reason_of
+from pcae.data.hugging_face import PREFIX
+from pcae.data.lazy import Lazy, pick
+from pcae.data.listing import Split
+from pcae.data.sources import list_data
 from pcae.settings import expand
 
 RESERVED = {"sample": sample.sample, "fashion-mnist": sample.fashion_mnist}
@@ -25,12 +28,13 @@ RESERVED = {"sample": sample.sample, "fashion-mnist": sample.fashion_mnist}
 class Images:
     """Images that can be opened one by one.
 
-    items: files, or uint8 arrays of height x width. names: one an image, a file's path. labels: class of each,
-    where known. root: what all names begin with. pixel_range: values of 16-bit and float pixels that become 0 and 255.
-    others: files beside them that are no images, by suffix.
+    items: paths of files, or what reads all of a file's bytes when asked for, or uint8 arrays of height x width.
+    names: one an image, a file's path. labels: class of each, where known. root: what all names begin with.
+    pixel_range: values of 16-bit and float pixels that become 0 and 255. others: files beside them that are no images,
+    by suffix.
     """
 
-    items: Sequence[str] | np.ndarray
+    items: Sequence[str] | Lazy | np.ndarray
     names: Sequence[str]
     labels: Sequence[int] | None
     classes: Sequence[str]
@@ -44,38 +48,49 @@ class Images:
 
     def digest(self) -> str:
         """A fingerprint of which images these are, in which order, wherever they lie."""
-        names = "\n".join(self.short(index) for index in range(len(self)))
-        return hashlib.blake2b(names.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
+        digest = hashlib.blake2b(digest_size=8)
+        for index in range(len(self)):
+            digest.update(("\n" * (index > 0) + self.short(index)).encode("utf-8", "surrogateescape"))
+        return digest.hexdigest()
 
     def short(self, index: int) -> str:
         """The name of an image below the folder that all lie in: it stays when the data move."""
         return self.names[index].removeprefix(self.root).lstrip("/\\")
 
-    def without(self, indices: Container[int]) -> "Images":
+    def without(self, indices: Collection[int]) -> "Images":
         """The images but those at these indices."""
-        rows = [row for row in range(len(self)) if row not in indices]
-        if len(rows) == len(self):
+        if not indices:
             return self
-        items = self.items[rows] if isinstance(self.items, np.ndarray) else [self.items[row] for row in rows]
-        labels = [self.labels[row] for row in rows] if self.labels is not None else None
-        return replace(self, items=items, names=[self.names[row] for row in rows], labels=labels)
+        rows = np.delete(np.arange(len(self)), list(indices))
+        items = self.items[rows] if isinstance(self.items, np.ndarray) else pick(self.items, rows)
+        labels = pick(self.labels, rows) if self.labels is not None else None
+        return replace(self, items=items, names=pick(self.names, rows), labels=labels)
+
+    def source(self, index: int) -> Source | np.ndarray:
+        """The image as it is stored: the path of its file, all of its bytes, or an array. Raises Unreadable."""
+        try:
+            return self.items[index]
+        except (OSError, ValueError) as error:  # its shard is gone
+            raise Unreadable(self.names[index], reason_of(error)) from error
 
     def open(self, index: int) -> Planes:
         """The image, upright, with this source's channels. Raises Unreadable naming a file that cannot be read."""
-        item = self.items[index]
-        if isinstance(item, np.ndarray):
-            return from_pillow(Image.fromarray(item), self.channels, None)
-        return decode(str(item), self.channels, self.pixel_range)
+        source = self.source(index)
+        if isinstance(source, np.ndarray):
+            return from_pillow(Image.fromarray(source), self.channels, None)
+        return decode(source, self.channels, self.pixel_range, self.names[index])
 
 
 def open_images(
     data: str, split: Split = "train", channels: int | None = None, pixel_range: PixelRange | None = None
 ) -> Images:
-    """The images that DATA names: `sample`, `fashion-mnist`, a folder (flat or nested), a .txt or a .csv list.
+    """The images that DATA names: `sample`, `fashion-mnist`, a folder (flat or nested) of images or of WebDataset
+    shards, a .txt or .csv list, an image, a .tar or a pattern of them, or `hf:NAME`, a Hugging Face data set.
 
-    A folder with train and val (or valid, validation, test) folders inside has those splits; with one of them, train is
-    the rest or test the same; without, all of it is both.
-    Labels are the folders under it, or the second column of a csv. Raises ValueError with the remedy.
+    A folder with train and val (or valid, validation, test) folders inside, or shards so named, has those splits; with
+    one of them, train is the rest or test the same; without, all of it is both.
+    Labels are the folders under it, a column of a csv, or what shards and data sets say. Raises ValueError with the
+    remedy.
     """
     if channels is not None and channels < 1:
         raise ValueError(f"channels must be at least 1, got {channels}")
@@ -84,15 +99,19 @@ def open_images(
     if data in RESERVED:
         return reserved(data, split, channels or 1)
     near = difflib.get_close_matches(data, RESERVED, n=1)
-    if near and not expand(data).exists():
-        raise ValueError(
-            f"data {data!r} is neither a folder, a .txt or .csv list, nor a word; did you mean {near[0]!r}?"
-        )
+    if near and not data.startswith(PREFIX) and not expand(data).exists():
+        raise ValueError(f"data {data!r} is neither a folder, a file, nor a word; did you mean {near[0]!r}?")
     found = list_data(data, split)
-    classes = sorted(set(found.labels or []))
+    classes = found.classes or in_order(set(found.labels or []))
     ids = {name: index for index, name in enumerate(classes)}
     labels = [ids[name] for name in found.labels] if found.labels else None
-    return Images(found.files, found.files, labels, classes, channels or 3, found.root, pixel_range, found.others)
+    return Images(found.items, found.names, labels, classes, channels or 3, found.root, pixel_range, found.others)
+
+
+def in_order(classes: Iterable[str]) -> list[str]:
+    """Classes by alphabet, or by value where all are numbers: 2 before 10."""
+    names = sorted(classes)
+    return sorted(names, key=int) if all(name.isdecimal() for name in names) else names
 
 
 def spread(count: int, most: int) -> list[int]:

@@ -1,66 +1,62 @@
-"""Which files DATA names: folders, flat or nested, with or without splits and classes, and .txt or .csv lists."""
+"""Which files there are: folders, flat or nested, with or without splits and classes, and .txt or .csv lists."""
 
 import csv
 import io
 import os
 from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from PIL import Image
 
-from pcae.settings import expand
+from pcae.data.lazy import Lazy
 
 Split = Literal["train", "test"]
 SUFFIXES = frozenset(Image.registered_extensions()) - {".pdf", ".mpg", ".mpeg", ".h5", ".hdf", ".eps", ".ps"}
 FOLDERS: dict[Split, tuple[str, ...]] = {"train": ("train",), "test": ("val", "valid", "validation", "test")}
-HEADERS = {"path", "file", "filename", "image"}
+PATHS = {"path", "file", "filename", "image"}
+"""Names of the column of a .csv that names files."""
+LABELS = {"label", "class", "target"}
+"""Names of the column of a .csv that says what they show."""
 
 
 @dataclass(frozen=True)
 class Listing:
-    """Image files in order, the class of each where known, and how many other files there were, by suffix.
+    """Images in order, their names, the class of each where known, and how many other files there were, by suffix.
 
-    root: the part that all names begin with; it says where the files lie, not which they are.
+    root: the part that all names begin with; it says where the images lie, not which they are. classes: all that there
+    may be, in order, where the source says so.
     """
 
-    files: list[str]
-    labels: list[str] | None
+    items: Sequence[str] | Lazy
+    names: Sequence[str]
+    labels: Sequence[str] | None
     root: str
     others: Counter[str] = field(default_factory=Counter)
+    classes: Sequence[str] | None = None
 
 
-def list_data(data: str, split: Split) -> Listing:
-    """The files of a folder or a list. Raises ValueError with the remedy when there are none."""
-    path = expand(data)
-    if path.is_dir():
-        found = list_split(path, split)
-    elif path.suffix.lower() in {".txt", ".csv"} and path.is_file():
-        found = read_list(path)
-    else:
-        raise ValueError(f"data {data!r} is neither a folder nor a .txt or .csv list; check the path")
-    if not found.files:
-        others = ", ".join(f"{count} {suffix}" for suffix, count in found.others.most_common(3))
-        raise ValueError(
-            f"data {data!r} holds no image files (.jpg, .png, .webp, .tif, ...)" + (f", but {others}" if others else "")
-        )
-    return found
+def is_image(name: str) -> bool:
+    """Whether a file's name is that of an image."""
+    return os.path.splitext(name)[1].lower() in SUFFIXES  # noqa: PTH122
 
 
-def list_split(path: Path, split: Split) -> Listing:
+def list_split(path: Path, split: Split, wanted: Callable[[str], bool] = is_image) -> Listing:
     """The images of a split: of its folder, of what is beside the other one's folder, or all where there are none."""
     train, test = (next((path / name for name in FOLDERS[part] if (path / name).is_dir()), None) for part in FOLDERS)
     if split == "train":
-        return list_folder(train) if train else list_folder(path, without=test)
-    return list_folder(test or train or path)
+        return list_folder(train, wanted=wanted) if train else list_folder(path, test, wanted)
+    return list_folder(test or train or path, wanted=wanted)
 
 
-def list_folder(root: Path, without: Path | None = None) -> Listing:
+def list_folder(root: Path, without: Path | None = None, wanted: Callable[[str], bool] = is_image) -> Listing:
     """Image files below `root` but not in `without`, sorted, labelled by their first folder where all lie in folders.
 
-    Hidden files and folders are left out, linked folders are followed, each once. A link to nothing counts as a
-    file, so that it is named when it cannot be read. Raises ValueError for a folder that cannot be listed.
+    wanted: which files count, by name. Hidden files and folders are left out, linked folders are followed, each once.
+    A link to nothing counts as a file, so that it is named when it cannot be read. Raises ValueError for a folder that
+    cannot be listed.
     """
     files: list[str] = []
     others: Counter[str] = Counter()
@@ -74,15 +70,14 @@ def list_folder(root: Path, without: Path | None = None) -> Listing:
         inner[:] = sorted(name for name in inner if not name.startswith("."))
         for name in (name for name in names if not name.startswith(".")):
             path = os.path.join(folder, name)  # noqa: PTH118  # a million Path objects take a gigabyte
-            suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122
-            if suffix in SUFFIXES and (os.path.isfile(path) or is_dead_link(path)):  # noqa: PTH113
+            if wanted(name) and (os.path.isfile(path) or is_dead_link(path)):  # noqa: PTH113
                 files.append(path)
             else:
-                others[suffix or "without suffix"] += 1
+                others[os.path.splitext(name)[1].lower() or "without suffix"] += 1  # noqa: PTH122
     files.sort()
     inside = [path.removeprefix(str(root)).strip(os.sep).partition(os.sep) for path in files]
     labels = [first for first, _, _ in inside] if all(rest for _, _, rest in inside) else None
-    return Listing(files, labels, str(root), others)
+    return Listing(files, files, labels, str(root), others)
 
 
 def is_dead_link(path: str) -> bool:
@@ -98,24 +93,40 @@ def refuse_folder(error: OSError) -> None:
 
 
 def read_list(path: Path) -> Listing:
-    """Files named in a .txt (one a line) or .csv (path[,label], with or without a header), relative to the list."""
-    rows = [row for row in rows_of(path) if row and row[0]]
-    files = [str(path.parent / row[0]) for row in rows]
+    """Files named in a .txt (one a line) or .csv, relative to the list.
+
+    A .csv has a path in the first column and a label in the second, or a header that names them (path, file, filename,
+    image; label, class, target) in any order beside other columns. Labels count where every file has one.
+    """
+    rows, place, label = columns_of(path, rows_of(path))
+    rows = [row for row in rows if len(row) > place and row[place]]
+    files = [str(path.parent / row[place]) for row in rows]
     missing = next((file for file in files if not Path(file).is_file()), None)
     if missing:
         raise ValueError(f"{path} names {missing!r}, which is no file; paths are relative to the list")
-    labelled = bool(rows) and all(len(row) > 1 for row in rows)
-    return Listing(files, [row[1] for row in rows] if labelled else None, str(path.parent))
+    labels = [row[label] for row in rows if len(row) > label and row[label]] if label is not None else []
+    labelled = bool(labels) and len(labels) == len(rows)
+    return Listing(files, files, labels if labelled else None, str(path.parent))
+
+
+def columns_of(path: Path, rows: list[list[str]]) -> tuple[list[list[str]], int, int | None]:
+    """The rows of a list less its header, and which columns have the path and the label."""
+    if path.suffix.lower() != ".csv":
+        return rows, 0, None
+    names = [name.strip().lower() for name in rows[0]] if rows else []
+    if not PATHS.intersection(names) or (path.parent / rows[0][0]).is_file():
+        return rows, 0, 1
+    place = next(column for column, name in enumerate(names) if name in PATHS)
+    second = 1 if place == 0 and len(names) == 2 else None
+    return rows[1:], place, next((column for column, name in enumerate(names) if name in LABELS), second)
 
 
 def rows_of(path: Path) -> list[list[str]]:
-    """The rows of a list, less a header. Raises ValueError when it is no text."""
+    """The rows of a list, with the header. Raises ValueError when it is no text."""
     try:
         text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
         if path.suffix.lower() != ".csv":
             return [[line.removesuffix("\r")] for line in text.split("\n")]
-        rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
+        return list(csv.reader(io.StringIO(text, newline=""), strict=True))
     except (OSError, csv.Error) as error:
         raise ValueError(f"{path} cannot be read as a list of files: {error}") from error
-    headed = bool(rows) and bool(rows[0]) and rows[0][0].strip().lower() in HEADERS
-    return rows[1:] if headed else rows

@@ -1,9 +1,9 @@
 """One look at every image of a source: what it is, whether it can be read, what it looks like in small."""
 
 import hashlib
+import io
 import warnings
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +12,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from pcae.data.batches import count_cores
-from pcae.data.decode import Planes, Unreadable, check_pixels, tiff_shape
+from pcae.data.decode import File, Planes, Source, Unreadable, check_pixels, is_tiff, opened, tiff_shape
 from pcae.data.images import Images
 
 SKETCH = 16
@@ -51,11 +51,12 @@ class Header(NamedTuple):
 
 def look(images: Images, index: int) -> Facts:
     """What the image at an index is; an unreadable one has an error and as much else as could be told."""
-    item = images.items[index]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # as in decode
-        known = of_array(item) if isinstance(item, np.ndarray) else of_file(str(item))
+    known: dict[str, Any] = {}
     try:
+        source = images.source(index)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # as in decode
+            known = of_array(source) if isinstance(source, np.ndarray) else of_file(source)
         planes = images.open(index)
     except Unreadable as error:
         return Facts(**known, error=error.reason)
@@ -70,42 +71,50 @@ def of_array(pixels: np.ndarray) -> dict[str, Any]:
     return {"format": "array", "kind": "L", "size": (width, height), "bytes": pixels.nbytes, "digest": digest}
 
 
-def of_file(path: str) -> dict[str, Any]:
+def of_file(source: Source) -> dict[str, Any]:
     """What a file says of itself, as far as it says anything."""
     known: dict[str, Any] = {}
     try:
-        with Path(path).open("rb") as file:
+        with opened(source) as file:
             digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))  # pyright: ignore[reportArgumentType]
-            known = {"bytes": file.tell(), "digest": digest.hexdigest()}
-        header = header_of(path)
+            known = {"bytes": file.seek(0, io.SEEK_END), "digest": digest.hexdigest()}
+        header = header_of(source)
         known |= {"format": header.format, "kind": header.kind, "size": header.size}
-        return known | ({"values": values_of(path)} if header.deep else {})
+        return known | ({"values": values_of(source)} if header.deep else {})
     except Exception:  # a torn header raises errors of every kind; the reason comes from reading the image itself
         return known
 
 
-def header_of(path: str) -> Header:
+def header_of(source: Source) -> Header:
     """The header of a file. Raises errors of every kind when it has none, ValueError for too many pixels."""
-    with Path(path).open("rb") as file:
-        tiff = file.read(4) in {b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"}
-    if not tiff:
-        with Image.open(path) as image:
-            check_pixels(*image.size)
-            kind = "I;16" if (image.format, image.mode) == ("PNG", "I") else image.mode  # Pillow 10 says I
-            return Header(image.format or "", kind, image.size, kind.startswith(("I", "F")))
-    with tifffile.TiffFile(path) as file:
+    with opened(source) as file:
+        return tiff_header(file) if is_tiff(file) else pillow_header(file)
+
+
+def pillow_header(file: File) -> Header:
+    """The header of a file that Pillow reads."""
+    with Image.open(file) as image:
+        check_pixels(*image.size)
+        kind = "I;16" if (image.format, image.mode) == ("PNG", "I") else image.mode  # Pillow 10 says I
+        return Header(image.format or "", kind, image.size, kind.startswith(("I", "F")))
+
+
+def tiff_header(opened_file: File) -> Header:
+    """The header of a TIFF."""
+    with tifffile.TiffFile(opened_file) as file:
         shape, dtype = tiff_shape(file), file.series[0].dtype
         bands = next((length for axis, length in shape.items() if axis not in "YX"), 1)
         return Header("TIFF", f"{dtype} x {bands}", (shape["X"], shape["Y"]), dtype.itemsize > 1)
 
 
-def values_of(path: str) -> tuple[float, float]:
+def values_of(source: Source) -> tuple[float, float]:
     """The least and the largest pixel of a file with more than 8 bits."""
-    if Path(path).suffix.lower() in {".tif", ".tiff"}:
-        pixels = tifffile.imread(path)
-    else:
-        with Image.open(path) as image:
-            pixels = np.asarray(image)
+    with opened(source) as file:
+        if is_tiff(file):
+            pixels = tifffile.imread(file)
+        else:
+            with Image.open(file) as image:
+                pixels = np.asarray(image)
     return float(np.nanmin(pixels)), float(np.nanmax(pixels))
 
 

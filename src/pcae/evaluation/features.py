@@ -1,6 +1,6 @@
 """Images -> features: whole images, nothing hidden, the same every time."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 import numpy as np
@@ -17,13 +17,14 @@ from pcae.model.pretrained import Pretrained
 Pool = Literal["mean", "cls"]
 
 
-def pool(encoded: Encoded, how: Pool) -> Float[Tensor, "batch dim"]:
-    """mean: the mean of the patch tokens. cls: the class token. Raises ValueError where there is none."""
-    if how == "mean":
-        return encoded.tokens.mean(dim=1)
-    if encoded.prefix.shape[1] == 0:
+def pool(model: Pretrained, encoded: Encoded, how: Pool) -> Float[Tensor, "batch dim"]:
+    """mean: the mean of the patch tokens. cls: the class token. Raises ValueError where there is none.
+
+    A classifier with average pooling has its last norm after the pooling: it stands here too.
+    """
+    if how == "cls" and model.encoder.vit.cls_token is None:
         raise ValueError("pool cls needs a model with a class token; use --pool mean")
-    return encoded.prefix[:, 0]
+    return model.encoder.vit.fc_norm(encoded.tokens.mean(dim=1) if how == "mean" else encoded.prefix[:, 0])
 
 
 def collect(
@@ -49,6 +50,35 @@ def collect(
     return torch.cat(rows)
 
 
+def embed_in_batches(
+    model: Pretrained,
+    bad_files: BadFiles,
+    how: Pool | Literal["tokens"] = "mean",
+    *,
+    batch_size: int = 64,
+    workers: int = 0,
+    follow: Follow = iter,
+) -> Iterator[tuple[list[int], Float[Tensor, "batch *dims"]]]:
+    """Indices and features of the images of `bad_files`, in order: pooled ones, or all patch tokens.
+
+    Raises ValueError when channels or pixel_range are not the model's. Images that cannot be read are counted.
+    """
+    facts, images = model.facts, bad_files.images
+    if images.channels != facts.encoder.channels:
+        raise ValueError(f"the model takes images of {facts.encoder.channels} channels, got {images.channels}")
+    if images.pixel_range != facts.pixel_range and not isinstance(images.items, np.ndarray):
+        raise ValueError(f"the model takes images of pixel_range {facts.pixel_range}, got {images.pixel_range}")
+    loader = whole_loader(images, facts.encoder.image_size, None, batch_size, workers, facts.crop_pct)
+    with torch.inference_mode():
+        for batch in follow(loader):
+            bad_files.add(batch.failed)
+            bad_files.check()
+            if batch.indices:
+                encoded = model(batch.pixels.to(model.device))
+                features = encoded.tokens if how == "tokens" else pool(model, encoded, how)
+                yield batch.indices, features.float().cpu()
+
+
 def embed(
     model: Pretrained,
     images: Images,
@@ -61,14 +91,9 @@ def embed(
 
     Images that cannot be read have no row and are counted in `bad_files`; without it they raise ValueError.
     """
-    wanted = model.facts.encoder.channels
-    if images.channels != wanted:
-        raise ValueError(f"the model takes images of {wanted} channels, got {images.channels}")
-    if images.pixel_range != model.facts.pixel_range and not isinstance(images.items, np.ndarray):
-        raise ValueError(f"the model takes images of pixel_range {model.facts.pixel_range}, got {images.pixel_range}")
-    device = model.normalise.get_buffer("mean").device
-    size = model.facts.encoder.image_size
-    return collect(images, size, lambda batch: pool(model(batch.to(device)), how), workers, bad_files, follow)
+    bad_files = bad_files or BadFiles(images, 0.0)
+    found = embed_in_batches(model, bad_files, how, workers=workers, follow=follow)
+    return torch.cat([features for _, features in found])
 
 
 def raw_pixels(

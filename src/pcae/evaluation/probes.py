@@ -1,33 +1,152 @@
-"""How good features are, without touching the encoder."""
+"""Trained probes: one classifier a learning rate, side by side on frozen features; training images choose the rate."""
+
+import math
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.optim.lr_scheduler import LambdaLR
+
+from pcae.data.batches import epoch_order
+from pcae.evaluation.frozen import Features
+from pcae.training.schedule import half_cosine
+
+HELD_OUT = 0.1
+"""Share of the training images on which the learning rate is chosen."""
+VARIANCE_FLOOR = 1e-6
+"""Added to variances, as MAE's normalisation does: a feature that never changes stays 0."""
+Epochs = Callable[[range], Iterable[int]]
+"""Epoch by epoch, and something shown of it on the way."""
 
 
-def knn_accuracy(
-    train: Float[Tensor, "train dim"],
-    train_labels: Int[Tensor, " train"],
-    test: Float[Tensor, "test dim"],
-    test_labels: Int[Tensor, " test"],
-    *,
-    k: int = 20,
-    temperature: float = 0.07,
-) -> float:
-    """Share of test images whose k nearest train images, by cosine similarity, vote for the right label.
+@dataclass(frozen=True, kw_only=True)
+class ProbeConfig:
+    """How the trained probes (linear and attentive) are trained."""
 
-    A vote weighs exp(similarity / temperature), as in Wu et al. 2018 and DINO.
-    Raises ValueError unless there are at least k train images.
+    epochs: int = 50
+    """Passes of the linear and the attentive probe through the training images."""
+    batch_size: int = 256
+    """Images in a step of these probes."""
+    seed: int = 0
+    """Decides the order of images, initial weights and which images choose the learning rate."""
+
+
+def check_probe_config(config: ProbeConfig) -> None:
+    """Raise ValueError for values that cannot be."""
+    for name in ("epochs", "batch_size"):
+        if getattr(config, name) < 1:
+            raise ValueError(f"{name} must be at least 1, got {getattr(config, name)}")
+    if not 0 <= config.seed < 2**63:
+        raise ValueError(f"seed must lie in [0, 2^63), got {config.seed}")
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Features of images, and the class of each."""
+
+    features: Features
+    labels: Int[Tensor, " images"]
+
+
+@dataclass(frozen=True)
+class Probed:
+    """Accuracy on the test images; the rate it was trained with, and the accuracies on held-out training images by
+    rate that chose it."""
+
+    accuracy: float
+    learning_rate: float
+    selection: dict[float, float]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Heads:
+    """A module that gives logits (rates x batch x classes), where no rate touches another; and its optimizer."""
+
+    module: nn.Module
+    optimizer: torch.optim.Optimizer
+
+
+def probe(
+    build: Callable[[Sequence[float]], Heads],
+    train: Examples,
+    test: Examples,
+    rates: Sequence[float],
+    config: ProbeConfig,
+    follow: Epochs = iter,
+) -> Probed:
+    """Choose a learning rate on training images held out, train with it on all of them, score once on the test images.
+
+    Of rates that are equally good the first is chosen. Raises ValueError for a single training image.
     """
-    if not 1 <= k <= len(train):
-        raise ValueError(f"k must lie in [1, {len(train)}], the number of training images, got {k}")
-    train, test = F.normalize(train, dim=1), F.normalize(test, dim=1)
-    classes = int(torch.cat([train_labels, test_labels]).max()) + 1
-    right = 0
-    for features, labels in zip(test.split(512), test_labels.split(512), strict=True):
-        similarity, places = (features @ train.T).topk(k, dim=1)
-        votes = torch.zeros(len(features), classes, device=features.device)
-        votes.scatter_add_(1, train_labels[places], (similarity / temperature).exp())
-        right += int((votes.argmax(dim=1) == labels).sum())
-    return right / len(test)
+    started = time.perf_counter()
+    fitted, held_out = hold_out(len(train.labels), config.seed)
+    selection = score(fit(build(rates), train, fitted, config, follow), train, held_out, config.batch_size)
+    rate = rates[selection.index(max(selection))]
+    final = fit(build([rate]), train, torch.arange(len(train.labels)), config, follow)
+    (accuracy,) = score(final, test, torch.arange(len(test.labels)), config.batch_size)
+    return Probed(accuracy, rate, dict(zip(rates, selection, strict=True)), time.perf_counter() - started)
+
+
+def hold_out(images: int, seed: int) -> tuple[Int[Tensor, " fitted"], Int[Tensor, " held_out"]]:
+    """Places of the images to train on and of those to choose by, at least one of each."""
+    if images < 2:
+        raise ValueError(f"a trained probe needs two training images or more, got {images}")
+    order = torch.randperm(images, generator=torch.Generator().manual_seed(seed))
+    count = max(1, int(images * HELD_OUT))
+    return order[count:], order[:count]
+
+
+def fit(
+    heads: Heads, examples: Examples, rows: Int[Tensor, " rows"], config: ProbeConfig, follow: Epochs = iter
+) -> nn.Module:
+    """Train on the examples at `rows`, every epoch in another order, with rates that fall along a half cosine."""
+    device, size = next(heads.module.parameters()).device, config.batch_size
+    steps = config.epochs * math.ceil(len(rows) / size)
+    schedule = LambdaLR(heads.optimizer, lambda step: half_cosine(step, steps))
+    for epoch in follow(range(config.epochs)):
+        order = rows[epoch_order(len(rows), config.seed, epoch)]
+        for some, features in zip(order.split(size), examples.features.batches(order, size), strict=True):
+            logits = heads.module(features.to(device))
+            labels = examples.labels[some].to(device).repeat(len(logits))
+            heads.optimizer.zero_grad()
+            (F.cross_entropy(logits.flatten(0, 1), labels, reduction="sum") / len(some)).backward()
+            heads.optimizer.step()
+            schedule.step()
+    return heads.module
+
+
+@torch.no_grad()
+def score(module: nn.Module, examples: Examples, rows: Int[Tensor, " rows"], batch_size: int) -> list[float]:
+    """The share of the examples at `rows` that each rate's classifier gets right."""
+    device, right = next(module.parameters()).device, torch.zeros((), dtype=torch.int64)
+    for some, features in zip(rows.split(batch_size), examples.features.batches(rows, batch_size), strict=True):
+        guesses = module(features.to(device)).argmax(dim=2).cpu()
+        right = right + (guesses == examples.labels[some]).sum(dim=1)
+    return [count / len(rows) for count in right.tolist()]
+
+
+class Standardise(nn.Module):
+    """Every feature to mean 0 and variance 1 over the images it was made from: batch normalisation without affine."""
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, features: Features, batch_size: int) -> None:
+        super().__init__()
+        total, square, count = torch.zeros(()), torch.zeros(()), 0
+        for batch in features.batches(torch.arange(len(features)), batch_size):
+            values = batch.flatten(0, -2).cpu().double()
+            total, square, count = total + values.sum(0), square + values.square().sum(0), count + len(values)
+        mean = total / count
+        variance = (square / count - mean.square()).clamp_min(0)
+        self.register_buffer("mean", mean.float())
+        self.register_buffer("scale", (variance + VARIANCE_FLOOR).rsqrt().float())
+
+    def forward(self, features: Float[Tensor, "batch *dims"]) -> Float[Tensor, "batch *dims"]:
+        """Standardise the last axis."""
+        return (features - self.mean) * self.scale

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from pcae.model.encoder import Encoded, Encoder
 from pcae.model.reduction import Reduction
 from pcae.model.tokens import Grid, gather, locate, upcast
+from pcae.training.average import follow
 
 
 class Teacher(nn.Module):
@@ -46,12 +47,9 @@ class Teacher(nn.Module):
         layers = [standardise(gather(tokens, locate(ids, encoded.ids))) for tokens, ids in encoded.recorded.values()]
         return torch.stack(layers).mean(dim=0), encoded
 
-    @torch.no_grad()
     def follow(self, student: Encoder, momentum: float, taken: Bool[Tensor, ""]) -> None:
         """teacher <- momentum * teacher + (1 - momentum) * student, if the student's step was taken."""
-        weight = (1 - momentum) * taken.float()
-        for mine, its in zip(self.encoder.parameters(), student.parameters(), strict=True):
-            mine.lerp_(its, weight.to(mine.dtype))
+        follow(self.encoder, student, momentum, taken)
 
 
 def standardise(tokens: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch tokens dim"]:

@@ -235,10 +235,7 @@ def create_vit(config: EncoderConfig, *, channels: int, **options: Any) -> Visio
         "num_heads": config.heads,
     }
     sizes = {name: value for name, value in sizes.items() if value is not None}
-    if not timm.is_model(config.model):
-        near = difflib.get_close_matches(config.model, timm.list_models("vit_*"), n=3)
-        hint = f"; did you mean {', '.join(near)}?" if near else "; see timm.list_models('vit_*')"
-        raise ValueError(f"model {config.model!r} is not known to timm{hint}")
+    check_known(config.model)
     check_sizes(config)
     try:
         vit = plain_vit(
@@ -250,6 +247,14 @@ def create_vit(config: EncoderConfig, *, channels: int, **options: Any) -> Visio
         raise ValueError(f"model {config.model!r} does not work with {sizes}: {error}") from error
     grid_of(config.image_size, Encoder(vit).patch_size)
     return vit
+
+
+def check_known(model: str) -> None:
+    """Raise ValueError, with near names, for a model that timm does not know."""
+    if not timm.is_model(model):
+        near = difflib.get_close_matches(model, timm.list_models("vit_*"), n=3)
+        hint = f"; did you mean {', '.join(near)}?" if near else "; see timm.list_models('vit_*')"
+        raise ValueError(f"model {model!r} is not known to timm{hint}")
 
 
 def check_sizes(config: EncoderConfig) -> None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, UInt8
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from pcae.data.augment import Normalise
@@ -19,7 +20,7 @@ class PretrainedFacts:
     pixel_range: values of 16-bit and float pixels that become black and white. classes: names of a classifier's
     logits, in order; None is an encoder without a classifier. global_pool: timm's name of its pooling, "" for none.
     drop_ratios: least and most drop ratio that it was fine-tuned with. crop_pct: share of an image's shorter side
-    that is looked at.
+    that is looked at. norm_eps: epsilon of the norms, where it is not the one that timm gives the architecture.
     """
 
     encoder: EncoderConfig
@@ -30,6 +31,7 @@ class PretrainedFacts:
     global_pool: str = ""
     drop_ratios: tuple[float, float] = (0.0, 0.0)
     crop_pct: float = 1.0
+    norm_eps: float | None = None
 
 
 class Pretrained(nn.Module):
@@ -76,8 +78,15 @@ def build_model(facts: PretrainedFacts) -> Pretrained:
 
     Raises ValueError for an architecture that cannot be.
     """
-    config = facts.encoder
-    vit = create_vit(
-        config, channels=config.channels or 3, num_classes=len(facts.classes or ()), global_pool=facts.global_pool
-    )
+    vit = build_vit(facts.encoder, len(facts.classes or ()), facts.global_pool, facts.norm_eps)
     return Pretrained(Encoder(vit), facts)
+
+
+def build_vit(config: EncoderConfig, classes: int, global_pool: str, norm_eps: float | None) -> VisionTransformer:
+    """timm's model of these sizes, pooling and classes, with timm's initial weights."""
+    vit = create_vit(config, channels=config.channels or 3, num_classes=classes, global_pool=global_pool)
+    if norm_eps is not None:
+        for part in vit.modules():
+            if isinstance(part, nn.LayerNorm):
+                part.eps = norm_eps
+    return vit

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pcae.model.encoder import plain_vit, run_blocks
+from pcae.model.encoder import Encoded, plain_vit, run_blocks
 from pcae.model.reduction import Reduction
 from pcae.model.tokens import all_ids
 
@@ -20,16 +20,23 @@ class ReducedViT(nn.Module):
         self.vit = plain_vit(vit)
         self.reduction = reduction
 
+    def encode(self, images: Float[Tensor, "batch channels height width"]) -> Encoded:
+        """What the blocks leave, before the final norm, and what each stage decided."""
+        vit = self.vit
+        sequence = vit.norm_pre(vit.patch_drop(vit._pos_embed(vit.patch_embed(images))))
+        prefix, tokens = sequence.tensor_split([vit.num_prefix_tokens], dim=1)
+        ids = all_ids(tokens.shape[0], tokens.shape[1], tokens.device)  # len() would fix an exported batch's size
+        return run_blocks(vit.blocks, tokens, ids, prefix, self.reduction)
+
+    def norm(self, encoded: Encoded) -> Float[Tensor, "batch tokens dim"]:
+        """Prefix and remaining patch tokens after the final norm."""
+        return self.vit.norm(torch.cat([encoded.prefix, encoded.tokens], dim=1))
+
     def forward_features(
         self, images: Float[Tensor, "batch channels height width"]
     ) -> Float[Tensor, "batch tokens dim"]:
         """Prefix and remaining patch tokens after the final norm."""
-        vit = self.vit
-        sequence = vit.norm_pre(vit.patch_drop(vit._pos_embed(vit.patch_embed(images))))
-        prefix, tokens = sequence.tensor_split([vit.num_prefix_tokens], dim=1)
-        ids = all_ids(len(tokens), tokens.shape[1], tokens.device)
-        encoded = run_blocks(vit.blocks, tokens, ids, prefix, self.reduction)
-        return vit.norm(torch.cat([encoded.prefix, encoded.tokens], dim=1))
+        return self.norm(self.encode(images))
 
     def forward_head(
         self, features: Float[Tensor, "batch tokens dim"], pre_logits: bool = False

@@ -49,7 +49,7 @@ def split(
     return order[:, :n_visible].sort(dim=1).values, order[:, n_visible:].sort(dim=1).values
 
 
-def all_ids(batch: int, tokens: int, device: torch.device) -> Int[Tensor, "batch tokens"]:
+def all_ids(batch: int | torch.SymInt, tokens: int, device: torch.device) -> Int[Tensor, "batch tokens"]:
     """The ids of whole images: every position, in order."""
     return torch.arange(tokens, device=device).expand(batch, -1)
 

@@ -1,14 +1,28 @@
 """Micro-batches as the loop wants them: on the device, mirrored and normalised, each with its part of the draw."""
 
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from pcae.data.augment import Normalise, flip
 from pcae.data.unreadable import BadFiles, Batch
 from pcae.training.plan import Plan
 from pcae.training.randomness import Draw, randomness
+
+
+class Labelled(NamedTuple):
+    """Normalised images and the class of each."""
+
+    images: Float[Tensor, "batch channels height width"]
+    labels: Int[Tensor, " batch"]
+
+    @property
+    def device(self) -> torch.device:
+        """Where it lies."""
+        return self.images.device
 
 
 def feed(
@@ -23,8 +37,11 @@ def feed(
     accumulation: int,
     mirror: bool,
     device: torch.device,
-) -> Iterator[tuple[Tensor, Draw]]:
+    labels: Int[Tensor, " images"] | None = None,
+) -> Iterator[tuple[Tensor | Labelled, Draw]]:
     """Normalised images and their draw, from optimizer step `start` on; what cannot be read counts in `bad_files`.
+
+    With the `labels` of all images, Labelled batches.
 
     first_part: which of the global batch's equal parts is this process's first; it has `accumulation` in a row.
     """
@@ -34,4 +51,5 @@ def feed(
         step, micro = divmod(index, accumulation)
         draw = randomness(seed, start + step, numbers.batch_size, device).part(first_part + micro, parts)
         here = batch.pixels.to(device, non_blocking=True)
-        yield normalise(flip(here, draw.uniform("flip")) if mirror else here), draw
+        images = normalise(flip(here, draw.uniform("flip")) if mirror else here)
+        yield (images if labels is None else Labelled(images, labels[batch.indices].to(device))), draw

@@ -29,8 +29,9 @@ class Journal:
     stands in metrics.jsonl twice.
     """
 
-    def __init__(self, folder: Path, numbers: Plan, start: int, here: World, console: Console) -> None:
-        self.folder, self.numbers, self.start, self.here, self.console = folder, numbers, start, here, console
+    def __init__(self, what: str, folder: Path, numbers: Plan, start: int, here: World, console: Console) -> None:
+        self.what, self.folder, self.numbers, self.start = what, folder, numbers, start
+        self.here, self.console = here, console
         self.seen = (time.perf_counter(), start, 0.0)
 
     def __enter__(self) -> "Journal":
@@ -45,7 +46,7 @@ class Journal:
             self.bar = rich.progress.Progress(
                 *COLUMNS, console=self.console, transient=True, disable=not self.console.is_terminal
             )
-            self.task = self.bar.add_task("pre-training", total=self.numbers.steps, completed=self.start, now="")
+            self.task = self.bar.add_task(self.what, total=self.numbers.steps, completed=self.start, now="")
             self.bar.start()
         return self
 
@@ -59,11 +60,15 @@ class Journal:
         """Write a line, send it to TensorBoard, show it."""
         record = self.measure(progress)
         if self.here.is_main:
-            self.file.write(json.dumps(record) + "\n")
-            self.file.flush()
-            for name in record.keys() - {"step"}:
-                self.board.add_scalar(name, record[name], progress.step)
+            self.note(record)
             self.show(progress, record)
+
+    def note(self, record: dict[str, int | float]) -> None:
+        """Write numbers of a step to metrics.jsonl and TensorBoard; in the main process."""
+        self.file.write(json.dumps(record) + "\n")
+        self.file.flush()
+        for name in record.keys() - {"step"}:
+            self.board.add_scalar(name, record[name], int(record["step"]))
 
     def show(self, progress: Progress, record: dict[str, int | float]) -> None:
         """Move the progress bar; where there is no terminal, print a line."""

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import torch
 from jaxtyping import Bool, Float
@@ -44,10 +44,19 @@ class Progress:
     waited: float = 0.0
 
 
+class Batch(Protocol):
+    """Images, with labels or without, of some rows of the global batch."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where it lies."""
+        ...
+
+
 class Method(Protocol):
     """A self-supervised method or a supervised task."""
 
-    def forward(self, batch: Tensor, draw: Draw) -> StepResult:
+    def forward(self, batch: Any, draw: Draw) -> StepResult:
         """The loss of some rows of the global batch."""
         ...
 
@@ -62,7 +71,7 @@ Watcher = tuple[int, Callable[[Progress], None]]
 
 def loop(
     method: nn.Module,
-    batches: Iterator[tuple[Tensor, Draw]],
+    batches: Iterator[tuple[Batch, Draw]],
     optimizer: torch.optim.AdamW,
     schedule: Callable[[int], float],
     progress: Progress,
@@ -97,7 +106,7 @@ def loop(
 
 def backward(
     method: nn.Module,
-    batches: Iterator[tuple[Tensor, Draw]],
+    batches: Iterator[tuple[Batch, Draw]],
     progress: Progress,
     accumulation: int,
     autocast: torch.dtype | None,

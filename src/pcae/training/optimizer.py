@@ -48,17 +48,16 @@ def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict]:
     return [{"params": decayed, "weight_decay": weight_decay}, {"params": free, "weight_decay": 0.0}]
 
 
-def build_optimizer(module: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
-    """AdamW, fused: its kernel can skip a step on the device, without asking the host."""
-    return torch.optim.AdamW(
-        parameter_groups(module, config.weight_decay), lr=config.base_lr, betas=config.betas, fused=True
-    )
+def build_optimizer(module: nn.Module, config: OptimizerConfig, groups: list[dict] | None = None) -> torch.optim.AdamW:
+    """AdamW over `groups`, by default the module's `parameter_groups`; fused: it can skip a step on the device."""
+    groups = groups or parameter_groups(module, config.weight_decay)
+    return torch.optim.AdamW(groups, lr=config.base_lr, betas=config.betas, fused=True)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Give every group the learning rate."""
+    """Give every group the learning rate, times its `lr_scale` where it has one (layer decay)."""
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group.get("lr_scale", 1.0)
 
 
 def take_step(

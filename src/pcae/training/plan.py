@@ -17,7 +17,7 @@ class RunConfig:
     """How long and how large a run is, and what it leaves behind."""
 
     epochs: float | None = None
-    """Length of the run in passes over the images; without it or `steps`, 300."""
+    """Length of the run in passes over the images; without it or `steps`, as long as the paper's."""
     steps: int | None = None
     """Length of the run in optimizer steps, instead of `epochs`."""
     batch_size: int = 1024
@@ -59,8 +59,11 @@ class Plan:
         return warmup_cosine(step, steps=self.steps, warmup_steps=self.warmup_steps, peak=self.peak_lr)
 
 
-def plan(run: RunConfig, optimizer: OptimizerConfig, images: int, processes: int) -> Plan:
-    """Work out a run over `images` images. Raises ValueError, with the numbers, when it could not be made."""
+def plan(run: RunConfig, optimizer: OptimizerConfig, images: int, processes: int, usual_epochs: int = 300) -> Plan:
+    """Work out a run over `images` images, of `usual_epochs` where it has no length of its own.
+
+    Raises ValueError, with the numbers, when it could not be made.
+    """
     check_positive(run)
     if run.epochs is not None and run.steps is not None:
         raise ValueError(f"give epochs or steps, not both (got epochs {run.epochs:g} and steps {run.steps})")
@@ -75,7 +78,7 @@ def plan(run: RunConfig, optimizer: OptimizerConfig, images: int, processes: int
     for name, epochs in (("epochs", run.epochs), ("warmup_epochs", asked)):
         if epochs is not None and epochs * per_epoch > MOST_STEPS:
             raise ValueError(f"{name} {epochs:g} are {epochs * per_epoch:g} steps, more than any run can make")
-    steps = run.steps or math.ceil((300 if run.epochs is None else run.epochs) * per_epoch)
+    steps = run.steps or math.ceil((usual_epochs if run.epochs is None else run.epochs) * per_epoch)
     warmup = max(1, steps // 20) if asked is None else round(asked * per_epoch)
     peak = optimizer.base_lr * run.batch_size / 256
     return Plan(images, steps, warmup, peak, run.batch_size, run.batch_size // parts)

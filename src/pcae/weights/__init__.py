@@ -1,1 +1,1 @@
-"""Other people's checkpoints <-> ours. So far: a run's encoder, with all that it needs to be used."""
+"""Other people's checkpoints <-> ours: what is found where, what of it matches, what a model is saved with."""

@@ -1,44 +1,88 @@
-"""A run's encoder in one file: timm's tensor names, its sizes and the statistics of its data."""
+"""Weights to and from files: ours, with all that is needed to use them, and those of others."""
 
 import dataclasses
+import json
 from pathlib import Path
+from typing import Any
 
 import torch
+from pydantic import TypeAdapter
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor
 
-from pcae.model.encoder import Encoder, EncoderConfig, build_encoder
-from pcae.model.pretrained import Pretrained, PretrainedFacts
-from pcae.settings import build, check_values, expand
-from pcae.training.checkpoint import read, save_atomically
+from pcae.model.encoder import EncoderConfig
+from pcae.model.pretrained import Pretrained, PretrainedFacts, build_model
+from pcae.settings import check_values, expand
+from pcae.training.checkpoint import save_atomically
+from pcae.weights.found import Found
+from pcae.weights.hugging_face import CONFIG, find_hugging_face
+from pcae.weights.match import Match, fit
+from pcae.weights.plain import find_plain
+from pcae.weights.reading import TORCH_SUFFIXES, read_safetensors, read_torch
+from pcae.weights.timm_models import START, find_timm
 
 FILE = "encoder.safetensors"
+"""A pre-trained encoder in its run folder."""
+CLASSIFIER_FILE = "classifier.safetensors"
+"""A fine-tuned classifier in its run folder."""
 
 
-def save_encoder(path: Path, encoder: Encoder, facts: PretrainedFacts) -> None:
-    """Write the encoder under timm's names; plain timm loads the tensors with strict=True."""
-    save_atomically(path, dict(encoder.vit.state_dict()), dataclasses.asdict(facts))
+def save_model(path: Path, vit: VisionTransformer, facts: PretrainedFacts) -> None:
+    """Write an encoder or classifier under timm's names; plain timm loads the tensors with strict=True."""
+    save_atomically(path, dict(vit.state_dict()), dataclasses.asdict(facts))
 
 
-def load(weights: str | Path, device: torch.device | None = None) -> Pretrained:
-    """The encoder of a run folder or of an encoder.safetensors, in evaluation mode.
+def load(
+    weights: str | Path, device: torch.device | None = None, image_size: tuple[int, int] | None = None
+) -> Pretrained:
+    """A trained model, in evaluation mode, for images of its own size or of `image_size` (height, width in pixels).
 
-    Raises ValueError when there is none, when it is damaged or when its tensors do not fit its own description.
+    weights: a run folder, a .safetensors file, a .pth, .pt or .bin file such as MAE's, a folder of Hugging Face's ViT
+    or ViTMAE, or timm:NAME. Positions are resized for another image size. Raises ValueError when there is nothing of
+    the kind, when it is damaged, when it wants to run code and when its tensors match too little.
     """
+    return fill(find(weights), device, image_size)[0]
+
+
+def fill(
+    found: Found, device: torch.device | None = None, image_size: tuple[int, int] | None = None
+) -> tuple[Pretrained, Match]:
+    """The model that weights are of, in evaluation mode, and what became of the tensors."""
+    encoder = dataclasses.replace(found.facts.encoder, image_size=image_size or found.facts.encoder.image_size)
+    model = build_model(dataclasses.replace(found.facts, encoder=encoder))
+    match = fit(model.encoder.vit, found.tensors, found.grid)
+    return model.to(device or torch.device("cpu")).eval(), match
+
+
+def find(weights: str | Path) -> Found:
+    """The tensors, in timm's names, and what is known of them. Raises ValueError as `load` does."""
+    if str(weights).startswith(START):
+        return find_timm(str(weights).removeprefix(START))
     path = expand(weights)
     if path.is_dir():
-        path /= FILE
+        ours = [path / name for name in (CLASSIFIER_FILE, FILE) if (path / name).is_file()]
+        if not ours and (path / CONFIG).is_file():
+            return find_hugging_face(path)
+        path = ours[0] if ours else path
     if not path.is_file():
         raise ValueError(
-            f"weights {str(weights)!r} is neither a run folder with {FILE} nor such a file; is the run finished?"
+            f"weights {str(weights)!r} is neither a run folder with {CLASSIFIER_FILE} or {FILE}, nor a file of "
+            "weights, a folder of Hugging Face's ViT or timm:NAME; is the run finished?"
         )
-    tensors, header = read(path)
+    if path.suffix in TORCH_SUFFIXES:
+        return find_plain(read_torch(path), path)
+    tensors, header = read_safetensors(path)
+    return find_ours(tensors, header["pcae"], path) if "pcae" in header else find_plain(tensors, path)
+
+
+def find_ours(tensors: dict[str, Tensor], header: str, path: Path) -> Found:
+    """Weights with our header; fields that it lacks, being older, have their defaults. Raises ValueError if it lies."""
     try:
-        config = build(EncoderConfig, check_values(EncoderConfig, header["encoder"], str(path)))
-        reach = header.get("pixel_range")
-        facts = PretrainedFacts(
-            encoder=config, mean=header["mean"], std=header["std"], pixel_range=reach and (reach[0], reach[1])
-        )
-        encoder = build_encoder(config)
-        encoder.vit.load_state_dict(tensors)
-    except (KeyError, TypeError, RuntimeError) as error:
+        said: dict[str, Any] = json.loads(header)
+        check_values(EncoderConfig, said["encoder"], str(path))
+        facts = TypeAdapter(PretrainedFacts).validate_python(said)
+        with torch.device("meta"):
+            build_model(facts).encoder.vit.load_state_dict(tensors, assign=True)
+    except (KeyError, TypeError, RuntimeError, ValueError) as error:
         raise ValueError(f"{path} holds no encoder of pcae's: {' '.join(str(error).split())[:200]}") from error
-    return Pretrained(encoder, facts).to(device or torch.device("cpu")).eval()
+    return Found(tensors=tensors, facts=facts, source=str(path))

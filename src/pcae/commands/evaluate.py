@@ -1,0 +1,172 @@
+"""`pcae evaluate`: accuracy and speed of a classifier at one or more drop ratios."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Annotated, Any
+
+import torch
+from tyro.conf import Positional, arg
+
+from pcae.commands.report import as_json, console, table
+from pcae.commands.trained import TrainedConfig, open_trained
+from pcae.commands.validation import count_right
+from pcae.data.batches import check_max_bad_files, check_workers
+from pcae.data.images import Images, open_images
+from pcae.data.labelled import for_classifier
+from pcae.data.listing import Split
+from pcae.data.unreadable import BadFiles
+from pcae.evaluation.accuracy import Tally
+from pcae.evaluation.confusion import draw_confusion
+from pcae.evaluation.cost import measure
+from pcae.evaluation.curve import draw_curve
+from pcae.evaluation.throughput import take_turns
+from pcae.model.pretrained import Classifier, Pretrained
+from pcae.tasks.dial import grid
+from pcae.training.checkpoint import check_writable
+from pcae.training.distributed import World
+
+LARGE_BATCH = {"cpu": 16}
+"""Images of the large batch whose speed is measured, by device; 256 elsewhere."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Say how often a classifier is right and how fast it is, and what speed costs in accuracy.
+
+    DATA has labels. Works with any classifier: a fine-tuned run, or timm:NAME, whose tokens are then dropped without
+    any training.
+    """
+
+    data: Annotated[str, Positional, arg(metavar="DATA")]
+    """Folder with val/CLASS/... folders, .csv of path,label, WebDataset shards, `hf:NAME`, or a built-in word."""
+    model: TrainedConfig
+    drop_ratio: tuple[float, ...] | None = None
+    """Shares of the patch tokens that each of three stages drops; without it, those that it was fine-tuned with."""
+    split: Split = "test"
+    """Which split, where the data has splits; test is also the val folder."""
+    batch_size: int | None = None
+    """Images of a large batch; without it, 16 on a CPU and 256 elsewhere."""
+    rounds: int = 5
+    """Turns that each drop ratio has in the measurement of speed; 0 for none."""
+    out: Path = Path("accuracy-speed.png")
+    """Picture of accuracy against speed (.png, .svg or .pdf), drawn for two drop ratios or more."""
+    confusion: Path | None = None
+    """Picture of the confusion matrix at the first drop ratio (.png, .svg or .pdf)."""
+    max_bad_files: float = 0.05
+    """Share of the images that may be unreadable, in [0, 1); they are left out and named at the end."""
+    workers: int = 0
+    """Processes that read images beside this one."""
+    json: bool = False
+    """Print as JSON."""
+
+
+def run(config: Config) -> None:
+    """Evaluate, print and draw."""
+    check(config)
+    model = open_trained(config.model)
+    chosen = config.drop_ratio or tuple(grid(*model.facts.drop_ratios))
+    models = {ratio: model.classifier(ratio) for ratio in chosen}
+    images = open_images(config.data, config.split, model.facts.encoder.channels, model.facts.pixel_range)
+    images = for_classifier(images, model.facts.classes or [], config.data)
+    for classifier in models.values():
+        cost_of(classifier, images, model)  # a ratio that leaves no tokens is refused before any work
+    bad_files = BadFiles(images, config.max_bad_files)
+    tallies = {ratio: evaluate(classifier, bad_files, model, config) for ratio, classifier in models.items()}
+    rows = measure_all(models, tallies, model, images, config)
+    report(config, model, rows)
+    draw(config, model, rows, tallies)
+    if bad_files.found:
+        console.print(f"{bad_files.describe()}; they were left out")
+
+
+def check(config: Config) -> None:
+    """Raise ValueError for what cannot be, before any work."""
+    check_max_bad_files(config.max_bad_files)
+    check_workers(config.workers)
+    if config.rounds < 0:
+        raise ValueError(f"rounds must be 0 or more, got {config.rounds}")
+    if config.batch_size is not None and config.batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {config.batch_size}")
+    ratios = config.drop_ratio or ()
+    if len(set(ratios)) < len(ratios):
+        raise ValueError(f"drop_ratio names a ratio twice: {' '.join(f'{ratio:g}' for ratio in ratios)}")
+    for path in (config.out if len(ratios) > 1 else None, config.confusion):
+        if path is not None:
+            check_writable(path, ".png", ".svg", ".pdf")
+
+
+def evaluate(classifier: Classifier, bad_files: BadFiles, model: Pretrained, config: Config) -> Tally:
+    """Classify all images."""
+    here = World(0, 1, model.device)
+    return count_right(classifier, bad_files, model.facts, here, config.workers, large_batch(config, model))
+
+
+def large_batch(config: Config, model: Pretrained) -> int:
+    """Images of a large batch."""
+    return config.batch_size or LARGE_BATCH.get(model.device.type, 256)
+
+
+def cost_of(classifier: Classifier, images: Images, model: Pretrained) -> dict[str, Any]:
+    """Multiply-accumulates and tokens, read off the running model with one image."""
+    size = model.facts.encoder.image_size
+    pixels = torch.zeros(1, images.channels, *size, dtype=torch.uint8, device=model.device)
+    with torch.no_grad():
+        cost, _ = measure(classifier, classifier.reduced.vit.blocks, pixels)
+    return {"gmacs": cost.gmacs, "tokens": cost.tokens}
+
+
+def measure_all(
+    models: dict[float, Classifier], tallies: dict[float, Tally], model: Pretrained, images: Images, config: Config
+) -> list[dict[str, Any]]:
+    """A row for each drop ratio: accuracy, cost, and images per second at batch 1 and at a large batch."""
+    rows: list[dict[str, Any]] = [
+        {"drop_ratio": ratio, "top1": found.top1, "top5": found.top5, "images": found.images}
+        | cost_of(models[ratio], images, model)
+        for ratio, found in tallies.items()
+    ]
+    for batch in sorted({1, large_batch(config, model)}) if config.rounds else ():
+        shape = (batch, images.channels, *model.facts.encoder.image_size)
+        pixels = torch.randint(256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+        seconds = take_turns(models, pixels.to(model.device), config.rounds)
+        for row in rows:
+            speeds = sorted(batch / spent for spent in seconds[row["drop_ratio"]])
+            key = f"images_per_second_at_{batch}"
+            row |= {key: median(speeds), f"{key}_least": speeds[0], f"{key}_most": speeds[-1]}
+    return rows
+
+
+def speeds_of(rows: list[dict[str, Any]]) -> dict[str, list[float]]:
+    """Images per second by batch size, in words, for every row."""
+    start = "images_per_second_at_"
+    sizes = [key.removeprefix(start) for key in rows[0] if key.startswith(start) and key[len(start) :].isdigit()]
+    return {f"batch {size}": [row[start + size] for row in rows] for size in sizes}
+
+
+def report(config: Config, model: Pretrained, rows: list[dict[str, Any]]) -> None:
+    """Print the table."""
+    facts, speeds = model.facts, speeds_of(rows)
+    if config.json:
+        named = {"weights": config.model.weights, "data": config.data, "model": facts.encoder.model}
+        as_json(named | {"device": str(model.device), "threads": torch.get_num_threads(), "rows": rows})
+        return
+    title = f"{facts.encoder.model}, {rows[0]['images']} images in {len(facts.classes or ())} classes, {model.device}"
+    columns = ["drop ratio", "top-1", "top-5", "GMACs", *(f"images/s, {name}" for name in speeds)]
+    lines = [
+        [f"{row['drop_ratio']:g}", f"{row['top1']:.2%}", f"{row['top5']:.2%}", f"{row['gmacs']:.3g}"]
+        + [f"{speed[place]:.4g} ({speed[place] / speed[0]:.2f}x)" for speed in speeds.values()]
+        for place, row in enumerate(rows)
+    ]
+    table(title, columns, lines)
+
+
+def draw(config: Config, model: Pretrained, rows: list[dict[str, Any]], tallies: dict[float, Tally]) -> None:
+    """Draw accuracy against speed, and the confusion matrix where asked."""
+    if len(rows) > 1 and config.rounds:
+        ratios, accuracies = ([row[key] for row in rows] for key in ("drop_ratio", "top1"))
+        draw_curve(config.out, ratios, accuracies, speeds_of(rows))
+        console.print(f"accuracy against speed: {config.out}")
+    if config.confusion is not None:
+        first = next(iter(tallies.values()))
+        draw_confusion(config.confusion, first.confusion, model.facts.classes or [])
+        console.print(f"confusion matrix: {config.confusion}")

@@ -1,0 +1,172 @@
+"""What `pcae finetune` is told, and the parts that it is made of."""
+
+from dataclasses import dataclass, replace
+from typing import cast
+
+import torch
+
+from pcae.commands.parts import Parts, RunSettings, start_or_go_on
+from pcae.commands.report import console
+from pcae.commands.start import NetworkConfig, Start, fill, starting_point
+from pcae.commands.validation import count_right
+from pcae.data.augment import Normalise
+from pcae.data.batches import DataConfig, check_data_config
+from pcae.data.images import Images
+from pcae.data.labelled import open_labelled
+from pcae.data.policy import PolicyConfig, check_policy
+from pcae.data.unreadable import BadFiles
+from pcae.evaluation.accuracy import Tally
+from pcae.model.encoder import Encoder
+from pcae.model.pretrained import Classifier, PretrainedFacts, build_vit
+from pcae.model.reduced import reduce
+from pcae.model.reduction import Reduction, kept_counts
+from pcae.tasks.classification import (
+    Classification,
+    ClassificationConfig,
+    check_classification,
+    drop_schedule,
+    layer_groups,
+)
+from pcae.tasks.dial import parse_drop_ratio
+from pcae.training.distributed import World
+from pcae.training.optimizer import OptimizerConfig, build_optimizer, check_optimizer_config
+from pcae.training.plan import Plan, plan
+from pcae.weights.files import save_model
+
+LAYER_DECAY = 0.65
+USUAL_EPOCHS = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(RunSettings):
+    """Fine-tune an encoder to classify images, dropping redundant tokens on the way (section 3.4 of the paper).
+
+    DATA has labels: train/CLASS/... and val/CLASS/... folders, a .csv of path,label with --validation OTHER,
+    WebDataset shards, hf:NAME, `sample` or `fashion-mnist`. The defaults are MAE's recipe for ViT-B.
+    """
+
+    weights: str | None = None
+    """Run folder, .safetensors or .pth file, folder of Hugging Face's ViT or ViTMAE, or timm:NAME."""
+    from_scratch: bool = False
+    """Begin with random weights; --weights then only says the architecture, without it --model and so on do."""
+    validation: str | None = None
+    """Held-out images in another place; without it, the val folder or test split of DATA."""
+    evaluate_every: float = 1.0
+    """Epochs between looks at the held-out images; there is always one at the end."""
+    crop_pct: float | None = None
+    """Share of the shorter side that evaluation looks at, in (0, 1]; without it, that of the weights (MAE: 0.875)."""
+    network: NetworkConfig = NetworkConfig()
+    task: ClassificationConfig = ClassificationConfig()
+    policy: PolicyConfig = PolicyConfig()
+    reading: DataConfig = DataConfig(crop_scale=(0.08, 1.0))
+    optimizer: OptimizerConfig = OptimizerConfig(base_lr=5e-4, betas=(0.9, 0.999))
+
+
+@dataclass(frozen=True)
+class Task:
+    """A run's parts, and what they are measured on."""
+
+    parts: Parts
+    test: BadFiles
+    facts: PretrainedFacts
+    source: str
+
+    @property
+    def config(self) -> Config:
+        """What was asked for."""
+        return cast(Config, self.parts.config)
+
+    @property
+    def method(self) -> Classification:
+        """What is trained."""
+        return cast(Classification, self.parts.method)
+
+    def measure(self, here: World) -> Tally:
+        """Accuracy on the held-out images, at the drop ratio that is trained; for a dial, the least one."""
+        normalise = Normalise(self.facts.mean, self.facts.std, self.facts.encoder.channels or 3).to(here.device)
+        model = Classifier(reduce(self.method.serving, self.facts.drop_ratios[0]), normalise)
+        return count_right(model, self.test, self.facts, here, self.config.reading.workers or 0)
+
+    def save(self, name: str) -> None:
+        """Write the classifier."""
+        save_model(self.config.out / name, self.method.serving, self.facts)
+
+
+def check(config: Config) -> None:
+    """Raise ValueError for values that cannot be, before anything is read."""
+    check_data_config(config.reading)
+    check_optimizer_config(config.optimizer)
+    if config.crop_pct is not None and not 0 < config.crop_pct <= 1:
+        raise ValueError(f"crop_pct must lie in (0, 1], got {config.crop_pct:g}")
+    if not 0 < config.evaluate_every < float("inf"):
+        raise ValueError(f"evaluate_every must be positive, got {config.evaluate_every:g}")
+
+
+def build_task(config: Config, here: World) -> Task:
+    """Images, network and optimizer, as they start or as the checkpoint to go on from has them."""
+    check(config)
+    start = here.main_first(lambda: starting_point(config.weights, config.from_scratch, config.network))
+    config, start, images, test_images = open_task(config, start, here)
+    numbers = plan(config.run, config.optimizer, len(images), here.size, USUAL_EPOCHS)
+    check_classification(config.task, numbers.micro_batch)
+    method = build_method(config, start, images, numbers, here)
+    optimizer = build_optimizer(method, config.optimizer, groups_of(config, start, method))
+    classes, size = list(images.classes), start.encoder.image_size
+    parts = start_or_go_on(config, images, numbers, method, optimizer, size, here, classes=classes)
+    reading = replace(config.reading, mean=tuple(parts.facts["mean"]), std=tuple(parts.facts["std"]))
+    facts = PretrainedFacts(
+        encoder=start.encoder,
+        mean=parts.facts["mean"],
+        std=parts.facts["std"],
+        pixel_range=config.reading.pixel_range,
+        classes=classes,
+        global_pool=config.task.global_pool,
+        drop_ratios=parse_drop_ratio(config.task.drop_ratio),
+        crop_pct=config.crop_pct or (start.facts.crop_pct if start.facts else 1.0),
+        norm_eps=start.facts.norm_eps if start.facts else None,
+    )
+    parts = replace(parts, config=replace(config, reading=reading))
+    return Task(parts, BadFiles(test_images, config.reading.max_bad_files), facts, start.source)
+
+
+def open_task(config: Config, start: Start, here: World) -> tuple[Config, Start, Images, Images]:
+    """Training and held-out images, read as the weights want them; and what is then known of their pixels."""
+    reading, facts = config.reading, start.facts
+    if facts is not None and reading.mean is None:
+        reading = replace(reading, mean=tuple(facts.mean), std=tuple(facts.std))
+    if facts is not None and reading.pixel_range is None:
+        reading = replace(reading, pixel_range=facts.pixel_range)
+    images, test_images = here.main_first(
+        lambda: open_labelled(config.data, start.encoder.channels, reading.pixel_range, config.validation)
+    )
+    check_policy(config.policy, images.channels)
+    start = replace(start, encoder=replace(start.encoder, channels=images.channels))
+    return replace(config, reading=reading), start, images, test_images
+
+
+def build_method(config: Config, start: Start, images: Images, numbers: Plan, here: World) -> Classification:
+    """The network with its starting weights and a new classifier, and the drop ratio of every step."""
+    torch.manual_seed(config.run.seed)
+    eps = start.facts.norm_eps if start.facts else None
+    vit = build_vit(start.encoder, len(images.classes), config.task.global_pool, eps)
+    schedule = drop_schedule(config.task, numbers.steps, numbers.images / numbers.batch_size)
+    token_counts(Encoder(vit), schedule.high)  # a ratio that leaves no tokens is refused before any work
+    report = fill(vit, start, list(images.classes))
+    if here.is_main:
+        for line in report:
+            console.print(line)
+    return Classification(vit, config.task, schedule).to(here.device)
+
+
+def groups_of(config: Config, start: Start, method: Classification) -> list[dict]:
+    """Parameter groups with layer decay, which random weights have none of by default."""
+    usual = 1.0 if start.random else LAYER_DECAY
+    decay = usual if config.task.layer_decay is None else config.task.layer_decay
+    return layer_groups(method.model.vit, config.optimizer.weight_decay, decay)
+
+
+def token_counts(encoder: Encoder, drop_ratio: float) -> list[int]:
+    """Patch tokens of an image, and what is left of them after each stage."""
+    tokens = encoder.grid[0] * encoder.grid[1]
+    reduction = Reduction.for_finetuning(encoder.depth, drop_ratio=drop_ratio)
+    return [tokens, *kept_counts(tokens, reduction).values()]

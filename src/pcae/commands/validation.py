@@ -1,0 +1,85 @@
+"""How well a classifier does on held-out images, while it is trained and at the end."""
+
+import json
+from collections.abc import Callable
+from functools import reduce as fold
+from operator import add
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pcae.commands.report import bar
+from pcae.data.batches import Follow, whole_loader
+from pcae.data.unreadable import BadFiles
+from pcae.evaluation.accuracy import Tally, no_images, tally
+from pcae.model.pretrained import PretrainedFacts
+from pcae.training.distributed import World
+
+
+def count_right(
+    model: Callable[[Tensor], Tensor],
+    bad_files: BadFiles,
+    facts: PretrainedFacts,
+    here: World,
+    workers: int = 0,
+    batch_size: int = 64,
+) -> Tally:
+    """Classify the images of `bad_files`, which counts those that cannot be read; each process takes its share.
+
+    Raises ValueError when too many of them cannot be read.
+    """
+    images, size = bad_files.images, facts.encoder.image_size
+    chosen = range(here.rank, len(images), here.size)
+    labels = torch.tensor(images.labels)
+    total, failed = no_images(len(facts.classes or ())), {}
+    follow: Follow = bar("evaluating") if here.is_main else iter
+    with torch.inference_mode():
+        for batch in follow(whole_loader(images, size, chosen, batch_size, workers, facts.crop_pct)):
+            failed |= batch.failed
+            if batch.indices:
+                total += tally(model(batch.pixels.to(here.device)).float().cpu(), labels[batch.indices])
+    for some in here.gather(failed):
+        bad_files.add(some)
+    bad_files.check()
+    return fold(add, here.gather(total))
+
+
+class Validation:
+    """A watcher of a fine-tuning run: accuracy on held-out images, written down; the best weights, kept.
+
+    save: writes the weights as they are, in the main process. note: writes numbers of a step down.
+    """
+
+    def __init__(
+        self,
+        method: nn.Module,
+        measure: Callable[[], Tally],
+        note: Callable[[dict[str, int | float]], None],
+        save: Callable[[], None],
+        here: World,
+        best: float,
+    ) -> None:
+        self.method, self.measure, self.note, self.save, self.here = method, measure, note, save, here
+        self.best = best
+        self.last: Tally | None = None
+
+    def look(self, step: int) -> None:
+        """Evaluate. Every process calls it, the main one writes."""
+        self.method.eval()
+        self.last = self.measure()
+        self.method.train()
+        if not self.here.is_main:
+            return
+        self.note({"step": step, "top1": self.last.top1, "top5": self.last.top5})
+        if self.last.top1 > self.best:
+            self.best = self.last.top1
+            self.save()
+
+
+def best_so_far(metrics: Path) -> float:
+    """The best accuracy that a run has written down; below any where it has none."""
+    lines = metrics.read_text(encoding="utf-8").splitlines() if metrics.is_file() else []
+    rows: list[dict[str, Any]] = [json.loads(line) for line in lines]
+    return max((row["top1"] for row in rows if "top1" in row), default=-1.0)

@@ -1,0 +1,36 @@
+"""Sequences whose elements are made when asked for: ten million of them cost no memory of their own."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar, overload
+
+import numpy as np
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, eq=False)
+class Lazy(Sequence[T]):
+    """`make` of each of the rows, in their order."""
+
+    make: Callable[[int], T]
+    rows: range | np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @overload
+    def __getitem__(self, index: int) -> T: ...
+    @overload
+    def __getitem__(self, index: slice) -> "Lazy[T]": ...
+    def __getitem__(self, index: int | slice) -> "T | Lazy[T]":
+        if isinstance(index, slice):
+            return Lazy(self.make, self.rows[index])
+        return self.make(int(self.rows[index]))
+
+
+def pick(values: Sequence[T], rows: np.ndarray) -> Sequence[T]:
+    """The values at some rows; lazy ones stay lazy."""
+    if isinstance(values, Lazy):
+        return Lazy(values.make, np.asarray(values.rows)[rows])
+    return [values[row] for row in rows.tolist()]

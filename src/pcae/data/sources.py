@@ -1,0 +1,49 @@
+"""What DATA names: a folder, a list, an image, WebDataset shards, or a Hugging Face data set."""
+
+import os
+import re
+from pathlib import Path
+
+from pcae.data.hugging_face import PREFIX, list_rows
+from pcae.data.listing import Listing, Split, is_image, list_split, read_list
+from pcae.data.shards import SHARD, list_shards, matching, of_split
+from pcae.settings import expand
+
+ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://|pipe:", re.IGNORECASE)
+
+
+def list_data(data: str, split: Split) -> Listing:
+    """The images of a split. Raises ValueError with the remedy when there are none."""
+    if ADDRESS.match(data):
+        raise ValueError(f"data {data!r} is an address; images are read from disks only, so copy them to one first")
+    found = list_rows(data, split) if data.startswith(PREFIX) else list_path(data, split)
+    if not len(found.items):
+        others = ", ".join(f"{count} {suffix}" for suffix, count in found.others.most_common(3))
+        raise ValueError(
+            f"data {data!r} holds no image files (.jpg, .png, .webp, .tif, ...)" + (f", but {others}" if others else "")
+        )
+    return found
+
+
+def list_path(data: str, split: Split) -> Listing:
+    """The images of a split of what lies on this machine."""
+    path = expand(data)
+    if path.is_dir():
+        found = list_split(path, split)
+        return found if found.items else shards_below(path, split) or found
+    if path.is_file() and path.suffix.lower() in {".txt", ".csv"}:
+        return read_list(path)
+    if path.is_file() and is_image(path.name):
+        return Listing([str(path)], [str(path)], None, str(path.parent))
+    if SHARD.search(path.name) and (path.is_file() or "{" in data):
+        shards = matching(str(path))
+        return list_shards(of_split(shards, split), os.path.commonpath([str(Path(one).parent) for one in shards]))
+    raise ValueError(
+        f"data {data!r} is neither a folder, an image, a list (.txt, .csv) nor .tar shards; check the path"
+    )
+
+
+def shards_below(path: Path, split: Split) -> Listing | None:
+    """The images of the shards in a folder, where it has any: by its split folders, else by the shards' names."""
+    shards = list_split(path, split, lambda name: SHARD.search(name) is not None)
+    return list_shards(of_split(shards.names, split), shards.root) if shards.names else None

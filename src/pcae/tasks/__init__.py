@@ -1,0 +1,1 @@
+"""Labelled images -> loss and predictions."""

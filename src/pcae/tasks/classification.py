@@ -1,0 +1,173 @@
+"""Fine-tuning a Vision Transformer to classify images, with token reduction."""
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from timm.data.mixup import Mixup
+from timm.models.vision_transformer import VisionTransformer
+from timm.optim import param_groups_layer_decay  # pyright: ignore[reportPrivateImportUsage]
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pcae.model.reduced import ReducedViT
+from pcae.model.reduction import Reduction
+from pcae.model.tokens import upcast
+from pcae.tasks.dial import DropSchedule, parse_drop_ratio
+from pcae.tasks.drop_path import dropping, install_drop_path
+from pcae.training.average import follow
+from pcae.training.feed import Labelled
+from pcae.training.loop import Progress, StepResult
+from pcae.training.randomness import Draw, seed_of
+from pcae.training.schedule import Ramp
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassificationConfig:
+    """The task. The defaults are MAE's for ViT-B, which the paper follows."""
+
+    drop_ratio: float | str = 0.0
+    """Share of the patch tokens that each of three stages drops, in [0, 1); A:B draws a ratio of that range every
+    step, so that one checkpoint serves all of them."""
+    drop_start_epochs: float | None = None
+    """Epochs in which nothing is dropped; without it, a tenth of the run (the paper: 10 of 100)."""
+    drop_ramp_epochs: float | None = None
+    """Epochs over which the drop ratio then climbs; without it, a quarter of the run (the paper: 25 of 100)."""
+    drop_ramp: Ramp = "cosine"
+    """How it climbs: cosine, as in EViT, or linear; in steps of 0.05."""
+    global_pool: Literal["avg", "token"] = "avg"
+    """What is classified: the mean of the patch tokens with a norm of its own, or the class token."""
+    layer_decay: float | None = None
+    """Factor on the learning rate from each block to the one before it; without it 0.65, and 1 from scratch."""
+    drop_path: float = 0.1
+    """Probability that the last block's branches are left out; it climbs from 0 with the depth."""
+    mixup: float = 0.8
+    """Parameter of the beta distribution that two images are blended by; 0 for none."""
+    cutmix: float = 1.0
+    """The same for a rectangle of one image in the other; where both are on, each has half of the steps."""
+    label_smoothing: float = 0.1
+    """Share of the target that is spread over all classes, in [0, 1)."""
+    ema: float | None = None
+    """Momentum of a moving average of the weights, which is then evaluated and kept, such as 0.9999."""
+
+
+def check_classification(config: ClassificationConfig, micro_batch: int) -> None:
+    """Raise ValueError for values that cannot be, or do not fit the size of a micro-batch."""
+    parse_drop_ratio(config.drop_ratio)
+    for name in ("mixup", "cutmix", "drop_start_epochs", "drop_ramp_epochs"):
+        value = getattr(config, name)
+        if value is not None and not 0 <= value < float("inf"):
+            raise ValueError(f"{name} must be 0 or more, got {value:g}")
+    for name in ("drop_path", "label_smoothing", "ema"):
+        value = getattr(config, name)
+        if value is not None and not 0 <= value < 1:
+            raise ValueError(f"{name} must lie in [0, 1), got {value:g}")
+    if config.layer_decay is not None and not 0 < config.layer_decay <= 1:
+        raise ValueError(f"layer_decay must lie in (0, 1], got {config.layer_decay:g}")
+    if (config.mixup or config.cutmix) and micro_batch % 2:
+        raise ValueError(
+            f"mixup and cutmix need an even number of images in a micro-batch, got {micro_batch}; change --batch-size "
+            "or --accumulation, or use --mixup 0 --cutmix 0"
+        )
+
+
+def drop_schedule(config: ClassificationConfig, steps: int, steps_per_epoch: float) -> DropSchedule:
+    """The drop ratio of every step of a run."""
+    low, high = parse_drop_ratio(config.drop_ratio)
+    start, ramp = config.drop_start_epochs, config.drop_ramp_epochs
+    return DropSchedule(
+        low=low,
+        high=high,
+        start_steps=steps // 10 if start is None else round(start * steps_per_epoch),
+        ramp_steps=steps // 4 if ramp is None else round(ramp * steps_per_epoch),
+        ramp=config.drop_ramp,
+    )
+
+
+class Classification(nn.Module):
+    """Cross-entropy of a ViT that drops redundant tokens after blocks 0, 7 and 10 of 12 (section 3.4).
+
+    The means of dropped tokens stay in the sequence and leave before pooling. `vit` is trained; `serving` is what is
+    evaluated and kept: `vit`, or its moving average.
+    """
+
+    def __init__(self, vit: VisionTransformer, config: ClassificationConfig, schedule: DropSchedule) -> None:
+        super().__init__()
+        self.config, self.schedule = config, schedule
+        self.model = ReducedViT(vit, Reduction.for_finetuning(len(vit.blocks), drop_ratio=0.0))
+        self.average = copy.deepcopy(vit).requires_grad_(False).eval() if config.ema is not None else None
+        self.paths = install_drop_path(vit, config.drop_path) if config.drop_path else []
+        self.mixup = Mixup(
+            mixup_alpha=config.mixup,
+            cutmix_alpha=config.cutmix,
+            label_smoothing=config.label_smoothing,
+            num_classes=vit.num_classes,
+        )
+
+    @property
+    def serving(self) -> VisionTransformer:
+        """The network to evaluate and to keep."""
+        return self.model.vit if self.average is None else self.average
+
+    def forward(self, batch: Labelled, draw: Draw) -> StepResult:
+        """The loss of normalised images and their labels."""
+        ratio = self.schedule.at(draw.step, draw.seed)
+        self.model.reduction = Reduction.for_finetuning(len(self.model.vit.blocks), drop_ratio=ratio)
+        images, targets = self.mix(batch, draw)
+        with dropping(self.paths, draw.uniform("drop-path", len(self.paths))):
+            logits = self.model(images)
+        smoothing = 0.0 if self.mixes else self.config.label_smoothing  # mixed targets are smooth already
+        loss = F.cross_entropy(upcast(logits), targets, label_smoothing=smoothing)
+        return StepResult(loss, {"drop_ratio": torch.full_like(loss.detach(), ratio)})
+
+    @property
+    def mixes(self) -> bool:
+        """Whether images are blended."""
+        return self.config.mixup > 0 or self.config.cutmix > 0
+
+    def mix(self, batch: Labelled, draw: Draw) -> tuple[Float[Tensor, "batch channels height width"], Tensor]:
+        """Each row blended with its neighbour in the global batch, by timm's Mixup; and the targets."""
+        if not self.mixes:
+            return batch.images, batch.labels
+        order = mirrored_pairs(len(batch.labels)).to(batch.device)
+        with numpy_seeded(seed_of(draw.seed, draw.step, "mixup")):
+            images, targets = self.mixup(batch.images[order], batch.labels[order])
+        back = order.argsort()
+        return images[back], targets[back]
+
+    def after_step(self, progress: Progress) -> None:
+        """Move the average, if the optimizer's step was taken."""
+        if self.average is not None and self.config.ema is not None:
+            follow(self.average, self.model.vit, self.config.ema, progress.taken)
+
+
+def mirrored_pairs(rows: int) -> Int[Tensor, " rows"]:
+    """An order in which rows 2i and 2i + 1 stand as far from the start as from the end: timm mixes a batch with its
+    mirror image, and neighbours are in the same micro-batch for any number of processes."""
+    places = torch.arange(rows)
+    return torch.cat([places[0::2], places[1::2].flip(0)])
+
+
+@contextmanager
+def numpy_seeded(seed: int) -> Iterator[None]:
+    """numpy's global generator, which timm's Mixup draws from, seeded; then as it was."""
+    before = np.random.get_state()
+    np.random.seed(seed % 2**32)
+    try:
+        yield
+    finally:
+        np.random.set_state(before)
+
+
+def layer_groups(vit: VisionTransformer, weight_decay: float, layer_decay: float) -> list[dict]:
+    """Parameter groups with `lr_scale` falling from the head to the patch embedding, as in BEiT and MAE, by timm.
+
+    Positions, class and register tokens, norms and biases are not decayed.
+    """
+    free = {*vit.no_weight_decay(), "reg_token"}
+    return param_groups_layer_decay(vit, weight_decay, no_weight_decay_list=free, layer_decay=layer_decay)

@@ -1,0 +1,50 @@
+"""Drop path (stochastic depth) whose randomness is that of the rows, not of the process that computes them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from jaxtyping import Float
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor, nn
+
+
+class DropPath(nn.Module):
+    """Leaves a residual branch out for the images whose `noise` is below `rate`, and scales it up for the others.
+
+    noise: uniform in [0, 1), one an image; None, outside of training, leaves every branch as it is.
+    """
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+        self.noise: Float[Tensor, " batch"] | None = None
+
+    def forward(self, branch: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch tokens dim"]:
+        """The branch, or zeros."""
+        if self.noise is None:
+            return branch
+        factor = (self.noise >= self.rate) / (1 - self.rate)
+        return branch * factor.view(-1, 1, 1).to(branch.dtype)
+
+
+def install_drop_path(vit: VisionTransformer, rate: float) -> list[DropPath]:
+    """Give both branches of every block a rate that climbs from 0 to `rate` with the depth; names of weights stay."""
+    paths = []
+    for block, its_rate in zip(vit.blocks, torch.linspace(0, rate, len(vit.blocks)).tolist(), strict=True):
+        for name in ("drop_path1", "drop_path2"):
+            paths.append(DropPath(its_rate))
+            setattr(block, name, paths[-1])
+    return paths
+
+
+@contextmanager
+def dropping(paths: list[DropPath], noise: Float[Tensor, "batch paths"]) -> Iterator[None]:
+    """Within it, the paths drop by their column of `noise`."""
+    for path, column in zip(paths, noise.unbind(dim=1), strict=True):
+        path.noise = column
+    try:
+        yield
+    finally:
+        for path in paths:
+            path.noise = None

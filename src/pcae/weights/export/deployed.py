@@ -1,0 +1,67 @@
+"""What an exported model computes: uint8 images in, logits or features and the kept ids out."""
+
+from math import prod
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from pcae.model.encoder import Encoded, Stage
+from pcae.model.pretrained import Pretrained
+from pcae.model.reduced import reduce
+from pcae.model.reduction import kept_counts
+
+
+class Answer(NamedTuple):
+    """What PyTorch makes of images: logits or features, and what each stage decided on the way."""
+
+    output: Float[Tensor, "batch *dims"]
+    stages: tuple[Stage, ...] = ()
+
+
+class Deployed(nn.Module):
+    """A model at one drop ratio, normalisation included: logits, or the features of an encoder without a classifier.
+
+    Features are the mean of the patch tokens that are left, as `pcae embed --pool mean` has them at drop ratio 0.
+    Raises ValueError for a drop ratio that leaves no tokens.
+    """
+
+    def __init__(self, model: Pretrained, drop_ratio: float) -> None:
+        super().__init__()
+        self.drop_ratio = drop_ratio
+        self.size = (model.facts.encoder.channels or 3, *model.facts.encoder.image_size)
+        self.normalise = model.normalise
+        self.reduced = reduce(model.encoder.vit, drop_ratio)
+        kept_counts(prod(model.encoder.grid), self.reduced.reduction)  # where none is left it says so here
+        self.head = self.features if model.facts.classes is None else self.logits
+
+    def forward(self, images: UInt8[Tensor, "batch channels height width"]) -> tuple[Tensor, ...]:
+        """Logits or features, then the kept ids of every stage."""
+        output, stages = self.answer(images)
+        return output, *(stage.kept_ids for stage in stages)
+
+    def answer(self, images: UInt8[Tensor, "batch channels height width"]) -> Answer:
+        """The same, with the scores that decided."""
+        encoded = self.reduced.encode(self.normalise(images))
+        return Answer(self.head(encoded), encoded.stages)
+
+    def logits(self, encoded: Encoded) -> Float[Tensor, "batch classes"]:
+        """The classifier's answer."""
+        return self.reduced.forward_head(self.reduced.norm(encoded))
+
+    def features(self, encoded: Encoded) -> Float[Tensor, "batch dim"]:
+        """The mean of the remaining patch tokens."""
+        return self.reduced.vit.fc_norm(self.reduced.vit.norm(encoded.tokens).mean(dim=1))
+
+    def example(self, batch: int = 2) -> UInt8[Tensor, "batch channels height width"]:
+        """Black images of the right size. Two, because PyTorch takes a batch of one for one that never changes."""
+        return torch.zeros(batch, *self.size, dtype=torch.uint8)
+
+
+def whole_answer(model: Pretrained, images: UInt8[Tensor, "batch channels height width"]) -> Answer:
+    """Logits at drop ratio 0, or all tokens of an encoder after the final norm: what formats without reduction give."""
+    if model.facts.classes is not None:
+        return Answer(model.classifier(0.0)(images))
+    encoded = model(images)
+    return Answer(torch.cat([encoded.prefix, encoded.tokens], dim=1))

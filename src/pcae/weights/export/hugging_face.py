@@ -1,0 +1,172 @@
+"""Models as folders that transformers' ViTModel and ViTForImageClassification load."""
+
+import json
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from timm.models.vision_transformer import Block, VisionTransformer
+from torch import Tensor, nn
+
+from pcae.model.pretrained import Pretrained
+from pcae.weights.export.graphs import quiet
+from pcae.weights.export.parity import Reopened
+from pcae.weights.export.timm_folder import CONFIG, TENSORS, save_tensors
+from pcae.weights.hugging_face import renamed
+from pcae.weights.timm_models import sizes_of
+
+EMBEDDING = ("embeddings.cls_token", "embeddings.position_embeddings")
+PARTS = (
+    "layernorm_before", "attention.attention.query", "attention.attention.key", "attention.attention.value",
+    "attention.output.dense", "layernorm_after", "intermediate.dense", "output.dense",
+)  # fmt: skip
+"""The layers of a block, in transformers' names."""
+WORDS = {
+    "reg_token": "register tokens",
+    "norm_pre.": "a norm before the blocks",
+    "fc_norm.": "average pooling with its own norm",
+    ".ls1.": "layer scale",
+    ".q_norm.": "norms of queries and keys",
+    "attn_pool.": "attention pooling",
+}
+"""What tensors that transformers' ViT has no place for belong to."""
+REMEDY = "use --to timm, onnx or safetensors"
+BICUBIC = 3
+"""Pillow's number for the way in which images are resized."""
+
+
+def check_hugging_face(model: Pretrained) -> None:
+    """Raise ValueError, naming it, for what transformers' ViT cannot compute."""
+    vit = model.encoder.vit
+    odd = [what for part, what in WORDS.items() if any(part in name for name in vit.state_dict())]
+    if model.facts.classes is not None and model.facts.global_pool != "token":
+        odd.append(f"a classifier with global_pool {model.facts.global_pool!r}")
+    odd += [what for what, there in unnamed(vit).items() if there]
+    if odd:
+        raise ValueError(f"transformers' ViT cannot hold {', '.join(odd)}; {REMEDY}")
+    try:
+        _, left = translated(vit)
+    except KeyError as error:
+        raise ValueError(f"transformers' ViT needs {error.args[0]}, which the weights lack; {REMEDY}") from error
+    if left:
+        raise ValueError(f"transformers' ViT has no place for {sorted(left)[0]}; {REMEDY}")
+
+
+def unnamed(vit: VisionTransformer) -> dict[str, bool]:
+    """What no tensor's name tells: whether the model has it."""
+    parts = [*vit.modules()]
+    return {
+        "a model without class token": vit.cls_token is None,
+        "positions of patches alone": vit.no_embed_class,
+        "blocks of another kind": any(type(block) is not Block for block in vit.blocks),
+        "another activation than GELU": {type(part.act) for part in parts if hasattr(part, "act")} != {nn.GELU},
+        "norms of two epsilons": len({part.eps for part in parts if isinstance(part, nn.LayerNorm)}) != 1,
+    }
+
+
+def translated(vit: VisionTransformer) -> tuple[dict[str, Tensor], set[str]]:
+    """The tensors under the names that transformers reads, and the names of those that it has no place for.
+
+    Raises KeyError for one that it needs.
+    """
+    state, theirs, used = vit.state_dict(), {}, set()
+    for name in names(len(vit.blocks), "head.weight" in state):
+        own, part = place_of(name)
+        used.add(own)
+        theirs[name] = state[own] if part is None else state[own].chunk(3)[part]
+    return theirs, state.keys() - used
+
+
+def names(depth: int, classifier: bool) -> list[str]:
+    """All of transformers' names, without "vit." in front."""
+    layers = ["embeddings.patch_embeddings.projection"]
+    layers += [f"encoder.layer.{block}.{part}" for block, part in product(range(depth), PARTS)]
+    layers += ["layernorm", *(["classifier"] if classifier else [])]
+    return [*EMBEDDING, *(f"{layer}.{kind}" for layer, kind in product(layers, ("weight", "bias")))]
+
+
+def place_of(name: str) -> tuple[str, int | None]:
+    """timm's name of one of transformers' tensors, and which third of it that is, for queries, keys and values."""
+    own = renamed(name)
+    for part, third in (("query", 0), ("key", 1), ("value", 2)):
+        if f".{part}." in own:
+            return own.replace(f".{part}.", ".qkv."), third
+    return own, None
+
+
+def write_hugging_face(model: Pretrained, folder: Path) -> None:
+    """Write tensors, configuration and what the images are normalised with."""
+    tensors, _ = translated(model.encoder.vit)
+    classifies = model.facts.classes is not None
+    whole = {
+        f"vit.{name}" if classifies and not name.startswith("classifier") else name: value
+        for name, value in tensors.items()
+    }
+    save_tensors(folder / TENSORS, whole)
+    for name, content in ((CONFIG, describe(model)), ("preprocessor_config.json", preprocessing(model))):
+        (folder / name).write_text(json.dumps(content, indent=2), encoding="utf-8")
+
+
+def describe(model: Pretrained) -> dict[str, Any]:
+    """transformers' configuration of the model."""
+    facts, vit, sizes = model.facts, model.encoder.vit, sizes_of(model.encoder)
+    assert isinstance(vit.norm, nn.LayerNorm)
+    block = vit.blocks[0]
+    assert isinstance(block, Block) and isinstance(block.mlp.fc1, nn.Linear)
+    classes = dict(enumerate(facts.classes or []))
+    labels = {"id2label": classes, "label2id": {name: place for place, name in classes.items()}} if classes else {}
+    return {
+        "architectures": ["ViTForImageClassification" if classes else "ViTModel"],
+        "model_type": "vit",
+        "hidden_size": sizes["width"],
+        "num_hidden_layers": sizes["depth"],
+        "num_attention_heads": sizes["heads"],
+        "intermediate_size": block.mlp.fc1.out_features,
+        "hidden_act": "gelu",
+        "layer_norm_eps": vit.norm.eps,
+        "image_size": list(facts.encoder.image_size),
+        "patch_size": sizes["patch_size"],
+        "num_channels": facts.encoder.channels or 3,
+        "qkv_bias": True,
+        "attention_probs_dropout_prob": 0.0,
+        "hidden_dropout_prob": 0.0,
+        **labels,
+    }
+
+
+def preprocessing(model: Pretrained) -> dict[str, Any]:
+    """transformers' description of how images become the model's input."""
+    height, width = model.facts.encoder.image_size
+    return {
+        "image_processor_type": "ViTImageProcessor",
+        "do_resize": True,
+        "size": {"height": height, "width": width},
+        "resample": BICUBIC,
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": model.facts.mean,
+        "image_std": model.facts.std,
+    }
+
+
+def reopen_hugging_face(model: Pretrained, folder: Path) -> Reopened:
+    """The folder, loaded and run by transformers, which must find every tensor that it needs."""
+    import transformers
+
+    classifies = model.facts.classes is not None
+    kind: Any = transformers.ViTForImageClassification if classifies else transformers.ViTModel
+    options = {} if classifies else {"add_pooling_layer": False}
+    with quiet():
+        theirs, found = kind.from_pretrained(folder, output_loading_info=True, **options)
+        processor = transformers.AutoImageProcessor.from_pretrained(folder)
+    lost = {*found["missing_keys"], *found["unexpected_keys"]}
+    if lost:
+        raise ValueError(f"transformers {transformers.__version__} and pcae disagree on the names {sorted(lost)[:3]}")
+
+    def answer(images: Tensor) -> tuple[Tensor, ...]:
+        inputs = processor(images=images, input_data_format="channels_first", return_tensors="pt")
+        output = theirs.eval()(pixel_values=inputs["pixel_values"])
+        return (output.logits if classifies else output.last_hidden_state,)
+
+    return answer

@@ -1,0 +1,43 @@
+"""Where an export goes: a file or a folder that takes its place whole, or not at all."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pcae.training.checkpoint import check_writable
+
+
+def check_folder(path: Path) -> None:
+    """Raise ValueError unless a folder could be written there and would replace nothing, before the work is done."""
+    if path.is_dir() and any(path.iterdir()):
+        raise ValueError(f"out {str(path)!r} is a folder that is not empty; give another or empty it")
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"out {str(path)!r} is a file; give a folder")
+    if path.name in {"", ".."}:
+        raise ValueError(f"out {str(path)!r} cannot be replaced by a whole folder; give the name of a new one")
+    check_writable(path.with_name(f".{path.name}.try"))
+
+
+@contextmanager
+def folder_in_one_move(path: Path) -> Iterator[Path]:
+    """An empty folder beside `path` to write to; it takes the place of `path` when all went well, else it goes.
+
+    Raises ValueError naming `path` when the disk does not take it.
+    """
+    beside = path.with_name(f".{path.name}.writing")
+    try:
+        shutil.rmtree(beside, ignore_errors=True)  # what a killed export left
+        beside.mkdir()
+        yield beside
+        for file in beside.iterdir():
+            with file.open("rb") as written:
+                os.fsync(written.fileno())
+        if path.is_dir():
+            path.rmdir()
+        beside.replace(path)
+    except OSError as error:
+        raise ValueError(f"{path} cannot be written: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)

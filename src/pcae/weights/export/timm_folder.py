@@ -1,0 +1,81 @@
+"""Models as folders that `timm.create_model("local-dir:FOLDER", pretrained=True)` loads."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor
+
+from pcae.model.pretrained import Pretrained, build_model
+from pcae.weights.export.parity import Reopened
+from pcae.weights.timm_models import sizes_of
+
+CONFIG, TENSORS = "config.json", "model.safetensors"
+"""The files of such a folder, and of Hugging Face's."""
+
+
+def remarks_on_timm(model: Pretrained) -> list[str]:
+    """What timm will compute otherwise: it has no setting for the norms' epsilon."""
+    with torch.device("meta"):
+        twin = build_model(replace(model.facts, norm_eps=None)).encoder.vit
+    here, there = (getattr(vit.blocks[0].norm1, "eps", None) for vit in (model.encoder.vit, twin))
+    if here == there:
+        return []
+    return [f"timm computes the norms with epsilon {there:g}, the weights are for {here:g}"]
+
+
+def write_timm(model: Pretrained, folder: Path) -> None:
+    """Write the tensors, and the architecture with its sizes, classes and statistics."""
+    save_tensors(folder / TENSORS, model.encoder.vit.state_dict())
+    (folder / CONFIG).write_text(json.dumps(describe(model), indent=2), encoding="utf-8")
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """A safetensors file that says, as timm and transformers want it, that its tensors are PyTorch's."""
+    try:
+        save_file({name: value.contiguous() for name, value in tensors.items()}, path, metadata={"format": "pt"})
+    except SafetensorError as error:  # its only reason here is the disk
+        raise OSError(str(error)) from error
+
+
+def describe(model: Pretrained) -> dict[str, Any]:
+    """timm's description of a pretrained model."""
+    facts, vit = model.facts, model.encoder.vit
+    channels, (height, width) = facts.encoder.channels or 3, facts.encoder.image_size
+    sizes = sizes_of(model.encoder)
+    arguments = {"img_size": [height, width], "in_chans": channels, "patch_size": sizes["patch_size"]}
+    arguments |= {"embed_dim": sizes["width"], "depth": sizes["depth"], "num_heads": sizes["heads"]}
+    said: dict[str, Any] = {
+        "input_size": [channels, height, width],
+        "fixed_input_size": True,
+        "mean": facts.mean,
+        "std": facts.std,
+        "crop_pct": facts.crop_pct,
+        "interpolation": "bicubic",
+        "num_classes": vit.num_classes,
+        "first_conv": "patch_embed.proj",
+        "classifier": "head",
+    }
+    named = {"label_names": facts.classes} if facts.classes is not None else {}
+    return {
+        "architecture": facts.encoder.model.split(".", maxsplit=1)[0],  # without the tag of timm's own weights
+        "num_classes": vit.num_classes,
+        "num_features": vit.num_features,
+        "global_pool": facts.global_pool,
+        **named,
+        "model_args": arguments | {"global_pool": facts.global_pool},
+        "pretrained_cfg": said,
+    }
+
+
+def reopen_timm(model: Pretrained, folder: Path) -> Reopened:
+    """The folder, loaded and run by plain timm."""
+    plain = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
+    answer: Any = plain.forward_features if model.facts.classes is None else plain
+    return lambda images: (answer(model.normalise(images)),)

@@ -1,0 +1,40 @@
+"""What a place of weights holds: tensors in timm's names, and all that is needed to use them."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from pcae.model.pretrained import PretrainedFacts
+from pcae.model.tokens import Grid, grid_of
+
+EMBEDDING = "patch_embed.proj.weight"
+"""The tensor that every Vision Transformer has: its patch embedding."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """Weights that were found.
+
+    tensors: in timm's names, on the CPU. facts: the model that they are of. source: where they come from, in words.
+    remarks: what the weights did not say themselves and was taken for granted.
+    """
+
+    tensors: dict[str, Tensor]
+    facts: PretrainedFacts
+    source: str
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def grid(self) -> Grid:
+        """Rows and columns of patches that the positions are of."""
+        height, width = self.tensors[EMBEDDING].shape[-2:]
+        return grid_of(self.facts.encoder.image_size, (height, width))
+
+
+def check_embedding(tensors: dict[str, Tensor], where: str) -> None:
+    """Raise ValueError when there is no patch embedding of square patches: these are other weights."""
+    if EMBEDDING not in tensors:
+        raise ValueError(f"{where} holds no encoder: no {EMBEDDING} among {', '.join([*tensors][:3]) or 'no tensors'}")
+    shape = tuple(tensors[EMBEDDING].shape)
+    if len(shape) != 4 or shape[2] != shape[3]:
+        raise ValueError(f"{where} holds no encoder of square patches: {EMBEDDING} is {shape}")

@@ -1,0 +1,152 @@
+"""Folders of Hugging Face's transformers with a ViT or ViTMAE: read by hand, into timm's names."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pcae.model.encoder import EncoderConfig
+from pcae.model.pretrained import PretrainedFacts
+from pcae.settings import check_values
+from pcae.weights.found import Found, check_embedding
+from pcae.weights.reading import read_json, read_safetensors, read_torch
+
+CONFIG = "config.json"
+DEFAULTS = {
+    "hidden_size": 768,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+    "intermediate_size": 3072,
+    "hidden_act": "gelu",
+    "layer_norm_eps": 1e-12,
+    "image_size": 224,
+    "patch_size": 16,
+    "num_channels": 3,
+    "qkv_bias": True,
+}
+"""What a config.json that leaves a setting out stands for."""
+NAMES = {
+    "embeddings.cls_token": "cls_token",
+    "embeddings.mask_token": "mask_token",
+    "embeddings.position_embeddings": "pos_embed",
+    "embeddings.patch_embeddings.projection": "patch_embed.proj",
+    "encoder.layer.": "blocks.",
+    "layernorm_before": "norm1",
+    "layernorm_after": "norm2",
+    "attention.attention.": "attn.",
+    "attention.output.dense": "attn.proj",
+    "intermediate.dense": "mlp.fc1",
+    "output.dense": "mlp.fc2",
+    "layernorm.": "norm.",
+    "classifier.": "head.",
+}
+"""Theirs -> timm's, one after the other."""
+
+
+def find_hugging_face(folder: Path) -> Found:
+    """The encoder, and the classifier where there is one. Raises ValueError for what a plain ViT cannot compute."""
+    config = DEFAULTS | read_json(folder / CONFIG)
+    check_config(config, folder)
+    tensors = joined({renamed(name): value for name, value in read_folder(folder).items()})
+    check_embedding(tensors, str(folder))
+    classes = classes_of(config, tensors)
+    mean, std, remarks = statistics(folder, config["num_channels"])
+    facts = PretrainedFacts(
+        encoder=encoder_config(config, folder),
+        mean=mean,
+        std=std,
+        classes=classes,
+        global_pool="" if classes is None else "token",
+        norm_eps=float(config["layer_norm_eps"]),
+    )
+    source = f"{folder}, Hugging Face's {config['model_type']}"
+    return Found(tensors=tensors, facts=facts, source=source, remarks=remarks)
+
+
+def check_config(config: dict[str, Any], folder: Path) -> None:
+    """Raise ValueError, by name, for settings that timm's plain ViT does not have."""
+    kind = config.get("model_type")
+    if kind not in ("vit", "vit_mae"):
+        hint = f"; a folder of timm's is timm:local-dir:{folder}" if "architecture" in config else ""
+        raise ValueError(f"{folder} holds a model of type {kind!r}; only vit and vit_mae are read{hint}")
+    wanted = {"hidden_act": "gelu", "qkv_bias": True, "intermediate_size": 4 * config["hidden_size"]}
+    for name, value in wanted.items():
+        if config[name] != value:
+            raise ValueError(f"{folder}: {name} is {config[name]!r}; only {value!r} is read")
+
+
+def encoder_config(config: dict[str, Any], folder: Path) -> EncoderConfig:
+    """Their sizes in our words."""
+    image, patch = (pair(config[name]) for name in ("image_size", "patch_size"))
+    if patch[0] != patch[1]:
+        raise ValueError(f"{folder}: patch_size is {list(patch)}; only square patches are read")
+    sizes = {
+        "model": "vit_base_patch16_224",
+        "image_size": image,
+        "patch_size": patch[0],
+        "channels": config["num_channels"],
+        "width": config["hidden_size"],
+        "depth": config["num_hidden_layers"],
+        "heads": config["num_attention_heads"],
+    }
+    return EncoderConfig(**check_values(EncoderConfig, sizes, str(folder / CONFIG)))
+
+
+def pair(side: Any) -> tuple[Any, Any]:
+    """Height and width, of a square where one number stands for both."""
+    return (side[0], side[1]) if isinstance(side, list) and len(side) == 2 else (side, side)
+
+
+def read_folder(folder: Path) -> dict[str, Tensor]:
+    """All tensors: of one file, or of several by their index. Raises ValueError when there are none."""
+    if (folder / "model.safetensors").is_file():
+        return read_safetensors(folder / "model.safetensors")[0]
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        files = read_json(index).get("weight_map")
+        if not isinstance(files, dict):
+            raise ValueError(f"{index} has no weight_map, which says where each tensor is")
+        parts = [read_safetensors(folder / str(name))[0] for name in sorted(set(files.values()))]
+        return {name: value for part in parts for name, value in part.items()}
+    if (folder / "pytorch_model.bin").is_file():
+        return read_torch(folder / "pytorch_model.bin")
+    raise ValueError(f"{folder} has a {CONFIG} but no model.safetensors, its index, or pytorch_model.bin")
+
+
+def renamed(name: str) -> str:
+    """timm's name of one of their tensors; queries, keys and values stay apart, the decoder stays as it is."""
+    name = name.removeprefix("vit.")
+    if not name.startswith("decoder."):
+        for theirs, ours in NAMES.items():
+            name = name.replace(theirs, ours)
+    return name
+
+
+def joined(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors with queries, keys and values of a block in one, as timm has them."""
+    tensors = dict(tensors)
+    for query in [name for name in tensors if ".attn.query." in name]:
+        parts = [query.replace(".query.", f".{part}.") for part in ("query", "key", "value")]
+        if all(part in tensors for part in parts):
+            tensors[query.replace(".query.", ".qkv.")] = torch.cat([tensors.pop(part) for part in parts])
+    return tensors
+
+
+def classes_of(config: dict[str, Any], tensors: dict[str, Tensor]) -> list[str] | None:
+    """Names of the classifier's classes; numbers where the folder names none."""
+    if "head.weight" not in tensors:
+        return None
+    names = config.get("id2label") or {}
+    return [str(names.get(str(index), index)) for index in range(len(tensors["head.weight"]))]
+
+
+def statistics(folder: Path, channels: int) -> tuple[list[float], list[float], tuple[str, ...]]:
+    """mean and std that pixels are normalised with, and what was taken for granted."""
+    path = folder / "preprocessor_config.json"
+    said = read_json(path) if path.is_file() else {}
+    if said.get("do_normalize") is False:
+        return [0.0] * channels, [1.0] * channels, ()
+    if "image_mean" in said and "image_std" in said:
+        return said["image_mean"], said["image_std"], ()
+    return [0.5] * channels, [0.5] * channels, (f"taken for granted: mean and std 0.5, as {path.name} names none",)

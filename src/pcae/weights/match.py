@@ -1,0 +1,146 @@
+"""Tensors into a model: what fits, what lacks, what is left out, and positions for another grid."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import isqrt, prod
+
+from jaxtyping import Float
+from timm.layers.pos_embed import resample_abs_pos_embed
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor
+
+from pcae.model.encoder import Encoder
+from pcae.model.tokens import Grid
+
+AFTER_BLOCKS = ("head.", "fc_norm.", "norm.")
+"""What another task replaces: classifier and last norm may lack or have another shape."""
+LEAST_SHARE = 0.9
+"""Share of an encoder's parameters below which weights are of another model."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Match:
+    """What became of the tensors.
+
+    matched: names that were loaded as they are. resized: names that were loaded for another grid, with both grids.
+    missing: names of the model that keep the values that they had. unexpected: names that the model has no place for.
+    share: of the model's parameters, less classifier and last norm, what was loaded.
+    """
+
+    matched: tuple[str, ...]
+    missing: tuple[str, ...]
+    unexpected: tuple[str, ...]
+    resized: dict[str, tuple[Grid, Grid]]
+    share: float
+
+    def describe(self) -> list[str]:
+        """One to four short lines."""
+        loaded = len(self.matched) + len(self.resized)
+        lines = [f"{loaded} of {loaded + len(self.missing)} tensors matched, {self.share:.1%} of the encoder"]
+        for name, (before, after) in self.resized.items():
+            lines.append(f"resized: {name} from {before[0]} x {before[1]} to {after[0]} x {after[1]} positions")
+        if self.missing:
+            lines.append(f"missing, left as initialised: {first_of(self.missing)}")
+        if self.unexpected:
+            groups = Counter(group_of(name) for name in self.unexpected)
+            lines.append(f"unexpected, left out: {', '.join(f'{name}: {count}' for name, count in groups.items())}")
+        return lines
+
+
+def fit(vit: VisionTransformer, tensors: dict[str, Tensor], grid: Grid | None = None) -> Match:
+    """Load tensors in timm's names into a model that may have another grid or other classes.
+
+    grid: rows and columns of the tensors' positions; without it the model's own where their number is the same, else
+    a square. Raises ValueError when a tensor of the encoder has another shape, when the blocks hold more than the
+    model computes, and when less than 90 % of the encoder's parameters are there; the model then is as it was.
+    """
+    own = vit.state_dict()
+    tensors, resized = with_positions(vit, tensors, grid)
+    taken = {name: value for name, value in tensors.items() if name in own and value.shape == own[name].shape}
+    check_shapes(own, tensors, taken)
+    unexpected = tuple(name for name in tensors if name not in own)
+    check_blocks_whole(unexpected)
+    missing = tuple(name for name in own if name not in taken)
+    match = Match(
+        matched=tuple(name for name in taken if name not in resized),
+        missing=missing,
+        unexpected=unexpected,
+        resized=resized,
+        share=count(taken) / count(own),
+    )
+    if match.share < LEAST_SHARE:
+        raise ValueError(
+            f"the weights hold {count(taken)} of the encoder's {count(own)} parameters ({match.share:.0%}), less than "
+            f"{LEAST_SHARE:.0%}: they are of another model; missing {first_of(missing)}"
+        )
+    vit.load_state_dict(taken, strict=False)
+    return match
+
+
+def with_positions(
+    vit: VisionTransformer, tensors: dict[str, Tensor], grid: Grid | None
+) -> tuple[dict[str, Tensor], dict[str, tuple[Grid, Grid]]]:
+    """The tensors with positions for the model's grid, and what was resized for it."""
+    if vit.pos_embed is None or "pos_embed" not in tensors:
+        return tensors, {}
+    table, after = tensors["pos_embed"], Encoder(vit).grid
+    n_prefix = vit.pos_embed.shape[1] - prod(after)
+    if grid is None:
+        grid = after if table.shape[1] == vit.pos_embed.shape[1] else square(table.shape[1] - n_prefix)
+    if table.shape[1] != n_prefix + prod(grid):
+        raise ValueError(
+            f"pos_embed has {table.shape[1]} positions, which are not {n_prefix} and a grid of {grid[0]} x {grid[1]}"
+        )
+    if grid == after:
+        return tensors, {}
+    return tensors | {"pos_embed": resize(table, n_prefix, grid, after)}, {"pos_embed": (grid, after)}
+
+
+def resize(
+    table: Float[Tensor, "1 before dim"], n_prefix: int, before: Grid, after: Grid
+) -> Float[Tensor, "1 after dim"]:
+    """Positions for another grid: bicubic in float32 with antialias; those of prefix tokens stay."""
+    return resample_abs_pos_embed(table.float(), list(after), list(before), num_prefix_tokens=n_prefix)
+
+
+def square(n_tokens: int) -> Grid:
+    """The square grid of so many tokens, or the largest below."""
+    side = isqrt(max(0, n_tokens))
+    return side, side
+
+
+def check_shapes(own: dict[str, Tensor], tensors: dict[str, Tensor], taken: dict[str, Tensor]) -> None:
+    """Raise ValueError for the first tensor of the encoder that has another shape than the model's."""
+    for name, value in tensors.items():
+        if name in own and name not in taken and not name.startswith(AFTER_BLOCKS):
+            raise ValueError(
+                f"{name} is {tuple(value.shape)} in the weights and {tuple(own[name].shape)} in the model: "
+                "they differ in width, patch size or channels"
+            )
+
+
+def check_blocks_whole(unexpected: Iterable[str]) -> None:
+    """Raise ValueError when blocks hold tensors that the model has no place for: it would compute something else."""
+    odd = [name for name in unexpected if name.startswith("blocks.") or "rel_pos" in name or "relative_pos" in name]
+    if odd:
+        raise ValueError(
+            f"the model has no place for {first_of(odd)}: a plain ViT of its depth computes something else"
+        )
+
+
+def count(tensors: dict[str, Tensor]) -> int:
+    """Parameters, less classifier and last norm."""
+    return sum(value.numel() for name, value in tensors.items() if not name.startswith(AFTER_BLOCKS))
+
+
+def group_of(name: str) -> str:
+    """The part of a model that a tensor belongs to; mask tokens go with the decoder."""
+    return "decoder" if name.startswith(("decoder", "mask_token")) else name.split(".", maxsplit=1)[0]
+
+
+def first_of(names: Iterable[str], most: int = 3) -> str:
+    """The first few names and how many more there are."""
+    names = list(names)
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -1,0 +1,100 @@
+import json
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+import pcae
+from pcae.weights.export.formats import FORMATS, export
+from tests.weights.exported import model_of, pictures
+
+KINDS = {
+    "classifier on the class token, 30 %": ({"classes": ["a", "b", "c"]}, 0.3),
+    "encoder without class token, 1 channel": ({"model": "vit_base_patch16_gap_224", "channels": 1}, 0.0),
+    "registers, average pooling, 20 %": (
+        {"model": "vit_base_patch16_reg4_gap_256", "classes": ["a", "b"], "global_pool": "avg"},
+        0.2,
+    ),
+}
+
+
+def expected(model, drop_ratio, images):
+    """Logits by `pcae.reduce`; features of an encoder as `pcae.embed` has them."""
+    with torch.no_grad():
+        if model.facts.classes is None:
+            return model(images).tokens.mean(1)
+        return pcae.reduce(model.encoder.vit, drop_ratio)(model.normalise(images))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_onnx_file_answers_as_pytorch_does_for_any_batch(kind, tmp_path):
+    options, ratio = KINDS[kind]
+    model, path = model_of(**options), tmp_path / "a.onnx"
+    parity = export(model, "onnx", path, ratio, [pictures(model, 3)])
+    assert parity.holds and parity.images == 3 and parity.tolerance == 1e-4
+    session = onnxruntime.InferenceSession(str(path))
+    for batch in (1, 5):
+        images = pictures(model, batch)
+        output, *kept = session.run(None, {"images": images.numpy()})
+        torch.testing.assert_close(torch.from_numpy(output), expected(model, ratio, images), rtol=0, atol=1e-5)
+        counts = {0.0: [], 0.2: [19, 15, 12], 0.3: [16, 11, 7]}[ratio]  # of 24
+        assert [ids.shape for ids in kept] == [(batch, count) for count in counts]
+        for earlier, later in zip(kept, kept[1:], strict=False):
+            assert all(set(b) <= set(a) for a, b in zip(earlier.tolist(), later.tolist(), strict=True))
+        assert all((np.diff(ids) > 0).all() for ids in kept)
+    assert {path.name for path in tmp_path.iterdir()} == {"a.onnx"}
+
+
+def test_an_onnx_file_says_what_it_is(tmp_path):
+    model = model_of(classes=["cat", "Öhrchen"])
+    export(model, "onnx", tmp_path / "a.onnx", 0.3, [pictures(model, 2)])
+    session = onnxruntime.InferenceSession(str(tmp_path / "a.onnx"))
+    (images,) = session.get_inputs()
+    assert (images.name, images.type, images.shape) == ("images", "tensor(uint8)", ["batch", 3, 32, 48])
+    outputs = {output.name: (output.type, output.shape) for output in session.get_outputs()}
+    assert outputs == {
+        "logits": ("tensor(float)", ["batch", 2]),
+        "kept_ids_0": ("tensor(int64)", ["batch", 16]),
+        "kept_ids_1": ("tensor(int64)", ["batch", 11]),
+        "kept_ids_2": ("tensor(int64)", ["batch", 7]),
+    }
+    said = session.get_modelmeta().custom_metadata_map
+    assert said["pcae"] == "0.1.0"
+    assert {name: json.loads(said[name]) for name in ("classes", "image_size", "drop_ratio", "mean", "std")} == {
+        "classes": ["cat", "Öhrchen"], "image_size": [32, 48], "drop_ratio": 0.3, "mean": [0.4] * 3, "std": [0.2] * 3,
+    }  # fmt: skip
+    content = (tmp_path / "a.onnx").read_bytes()
+    assert b"site-packages" not in content and b"deployed.py" not in content  # no lines of the exporting machine
+    graph = onnx.load(tmp_path / "a.onnx").graph
+    dynamic = {"NonZero", "Loop", "If", "Compress", "Unique", "Where", "ScatterND", "Sort", "Range"}
+    assert not dynamic & {node.op_type for node in graph.node}
+    assert sum(node.op_type == "TopK" for node in graph.node) == 2 * 3  # which tokens stay, and their order
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_exported_program_answers_as_pytorch_does_for_any_batch(kind, tmp_path):
+    options, ratio = KINDS[kind]
+    model, path = model_of(**options), tmp_path / "a.pt2"
+    assert export(model, "torch-export", path, ratio, [pictures(model, 3)]).holds
+    program = torch.export.load(path).module()
+    for batch in (1, 5):
+        images = pictures(model, batch)
+        output, *kept = program(images)
+        torch.testing.assert_close(output, expected(model, ratio, images), rtol=0, atol=1e-5)
+        assert len(kept) == (3 if ratio else 0)
+
+
+@pytest.mark.parametrize("to", ["onnx", "torch-export"])
+def test_a_ratio_that_leaves_no_tokens_is_refused_and_nothing_is_printed(to, tmp_path, capfd):
+    with pytest.raises(ValueError, match="leaves none"):
+        export(model_of(), to, tmp_path / "a", 0.9, [])
+    assert capfd.readouterr() == ("", "") and not [*tmp_path.iterdir()]
+
+
+def test_more_weights_than_an_onnx_file_holds_are_refused(tmp_path, monkeypatch):
+    model = model_of()
+    monkeypatch.setattr("pcae.weights.export.graphs.LARGEST", 1000)
+    with pytest.raises(ValueError, match=r"holds at most 2 GiB.*--to torch-export"):
+        FORMATS["onnx"].write(model, 0.0, tmp_path / "a.onnx")

@@ -1,0 +1,124 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from pcae.model.encoder import Stage
+from pcae.weights.export.deployed import Answer
+from pcae.weights.export.formats import FORMATS, export
+from pcae.weights.export.parity import compare
+from tests.weights.exported import model_of, pictures
+
+IMAGES = torch.zeros(2, 1, 1, 1, dtype=torch.uint8)
+ALL = torch.tensor([[0, 1, 2, 3], [0, 1, 2, 3]])
+
+
+def stage(block=0, scores=(0.1, 0.2, 0.3, 0.4), kept=(0, 1)) -> Stage:
+    """Two images alike, whose tokens have these scores."""
+    return Stage(block, ALL, torch.tensor([scores] * 2), torch.tensor([kept] * 2))
+
+
+def check(output, kept, stages=(stage(),), tolerance=1e-4):
+    """PyTorch answers 1 and keeps what `stages` say; the other one answers `output` and keeps `kept`."""
+    return compare(
+        lambda _: Answer(torch.ones(2, 3), stages),
+        lambda _: (torch.tensor(output)[:, None].expand(2, 3), *map(torch.tensor, kept)),
+        [IMAGES],
+        tolerance,
+    )
+
+
+def test_the_same_answers_hold():
+    parity = check([1.0, 1.0], [[[0, 1], [1, 0]]])
+    assert parity.holds and (parity.images, parity.same_kept, parity.max_difference) == (2, 2, 0.0)
+
+
+def test_the_largest_difference_counts_up_to_the_tolerance():
+    assert check([1.0, 1.00009], [[[0, 1], [0, 1]]]).holds
+    parity = check([1.0, 1.0002], [[[0, 1], [0, 1]]])
+    assert not parity.holds and parity.max_difference == pytest.approx(2e-4, rel=1e-3)
+    assert "largest difference 0.0002 (at most 0.0001)" in parity.describe()
+
+
+@pytest.mark.parametrize("output", [float("nan"), float("inf")])
+def test_what_is_no_number_does_not_hold(output):
+    assert not check([output, 1.0], [[[0, 1], [0, 1]]]).holds
+    assert not check([1.0, output], [[[0, 1], [0, 1]]]).holds
+
+
+def test_other_tokens_do_not_hold_even_with_the_same_logits():
+    parity = check([1.0, 1.0], [[[0, 1], [0, 2]]])
+    assert not parity.holds and (parity.same_kept, parity.ties, parity.different) == (1, 0, 1)
+    assert parity.widest_gap == pytest.approx(0.1)
+    assert "1 by scores up to 0.1 apart" in parity.describe()
+
+
+def test_tokens_exchanged_by_a_tie_are_counted_and_their_logits_are_not():
+    tied = stage(scores=(0.1, 0.2, 0.2 + 5e-6, 0.4))
+    parity = check([1.0, 7.0], [[[0, 1], [0, 2]]], [tied])
+    assert parity.holds and (parity.same_kept, parity.ties, parity.different) == (1, 1, 0)
+    assert parity.max_difference == 0.0
+
+
+def test_a_tie_at_the_cut_excuses_no_other_exchange():
+    """Tokens 1 and 2 tie at the cut; who keeps 3 for 0 is wrong all the same."""
+    tied = stage(scores=(0.1, 0.2, 0.2 + 5e-6, 0.4))
+    assert check([1.0, 1.0], [[[0, 1], [1, 3]]], [tied]).different == 1
+
+
+def test_what_comes_after_a_tie_is_not_counted_again():
+    first, second = stage(scores=(0.1, 0.2, 0.2 + 5e-6, 0.4)), Stage(
+        1, ALL[:, :2], torch.tensor([[0.1, 0.9]] * 2), torch.tensor([[0]] * 2)
+    )  # fmt: skip
+    parity = check([1.0, 1.0], [[[0, 1], [0, 2]], [[0], [2]]], [first, second])
+    assert parity.holds and (parity.ties, parity.different) == (1, 0)
+    assert check([1.0, 1.0], [[[0, 1], [0, 1]], [[0], [1]]], [first, second]).different == 1
+
+
+@pytest.mark.parametrize("kept", [[0, 0], [0, 9]])
+def test_ids_that_repeat_or_do_not_exist_do_not_hold(kept):
+    tied = stage(scores=(0.1, 0.1, 0.1, 0.1))
+    parity = check([1.0, 1.0], [[[0, 1], kept]], [tied])
+    assert not parity.holds and parity.widest_gap == float("inf")
+
+
+def test_ties_everywhere_leave_nothing_that_holds():
+    tied = stage(scores=(0.1, 0.1, 0.1, 0.1))
+    assert not check([1.0, 1.0], [[[2, 3], [2, 3]]], [tied]).holds
+
+
+def test_a_check_without_images_is_refused():
+    with pytest.raises(ValueError, match="no image to check"):
+        compare(lambda _: Answer(IMAGES), lambda _: (IMAGES,), [], 1e-4)
+
+
+DISTURBED = ["torch-export", "timm", "hf", "safetensors"]
+
+
+@pytest.mark.parametrize("to", DISTURBED)
+def test_an_export_with_other_weights_is_not_kept(to, tmp_path, monkeypatch):
+    model, disturbed = (model_of(classes=["a", "b"]) for _ in range(2))
+    with torch.no_grad():
+        disturbed.encoder.vit.blocks[1].mlp.fc2.bias[3] += 0.01
+    form = FORMATS[to]
+    monkeypatch.setitem(FORMATS, to, replace(form, write=lambda _, ratio, place: form.write(disturbed, ratio, place)))
+    with pytest.raises(ValueError, match=r"does not answer as PyTorch does: largest difference .* nothing was kept"):
+        export(model, to, tmp_path / "a.out", 0.0, [pictures(model, 4)])
+    assert not [*tmp_path.iterdir()]
+    monkeypatch.setitem(FORMATS, to, form)
+    assert export(model, to, tmp_path / "a.out", 0.0, [pictures(model, 4)]).holds
+
+
+def test_an_export_that_keeps_other_tokens_is_not_kept(tmp_path, monkeypatch):
+    """The program of another criterion: it drops the tokens that PyTorch keeps."""
+    model = model_of(classes=["a", "b"])
+    form = FORMATS["torch-export"]
+
+    def reopen(model, path):
+        answer = form.reopen(model, path)
+        return lambda images: [value if place == 0 else 23 - value for place, value in enumerate(answer(images))]
+
+    monkeypatch.setitem(FORMATS, "torch-export", replace(form, reopen=reopen))
+    with pytest.raises(ValueError, match="4 by scores up to"):
+        export(model, "torch-export", tmp_path / "a.pt2", 0.3, [pictures(model, 4)])
+    assert not [*tmp_path.iterdir()]

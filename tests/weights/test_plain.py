@@ -1,0 +1,107 @@
+import argparse
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from timm.data.constants import IMAGENET_DEFAULT_MEAN
+
+from pcae.weights.files import fill, find, load
+from tests.weights.tiny import assert_same_features, pixels, tiny_vit
+
+KINDS = [
+    ("vit_tiny_patch16_224", 1),
+    ("vit_tiny_patch16_224", 1, {"num_classes": 3}),
+    ("vit_tiny_patch16_224", 1, {"num_classes": 3, "global_pool": "avg"}),
+    ("vit_base_patch14_dinov2", 1),
+    ("vit_base_patch14_reg4_dinov2", 5),
+    ("deit3_small_patch16_224", 1, {"num_classes": 3}),
+    ("flexivit_small", 1),
+    ("vit_base_patch16_gap_224", 0, {"num_classes": 3}),
+    ("vit_base_patch16_reg4_gap_256", 4, {"num_classes": 3}),
+    ("vit_medium_patch16_reg4_gap_256", 4),
+    ("vit_medium_patch16_reg1_gap_256", 1),
+    ("vit_tiny_patch16_224", 1, {"in_chans": 1}),
+]
+
+
+def mae(vit, **more) -> dict:
+    """A training checkpoint as MAE writes it, with a decoder of one block."""
+    decoder = {f"decoder_blocks.0.{name}": value for name, value in tiny_vit().blocks[0].state_dict().items()}
+    decoder |= {"mask_token": torch.zeros(1, 1, 8), "decoder_pos_embed": torch.zeros(1, 17, 8)}
+    args = argparse.Namespace(lr=1e-3, data_path="images")
+    return {"model": vit.state_dict() | decoder, "optimizer": {"state": {}}, "epoch": 3, "args": args} | more
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_every_plain_vit_of_timm_is_read_off_its_tensors(kind, tmp_path):
+    name, n_prefix, options = (*kind, {})[:3]
+    vit = tiny_vit(name, **options)
+    save_file(vit.state_dict(), tmp_path / "a.safetensors")
+    model, match = fill(find(tmp_path / "a.safetensors"))
+    assert match.share == 1.0 and not match.missing and not match.unexpected
+    size = model.facts.encoder
+    assert (size.image_size, size.patch_size, size.width, size.depth, size.heads) == ((32, 32), 8, 128, 2, 2)
+    normalised = model.normalise(pixels(32, options.get("in_chans", 3)))
+    assert_same_features(model, vit.forward_features(normalised).detach(), n_prefix)
+    if "num_classes" in options:
+        assert model.facts.classes == ["0", "1", "2"]
+        logits = model.classifier(0.0)(pixels())
+        torch.testing.assert_close(logits, vit(normalised), rtol=1e-5, atol=1e-5)
+
+
+def test_maes_training_checkpoint_loads_and_its_decoder_is_counted(tmp_path):
+    vit = tiny_vit()
+    torch.save(mae(vit), tmp_path / "checkpoint-3.pth")
+    found = find(tmp_path / "checkpoint-3.pth")
+    model, match = fill(found)
+    assert match.describe()[-1] == "unexpected, left out: decoder: 14"
+    assert model.facts.classes is None and model.facts.mean == list(IMAGENET_DEFAULT_MEAN)
+    assert any("2 heads, by the width" in line for line in found.remarks)
+    assert any("mean and std of ImageNet, images of 32 x 32" in line for line in found.remarks)
+    assert_same_features(model, vit.forward_features(model.normalise(pixels())).detach())
+
+
+@pytest.mark.parametrize("name", ["a.pth", "a.pt", "a.bin"])
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda tensors: tensors,
+        lambda tensors: {"model": tensors},
+        lambda tensors: {"state_dict": {f"module.{name}": value for name, value in tensors.items()}, "epoch": 1},
+    ],
+)
+def test_torch_files_flat_or_under_a_name_and_from_several_gpus(tmp_path, name, wrap):
+    vit = tiny_vit()
+    torch.save(wrap(vit.state_dict()), tmp_path / name)
+    model = load(tmp_path / name)
+    assert_same_features(model, vit.forward_features(model.normalise(pixels())).detach())
+
+
+def test_another_image_size_resizes_positions_and_must_fit_the_patch(tmp_path):
+    save_file(tiny_vit().state_dict(), tmp_path / "a.safetensors")
+    model = load(tmp_path / "a.safetensors", image_size=(48, 24))
+    assert model.facts.encoder.image_size == (48, 24) and model.encoder.grid == (6, 3)
+    with pytest.raises(ValueError, match=r"image_size \(30, 30\) must be a positive multiple of the patch size"):
+        load(tmp_path / "a.safetensors", image_size=(30, 30))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"blocks.0.attn.relative_position_bias_table": torch.ones(2)}, "has relative position bias"),
+        ({"blocks.0.attn.q_norm.weight": torch.ones(2)}, "no place for blocks.0.attn.q_norm.weight"),
+        ({"blocks.0.mlp.fc1.weight": torch.ones(256, 128)}, "mlp ratio of 2; only 4"),
+        ({"pos_embed": torch.ones(1, 24, 128)}, "24 positions, which are no square grid with or without 1 more"),
+        ({"reg_token": torch.ones(1, 3, 128), "pos_embed": torch.ones(1, 20, 128)}, "a kind that is not read"),
+        ({"patch_embed.proj.weight": torch.ones(128, 3, 8, 4)}, "no encoder of square patches"),
+        ({"pos_embed": None}, "holds no pos_embed"),
+        ({"blocks.0.mlp.fc1.weight": None}, "holds no encoder: no blocks.0.mlp.fc1.weight"),
+        ({"patch_embed.proj.weight": None}, "holds no encoder: no patch_embed.proj.weight"),
+    ],
+)
+def test_other_networks_are_refused_in_one_line(tmp_path, change, message):
+    tensors = {name: value for name, value in (tiny_vit().state_dict() | change).items() if value is not None}
+    save_file(tensors, tmp_path / "a.safetensors")
+    with pytest.raises(ValueError, match=message) as caught:
+        load(tmp_path / "a.safetensors")
+    assert "\n" not in str(caught.value)
