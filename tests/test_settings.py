@@ -1,10 +1,11 @@
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 import pytest
 
 from pcae import settings
-from pcae.commands import cost, demo, doctor, embed, pretrain, probe
+from pcae.commands import cost, demo, doctor, embed, evaluate, finetune, predict, pretrain, probe
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ def test_flat_names_reach_every_leaf():
     assert settings.flatten(config) == {"name": "x", "count": None, "rate": 0.5, "kind": "a", "sides": (3, 4)}
 
 
-@pytest.mark.parametrize("command", [cost, demo, doctor, embed, pretrain, probe])
+@pytest.mark.parametrize("command", [cost, demo, doctor, embed, evaluate, finetune, predict, pretrain, probe])
 def test_no_two_knobs_of_a_verb_have_one_name(command):
     assert "json" in settings.leaves(command.Config)
 
@@ -82,21 +83,39 @@ def test_dashes_and_underscores_are_the_same(tmp_path):
     assert settings.read_yaml(pretrain.Config, tmp_path / "c.yaml") == {"mask_ratio": 0.5, "keep_ratio": 1.0}
 
 
-@pytest.mark.parametrize("name", settings.recipe_names())
-def test_every_recipe_is_valid_and_says_what_it_is(name):
-    values = settings.read_recipe(pretrain.Config, name)
-    assert values["model"].startswith("vit_")
+RECIPES = [(cls, name) for cls in (pretrain.Config, finetune.Config) for name in settings.recipe_names(cls)]
+
+
+@pytest.mark.parametrize(("cls", "name"), RECIPES, ids=[name for _, name in RECIPES])
+def test_every_recipe_is_valid_and_says_what_it_is(cls, name):
+    values = settings.read_recipe(cls, name)
+    assert "layer_decay" in values if cls is finetune.Config else values["model"].startswith("vit_")
     text = (settings.RECIPES / f"{name}.yaml").read_text()
     assert text.startswith("# ") and f"--recipe {name}" in text
 
 
-def test_the_recipes_are_those_that_are_promised():
-    assert set(settings.recipe_names()) >= {
+def test_the_recipes_are_those_that_are_promised_and_each_is_of_one_verb():
+    assert {name for _, name in RECIPES} >= {
         "sample", "fashion-mnist", "imagenet-vit-s", "imagenet-vit-b", "imagenet-vit-b-mask85",
-        "imagenet-vit-b-mask90", "imagenet-vit-l",
+        "imagenet-vit-b-mask90", "imagenet-vit-l", "finetune-small", "finetune-imagenet-vit-b",
     }  # fmt: skip
+    assert sorted(name for _, name in RECIPES) == sorted(
+        path.stem for path in Path(str(settings.RECIPES)).glob("*.yaml")
+    )
 
 
 def test_an_unknown_recipe_is_refused_with_the_choice():
     with pytest.raises(ValueError, match="choose from auto, fashion-mnist, imagenet"):
         settings.read_recipe(pretrain.Config, "imagenet")
+    with pytest.raises(ValueError, match="'vit-ti-64' is for another verb; choose from auto, finetune-"):
+        settings.read_recipe(finetune.Config, "vit-ti-64")
+
+
+def test_a_nested_configuration_keeps_the_defaults_that_its_verb_gives_it():
+    config = settings.build(finetune.Config, {"data": "d", "out": "o", "weight_decay": 0.1})
+    assert (config.optimizer.base_lr, config.optimizer.betas, config.optimizer.weight_decay) == (
+        5e-4,
+        (0.9, 0.999),
+        0.1,
+    )
+    assert settings.build(pretrain.Config, {"data": "d", "out": "o"}).optimizer.betas == (0.9, 0.95)

@@ -134,17 +134,23 @@ def layered(cls: type, recipe: str | None, file: Path | None, picked: str | None
     return without_rivals(read_recipe(cls, recipe) if recipe else {}, values) | values
 
 
-def recipe_names() -> list[str]:
-    """The recipes that the package ships."""
-    return sorted(entry.name.removesuffix(".yaml") for entry in RECIPES.iterdir() if entry.name.endswith(".yaml"))
+def recipe_names(cls: type) -> list[str]:
+    """The recipes that the package ships for a verb with the configuration `cls`."""
+    names = sorted(entry.name.removesuffix(".yaml") for entry in RECIPES.iterdir() if entry.name.endswith(".yaml"))
+    return [name for name in names if keys_of_recipe(name) <= leaves(cls).keys()]
+
+
+def keys_of_recipe(name: str) -> set[str]:
+    """The knobs that a shipped recipe sets."""
+    return {str(key).replace("-", "_") for key in yaml.load((RECIPES / f"{name}.yaml").read_text("utf-8"), Yaml)}
 
 
 def read_recipe(cls: type, name: str) -> dict[str, Any]:
-    """The checked values of a shipped recipe. Raises ValueError for an unknown name."""
-    if name not in recipe_names():
-        raise ValueError(
-            f"recipe {name!r} is not known; choose from {', '.join([AUTO, *recipe_names()])}, or use --config FILE"
-        )
+    """The checked values of a shipped recipe. Raises ValueError for an unknown name, or one of another verb."""
+    names = recipe_names(cls)
+    if name not in names:
+        why = "is for another verb" if (RECIPES / f"{name}.yaml").is_file() else "is not known"
+        raise ValueError(f"recipe {name!r} {why}; choose from {', '.join([AUTO, *names])}, or use --config FILE")
     with resources.as_file(RECIPES / f"{name}.yaml") as path:
         return read_yaml(cls, path)
 

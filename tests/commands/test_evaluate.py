@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
 import torch
 from PIL import Image
 from pyarrow import parquet
+from safetensors.torch import load_file
 
 from pcae.cli import main
 from pcae.data.images import WholeImages, open_images
@@ -59,8 +61,23 @@ def test_accuracy_is_the_share_that_an_independent_loop_finds(places, tmp_path, 
     pixels = WholeImages(images, (32, 48))
     with torch.no_grad():
         logits = [model.classifier(0.3)(pixels[index][None])[0] for index in range(len(images))]
-    right = [CLASSES[int(one.argmax())] == Path(name).parent.name for one, name in zip(logits, images.names)]
+    right = [
+        CLASSES[int(one.argmax())] == Path(name).parent.name for one, name in zip(logits, images.names, strict=True)
+    ]
     assert row["top1"] == pytest.approx(np.mean(right)) and row["top5"] == 1
+
+
+def test_at_drop_ratio_zero_logits_are_those_of_plain_timm(places):
+    model = load(places["weights"])
+    plain = timm.create_model(
+        TINY.model, img_size=(32, 48), patch_size=8, in_chans=1, embed_dim=24, depth=6, num_heads=2, num_classes=3,
+        global_pool="avg",
+    ).eval()  # fmt: skip
+    plain.load_state_dict(load_file(places["weights"]), strict=True)
+    pixels = torch.randint(256, (4, 1, 32, 48), dtype=torch.uint8)
+    with torch.no_grad():
+        expected = plain((pixels / 255 - 0.3) / 0.3)
+        torch.testing.assert_close(model.classifier(0.0)(pixels), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_without_ratios_it_takes_the_dial_and_prints_a_table(places, tmp_path, capsys, monkeypatch):
@@ -122,6 +139,8 @@ def test_predictions_are_lines_of_json_in_order(places, tmp_path, capsys):
     call(capsys, "predict", places["shapes"], "--weights", places["weights"], "--out", tmp_path / "a.jsonl")
     written = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
     assert [row["top"][0]["class"] for row in written] == [row["top"][0]["class"] for row in rows]
+    whole = json.loads(call(capsys, "predict", places["shapes"], "--weights", places["weights"], "--json"))
+    assert whole == written
 
 
 def test_one_image_and_one_that_cannot_be_read(places, tmp_path, capsys):

@@ -1,9 +1,11 @@
 import pytest
+import torch
 
-from pcae.evaluation.cost import inference_cost, pretraining_cost
+from pcae.evaluation.cost import inference_cost, measure, pretraining_cost
 from pcae.methods.pcae import PCAEConfig
 from pcae.model.decoder import DecoderConfig
 from pcae.model.encoder import EncoderConfig
+from pcae.model.pretrained import PretrainedFacts, build_model
 
 
 @pytest.mark.parametrize(
@@ -43,3 +45,28 @@ def test_pretraining_of_vit_b_by_the_formula():
     assert cost["teacher"]["gmacs"] == pytest.approx(teacher / 1e9)
     assert cost["decoder"]["gmacs"] == pytest.approx(decoder / 1e9)
     assert cost["training_gmacs"] == pytest.approx((3 * (student + decoder) + teacher) / 1e9)
+
+
+@pytest.mark.slow
+def test_a_fine_tuned_vit_b_costs_what_table_5_says_read_off_the_running_model():
+    facts = PretrainedFacts(
+        encoder=EncoderConfig(channels=3),
+        mean=[0.5] * 3,
+        std=[0.5] * 3,
+        classes=[str(place) for place in range(1000)],
+        global_pool="avg",
+    )
+    model = build_model(facts)
+    pixels = torch.zeros(1, 3, 224, 224, dtype=torch.uint8)
+    kept = {0.1: (176, 158, 142), 0.2: (156, 124, 99), 0.3: (137, 95, 66), 0.4: (117, 70, 42)}
+    for ratio, gmacs in {0.0: 17.57, 0.1: 15.34, 0.2: 13.19, 0.3: 11.29, 0.4: 9.53}.items():
+        classifier = model.classifier(ratio)
+        with torch.no_grad():
+            cost, _ = measure(classifier, classifier.reduced.vit.blocks, pixels)
+            encoded = classifier.reduced.encode(model.normalise(pixels))
+        first, second, _ = kept.get(ratio, (196,) * 3)
+        means = 0 if ratio == 0 else 1  # each stage appends one
+        assert cost.gmacs == pytest.approx(gmacs, abs=0.02)
+        assert cost.tokens == [197] + [1 + first + means] * 7 + [1 + second + 2 * means] * 3 + [cost.tokens[-1]]
+        assert cost.tokens[-1] == 1 + kept.get(ratio, (196,) * 3)[2] + 3 * means
+        assert encoded.tokens.shape[1] == kept.get(ratio, (196,) * 3)[2] and encoded.appended.shape[1] == 3 * means

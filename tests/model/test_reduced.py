@@ -42,3 +42,31 @@ def test_the_model_is_held_not_patched():
 def test_other_families_are_refused_by_name():
     with pytest.raises(ValueError, match="got Eva"):
         pcae.reduce(timm.create_model("eva02_tiny_patch14_224", depth=1), drop_ratio=0.2)
+
+
+@pytest.mark.parametrize("kind", ["cls", "registers, average", "no prefix, average"])
+def test_logits_are_those_of_section_3_4_written_out(kind):
+    """Each stage: the least similar to the mean stay, the mean of the others is appended and is never ranked again."""
+    vit = make_vit(**POOLS[kind]).double()
+    images = torch.randn(1, 3, 32, 32, dtype=torch.float64)
+    n_prefix = vit.num_prefix_tokens
+    with torch.no_grad():
+        sequence = vit.norm_pre(vit._pos_embed(vit.patch_embed(images)))[0]
+        tokens, others = [*sequence[n_prefix:]], []
+        for index, block in enumerate(vit.blocks):
+            out = block(torch.stack([*sequence[:n_prefix], *tokens, *others])[None])[0]
+            sequence, tokens, others = (
+                out[:n_prefix],
+                [*out[n_prefix:][: len(tokens)]],
+                [*out[n_prefix + len(tokens) :]],
+            )
+            if index in (0, 2, 3):
+                mean = sum(tokens) / len(tokens)
+                alike = [float(t @ mean / (t.norm() * mean.norm())) for t in tokens]
+                kept = sorted(sorted(range(len(tokens)), key=alike.__getitem__)[: int(len(tokens) * 0.6)])
+                dropped = [tokens[place] for place in range(len(tokens)) if place not in kept]
+                others.append(sum(dropped) / len(dropped))
+                tokens = [tokens[place] for place in kept]
+        features = vit.norm(torch.stack([*sequence[:n_prefix], *tokens])[None])
+        assert len(tokens) == 3 and len(others) == 3
+        torch.testing.assert_close(pcae.reduce(vit, drop_ratio=0.4)(images), vit.forward_head(features))

@@ -1,3 +1,4 @@
+import itertools
 import json
 
 import numpy as np
@@ -41,7 +42,7 @@ def test_an_onnx_file_answers_as_pytorch_does_for_any_batch(kind, tmp_path):
         torch.testing.assert_close(torch.from_numpy(output), expected(model, ratio, images), rtol=0, atol=1e-5)
         counts = {0.0: [], 0.2: [19, 15, 12], 0.3: [16, 11, 7]}[ratio]  # of 24
         assert [ids.shape for ids in kept] == [(batch, count) for count in counts]
-        for earlier, later in zip(kept, kept[1:], strict=False):
+        for earlier, later in itertools.pairwise(kept):
             assert all(set(b) <= set(a) for a, b in zip(earlier.tolist(), later.tolist(), strict=True))
         assert all((np.diff(ids) > 0).all() for ids in kept)
     assert {path.name for path in tmp_path.iterdir()} == {"a.onnx"}

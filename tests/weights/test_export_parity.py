@@ -18,10 +18,10 @@ def stage(block=0, scores=(0.1, 0.2, 0.3, 0.4), kept=(0, 1)) -> Stage:
     return Stage(block, ALL, torch.tensor([scores] * 2), torch.tensor([kept] * 2))
 
 
-def check(output, kept, stages=(stage(),), tolerance=1e-4):
+def check(output, kept, stages=None, tolerance=1e-4):
     """PyTorch answers 1 and keeps what `stages` say; the other one answers `output` and keeps `kept`."""
     return compare(
-        lambda _: Answer(torch.ones(2, 3), stages),
+        lambda _: Answer(torch.ones(2, 3), stages or (stage(),)),
         lambda _: (torch.tensor(output)[:, None].expand(2, 3), *map(torch.tensor, kept)),
         [IMAGES],
         tolerance,
@@ -67,9 +67,8 @@ def test_a_tie_at_the_cut_excuses_no_other_exchange():
 
 
 def test_what_comes_after_a_tie_is_not_counted_again():
-    first, second = stage(scores=(0.1, 0.2, 0.2 + 5e-6, 0.4)), Stage(
-        1, ALL[:, :2], torch.tensor([[0.1, 0.9]] * 2), torch.tensor([[0]] * 2)
-    )  # fmt: skip
+    first = stage(scores=(0.1, 0.2, 0.2 + 5e-6, 0.4))
+    second = Stage(1, ALL[:, :2], torch.tensor([[0.1, 0.9]] * 2), torch.tensor([[0]] * 2))
     parity = check([1.0, 1.0], [[[0, 1], [0, 2]], [[0], [2]]], [first, second])
     assert parity.holds and (parity.ties, parity.different) == (1, 0)
     assert check([1.0, 1.0], [[[0, 1], [0, 1]], [[0], [1]]], [first, second]).different == 1

@@ -11,7 +11,7 @@ from typing import Annotated, Any, TextIO
 import torch
 from tyro.conf import Positional, arg
 
-from pcae.commands.report import bar, console
+from pcae.commands.report import as_json, bar, console
 from pcae.commands.trained import TrainedConfig, open_trained
 from pcae.data.batches import check_max_bad_files, check_workers, whole_loader
 from pcae.data.images import open_images
@@ -42,6 +42,8 @@ class Config:
     """Share of the images that may be unreadable, in [0, 1); their lines say why instead."""
     workers: int = 0
     """Processes that read images beside this one."""
+    json: bool = False
+    """Print one JSON document instead of lines: all predictions, or with --out what was written."""
 
 
 def run(config: Config) -> None:
@@ -51,11 +53,17 @@ def run(config: Config) -> None:
     images = open_images(config.data, config.split, model.facts.encoder.channels, model.facts.pixel_range)
     bad_files = BadFiles(images, config.max_bad_files)
     lines = predictions(config, model, bad_files)
+    if config.json and config.out is None:
+        as_json(list(lines))
+        return
     with output(config.out) as file:
         for line in lines:
             file.write(json.dumps(line) + "\n")
-    if config.out:
-        console.print(f"predictions of {len(images) - len(bad_files.found)} images in {config.out}")
+    predicted = len(images) - len(bad_files.found)
+    if config.json:
+        as_json({"out": str(config.out), "images": predicted, "bad_files": bad_files.by_name()})
+    elif config.out:
+        console.print(f"predictions of {predicted} images in {config.out}")
     if bad_files.found:
         console.print(bad_files.describe())
 

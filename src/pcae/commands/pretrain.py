@@ -81,7 +81,7 @@ def choose_recipe(config: Config) -> str:
 def recorded_recipe(folder: Path) -> Advice | None:
     """The recipe of the run that stands in a folder."""
     recipe = config_of(folder).get("recipe")
-    return Advice(recipe, f"that of the run in {folder}") if recipe in recipe_names() else None
+    return Advice(recipe, f"that of the run in {folder}") if recipe in recipe_names(Config) else None
 
 
 def train(config: Config, here: World) -> dict[str, Any]:

@@ -82,5 +82,7 @@ def rows_in(path: Path, shape: tuple[int, ...]) -> Iterator[Rows]:
     """A .npy or .parquet file of rows of this shape, which is there, whole, when all went well."""
     with in_one_move(path) as beside, beside.open("wb") as file:
         rows = NpyRows(file, shape) if path.suffix == ".npy" else ParquetRows(file, shape)
-        yield rows
-        rows.finish()
+        try:
+            yield rows
+        finally:  # after a failure too: pyarrow wants its file open when it ends
+            rows.finish()

@@ -4,6 +4,7 @@ import difflib
 import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from torchvision.transforms import RandomResizedCrop
 from pcae.data import sample
 from pcae.data.decode import PixelRange, Planes, Source, Unreadable, decode, from_pillow, reason_of
 from pcae.data.hugging_face import PREFIX
-from pcae.data.lazy import Lazy, pick
+from pcae.data.lazy import pick
 from pcae.data.listing import Split
 from pcae.data.sources import list_data
 from pcae.settings import expand
@@ -34,7 +35,7 @@ class Images:
     by suffix.
     """
 
-    items: Sequence[str] | Lazy | np.ndarray
+    items: Sequence[Any] | np.ndarray  # of Source; a check of lazy ones at run time would read them
     names: Sequence[str]
     labels: Sequence[int] | None
     classes: Sequence[str]

@@ -7,11 +7,9 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from PIL import Image
-
-from pcae.data.lazy import Lazy
 
 Split = Literal["train", "test"]
 SUFFIXES = frozenset(Image.registered_extensions()) - {".pdf", ".mpg", ".mpeg", ".h5", ".hdf", ".eps", ".ps"}
@@ -30,7 +28,7 @@ class Listing:
     may be, in order, where the source says so.
     """
 
-    items: Sequence[str] | Lazy
+    items: Sequence[Any]  # of Source, as in Images
     names: Sequence[str]
     labels: Sequence[str] | None
     root: str

@@ -64,6 +64,7 @@ class Eraser:
         self.erase = RandomErasing(probability=1.0, mode="pixel", device="cpu")
 
     def __call__(self, pixels: UInt8[Tensor, "channels height width"]) -> UInt8[Tensor, "channels height width"]:
+        """The pixels, some of them erased."""
         erased = self.erase(self.normalise(pixels[None])[0])
         mean, std = (self.normalise.get_buffer(name) for name in ("mean", "std"))
         return ((erased * std + mean) * 255).round().clamp(0, 255).byte()

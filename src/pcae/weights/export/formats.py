@@ -7,7 +7,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from jaxtyping import UInt8
 from torch import Tensor
 
 from pcae.model.pretrained import Pretrained
@@ -123,12 +122,12 @@ def export(
     to: Name,
     out: Path,
     drop_ratio: float,
-    batches: Iterable[UInt8[Tensor, "batch channels height width"]],
+    batches: Iterable[Tensor],
 ) -> Parity:
     """Write a model, on the CPU and in evaluation mode, read it back by the program that it is for, and compare both.
 
-    drop_ratio: for onnx and torch-export. batches: images to compare on. Raises ValueError with the numbers when the
-    answers differ, and for a model that the format cannot hold; nothing is written then.
+    drop_ratio: for onnx and torch-export. batches: uint8 images to compare on. Raises ValueError with the numbers when
+    the answers differ, and for a model that the format cannot hold; nothing is written then.
     """
     form = FORMATS[to]
     form.check(model)

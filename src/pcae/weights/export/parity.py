@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Int, UInt8
+from jaxtyping import Int
 from torch import Tensor
 
 from pcae.model.encoder import Stage
@@ -56,10 +56,10 @@ class Parity:
 def compare(
     reference: Reference,
     reopened: Reopened,
-    batches: Iterable[UInt8[Tensor, "batch channels height width"]],
+    batches: Iterable[Tensor],
     tolerance: float,
 ) -> Parity:
-    """Run both on all batches. Raises ValueError when there are none."""
+    """Run both on all batches of uint8 images. Raises ValueError when there are none."""
     differences, gaps = [], []
     with torch.inference_mode():
         for images in batches:

@@ -6,18 +6,27 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pcae.training.checkpoint import check_writable
-
 
 def check_folder(path: Path) -> None:
     """Raise ValueError unless a folder could be written there and would replace nothing, before the work is done."""
+    if path.name in {"", ".."}:
+        raise ValueError(f"out {str(path)!r} cannot be replaced by a whole folder; give the name of a new one")
     if path.is_dir() and any(path.iterdir()):
         raise ValueError(f"out {str(path)!r} is a folder that is not empty; give another or empty it")
     if path.exists() and not path.is_dir():
         raise ValueError(f"out {str(path)!r} is a file; give a folder")
-    if path.name in {"", ".."}:
-        raise ValueError(f"out {str(path)!r} cannot be replaced by a whole folder; give the name of a new one")
-    check_writable(path.with_name(f".{path.name}.try"))
+    try:
+        start_beside(path).rmdir()
+    except OSError as error:
+        raise ValueError(f"out {str(path)!r} cannot be written: {error.strerror}") from error
+
+
+def start_beside(path: Path) -> Path:
+    """An empty folder beside `path`, in place of what a killed export left."""
+    beside = path.with_name(f".{path.name}.writing")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir()
+    return beside
 
 
 @contextmanager
@@ -26,10 +35,8 @@ def folder_in_one_move(path: Path) -> Iterator[Path]:
 
     Raises ValueError naming `path` when the disk does not take it.
     """
-    beside = path.with_name(f".{path.name}.writing")
+    beside = start_beside(path)
     try:
-        shutil.rmtree(beside, ignore_errors=True)  # what a killed export left
-        beside.mkdir()
         yield beside
         for file in beside.iterdir():
             with file.open("rb") as written:
