@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from PIL import Image
 from safetensors.torch import save_file
@@ -93,6 +94,7 @@ def test_a_recipes_data_needs_no_positional():
     assert parse(pretrain.Config, ["photos", *RECIPE, "--out", "o"], "p").data == "photos"
 
 
+FINE = ["--recipe", "finetune-small", "--steps", "1", "--batch-size", "4", "--device", "cpu"]
 WRONG = [
     (["pretrain", "sample", "--out", "{out}", *RECIPE, "--width", "100", "--heads", "3"], "does not work with"),
     (["pretrain", "sample", "--out", "{out}", *RECIPE, "--heads", "5"], "does not work with"),
@@ -195,6 +197,72 @@ WRONG = [
     (["pretrain", "sample", "--out", "{out}", *RECIPE, "--mean", "nan", "--std", "1"], "mean and std must be numbers"),
     (["pretrain", "sample", "--out", "{out}/a/b", *RECIPE, "--precision", "fp64"], "one of auto, bf16, fp32"),
     (["pretrain", "{torn}", "--out", "{out}/a/b", *RECIPE, *STATISTICS], "100 images in a row cannot be read"),
+    # fine-tuning and what follows it
+    (["finetune", "{labelled}", "--out", "{out}", *FINE], "weights are missing; give --weights W, or --from-scratch"),
+    (["finetune", "{photos}", "--weights", "{whole}", "--out", "{out}", *FINE], "has no labels; use a folder with"),
+    (["finetune", "{single}", "--weights", "{whole}", "--out", "{out}", *FINE], "has one class only, 'one'"),
+    (["finetune", "{odd}", "--weights", "{whole}", "--out", "{out}", *FINE], "of classes that no training image has"),
+    (["finetune", "{labelled}", "--weights", "{half}", "--out", "{out}", *FINE], "no whole safetensors file"),
+    (["finetune", "{labelled}", "--weights", "{strange}", "--out", "{out}", *FINE], "holds no encoder"),
+    (["finetune", "{labelled}", "--weights", "timm:resnet18", "--out", "{out}", *FINE], "got ResNet"),
+    (
+        ["finetune", "{labelled}", "--weights", "timm:vit_tin", "--out", "{out}", *FINE],
+        "'vit_tin' is not known to timm",
+    ),
+    (
+        ["finetune", "{labelled}", "--weights", "{whole}", "--out", "{out}", *FINE, "--width", "48"],
+        "use --from-scratch",
+    ),
+    (
+        ["finetune", "{labelled}", "--weights", "{whole}", "--out", "{out}", *FINE, "--image-size", "30", "28"],
+        "image_size (30, 28) must be a positive multiple of the patch size (4, 4)",
+    ),
+    (
+        ["finetune", "{labelled}", "--weights", "{whole}", "--out", "{out}", *FINE, "--drop-ratio", "1"],
+        "drop_ratio must",
+    ),
+    (
+        ["finetune", "{labelled}", "--weights", "{whole}", "--out", "{out}", *FINE, "--drop-ratio", "0.99"],
+        "leaves none",
+    ),
+    (["finetune", "{labelled}", "--weights", "{whole}", "--out", "{out}", *FINE, "--drop-ratio", "a:b"], "got 'a:b'"),
+    (
+        [
+            "finetune",
+            "{labelled}",
+            "--weights",
+            "{whole}",
+            "--out",
+            "{out}",
+            *FINE,
+            "--mixup",
+            "1",
+            "--batch-size",
+            "3",
+        ],
+        "need an even number of images in a micro-batch, got 3",
+    ),
+    (
+        ["finetune", "{labelled}", "--weights", "{whole}", "--out", "{out}", *FINE, "--auto-augment", "x"],
+        "auto_augment 'x' is no policy of timm's",
+    ),
+    (["finetune", "{labelled}", "--weights", "{whole}", "--out", "{out}", *FINE, "--erasing", "2"], "erasing must be"),
+    (["finetune", "{labelled}", "--weights", "{whole}", "--out", "{out}", *FINE, "--crop-pct", "0"], "crop_pct must"),
+    (["finetune", "{labelled}", "--weights", "{whole}", "--out", "{out}", *FINE, "--ema", "1"], "ema must lie in"),
+    (
+        ["finetune", "{labelled}", "--weights", "{whole}", "--out", "{out}", "--recipe", "vit-ti-64"],
+        "'vit-ti-64' is for another verb; choose from auto, finetune-",
+    ),
+    (["finetune", "{labelled}", "--weights", "{whole}", "--out", "{labelled}/run", *FINE], "lies inside the data"),
+    (["finetune", "{labelled}", "--weights", "{whole}", "--out", "{file}/run", *FINE], "cannot be written"),
+    (["finetune", "{labelled}", "--weights", "{code}", "--out", "{out}", *FINE], "code.pth"),
+    (["evaluate", "{labelled}", "--weights", "{whole}"], "encoder without a classifier; fine-tune it first"),
+    (["predict", "{photos}", "--weights", "{whole}"], "encoder without a classifier; fine-tune it first"),
+    (["evaluate", "{labelled}"], "--weights"),
+    (["export", "--weights", "{whole}", "--to", "tflite", "--out", "{tmp}/a"], "--to takes one of onnx"),
+    (["export", "--weights", "{whole}", "--to", "onnx", "--out", "{tmp}/a.txt"], "must end in .onnx"),
+    (["export", "--weights", "{whole}", "--to", "timm", "--out", "{tmp}/a", "--drop-ratio", "0.3"], "drop"),
+    (["embed", "{photos}", "--weights", "{code}", "--out", "{tmp}/a.npy"], "code.pth"),
     (["completion", "tcsh"], "completion is for one of bash, zsh, fish, got 'tcsh'"),
 ]
 
@@ -210,7 +278,19 @@ def weights(tmp_path_factory) -> dict[str, str]:
     save_model(root / "other", encoder.vit, replace(facts, encoder=replace(small, channels=1, depth=4)))
     (root / "half").write_bytes((root / "whole").read_bytes()[:5000])
     save_file({"conv.weight": encoder.vit.state_dict()["norm.weight"]}, root / "strange")
-    return {name: str(root / name) for name in ("whole", "other", "half", "strange")}
+    torch.save({"model": Payload(str(root / "made"))}, root / "code.pth")
+    files = {"code": "code.pth"}
+    return {name: str(root / files.get(name, name)) for name in ("whole", "other", "half", "strange", "code")}
+
+
+class Payload:
+    """What makes a folder when it is unpickled."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+
+    def __reduce__(self):
+        return os.mkdir, (self.folder,)
 
 
 @pytest.fixture(scope="module")
@@ -221,12 +301,21 @@ def data(tmp_path_factory) -> dict[str, str]:
         (root / name).mkdir()
     for index in range(4):
         Image.effect_noise((40, 36), 60).convert("RGB").save(root / "photos" / f"{index}.png")
+    for name, split, label in (
+        *(("labelled", split, label) for split in ("train", "val") for label in ("one", "two")),
+        *(("single", split, "one") for split in ("train", "val")),
+        *(("odd", "train", label) for label in ("one", "two")),
+        ("odd", "val", "three"),
+    ):
+        (root / name / split / label).mkdir(parents=True)
+        Image.effect_noise((40, 36), 60).save(root / name / split / label / "a.png")
     (root / "torn" / "a.jpg").write_bytes(b"torn")
     (root / "list").with_suffix(".txt").write_text("gone.jpg\n")
     (root / "unknown.yaml").write_text("batchsize: 3\n")
     (root / "typed.yaml").write_text("steps: many\n")
     files = {"list": "list.txt", "unknown": "unknown.yaml", "typed": "typed.yaml"}
-    return {name: str(root / files.get(name, name)) for name in ("photos", "torn", "empty", *files)}
+    folders = ("photos", "torn", "empty", "labelled", "single", "odd")
+    return {name: str(root / files.get(name, name)) for name in (*folders, *files)}
 
 
 @pytest.mark.parametrize(
@@ -244,6 +333,7 @@ def test_wrong_input_is_one_line_exit_2_and_leaves_nothing(
     lines = [line for line in err.strip().splitlines() if line.startswith("pcae: ")]
     assert len(lines) == 1 and err.strip().splitlines()[-1] == lines[0] and "Traceback" not in err + out
     assert snapshot(tmp_path.parent, *map(Path, data.values())) == before
+    assert not (Path(weights["code"]).parent / "made").exists()
 
 
 def snapshot(*roots: Path) -> set[Path]:

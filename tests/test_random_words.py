@@ -25,9 +25,22 @@ SMALL = [
     "--recipe", "sample", "--width", "24", "--depth", "3", "--heads", "2", "--decoder-width", "16",
     "--decoder-heads", "2", "--batch-size", "4", "--steps", "1", "--device", "cpu",
 ]  # fmt: skip
+SMALL_FINETUNE = ["--recipe", "finetune-small", "--batch-size", "4", "--steps", "1", "--device", "cpu"]
+NEEDED = {
+    "pretrain": ["{photos}", "--out", "{out}", *SMALL],
+    "finetune": ["{photos}", "--weights", "{weights}", "--out", "{out}", *SMALL_FINETUNE],
+    "evaluate": ["{photos}", "--weights", "{classifier}", "--rounds", "0"],
+    "predict": ["{photos}", "--weights", "{classifier}"],
+    "probe": ["{photos}", "--weights", "{weights}", "--k", "2", "--epochs", "1"],
+    "embed": ["{photos}", "--weights", "{weights}", "--out", "{out}.npy"],
+    "export": ["--weights", "{weights}", "--to", "safetensors", "--out", "{out}.safetensors"],
+    "check-data": ["{photos}", "--workers", "0"],
+}
+"""What a verb must be told, and what keeps it quick."""
 VALUES = [
     "0", "1", "2", "3", "-1", "0.5", "1.5", "-0.5", "1e-3", "nan", "inf", "-inf", "1e400", "None", "True", "half",
     "mean", "cls", "none", "token", "fp32", "28", "32", "auto", "never", "ünï", "a b", "[1, 2]", "{", "=", "-", "@x",
+    "{classifier}", "timm:vit_tiny_patch16_224x", "0:0.4",
     "sample", "vit_tiny_patch16_224", "resnet18", "vit_tin", "{photos}", "{gone}", "{file}", "{weights}", "{torn}",
     "{photos}/train/one/0.png",
     "~nobody/x", "1e308", "99999999999999999999", "/proc/x", "meta", "{empty}", "a.npy", "a.html",
@@ -49,9 +62,10 @@ def places(tmp_path_factory) -> dict[str, str]:
     (root / "file").write_text("seed: 1\n")
     (root / "torn").write_bytes(b"no weights")
     main(["pretrain", "sample", "--out", str(root / "run"), *SMALL])
-    return {name: str(root / name) for name in ("photos", "empty", "file", "torn", "gone")} | {
-        "weights": str(root / "run")
-    }
+    words = ["--weights", str(root / "run"), "--out", str(root / "classifier"), *SMALL_FINETUNE]
+    main(["finetune", str(root / "photos"), *words])
+    made = {"weights": str(root / "run"), "classifier": str(root / "classifier")}
+    return {name: str(root / name) for name in ("photos", "empty", "file", "torn", "gone")} | made
 
 
 NUMBERS = {
@@ -86,11 +100,7 @@ def lines(draw: st.DrawFn) -> list[str]:
     knobs = KNOBS[verb]
     words = [verb]
     if draw(st.integers(0, 9)):
-        words += {"pretrain": ["{photos}", "--out", "{out}", *SMALL], "check-data": ["{photos}", "--workers", "0"]}.get(
-            verb, ["{photos}"] if "data" in knobs else []
-        )
-        words += ["--weights", "{weights}"] if "weights" in knobs else []
-        words += {"embed": ["--out", "{out}.npy"], "probe": ["--k", "2"]}.get(verb, [])
+        words += NEEDED.get(verb, [])
     for _ in range(draw(st.integers(0, 2))):
         name = draw(st.sampled_from([*sorted(knobs.keys() - {"workers", "data", "out"}), "no_such_knob", "seeed"]))
         flag = f"--{name}" if draw(st.booleans()) else f"--{name.replace('_', '-')}"
@@ -140,9 +150,10 @@ def check(status: int, folder: Path, err: str, words: list[str], made: set[str])
     if status == 2:
         assert err.splitlines()[-1].startswith("pcae: ") and err.count("pcae: ") == 1, (words, err)
         assert not made, (words, made)
-    elif words[0] == "pretrain" and "--help" not in words:
+    elif words[0] in {"pretrain", "finetune"} and "--help" not in words:
         out = folder / words[words.index("--out") + 1]
-        assert (out / "encoder.safetensors").is_file(), words
+        made_of = {"pretrain": "encoder.safetensors", "finetune": "classifier.safetensors"}
+        assert (out / made_of[words[0]]).is_file(), words
         assert math.isfinite(json.loads((out / "summary.json").read_text())["loss"]), words
 
 
@@ -213,12 +224,7 @@ def test_random_command_lines_as_processes(number, places, tmp_path):
     verb = chance.choice([verb for verb in VERBS if verb not in {"demo", "doctor"}])
     knobs = sorted(KNOBS[verb].keys() - {"workers", "data", "out", "epochs", "steps"})
     words = [verb]
-    if "data" in KNOBS[verb]:
-        words.append("{photos}")
-    words += {"pretrain": ["--out", "{out}", *SMALL], "embed": ["--out", "{out}.npy"], "probe": ["--k", "2"]}.get(
-        verb, []
-    )
-    words += ["--weights", "{weights}"] if verb in {"probe", "embed"} else []
+    words += NEEDED.get(verb, [])
     for _ in range(chance.randint(0, 2)):
         words += [f"--{chance.choice(knobs)}", *chance.choices(VALUES, k=chance.randint(0, 2))]
     filled = [fill(word, places | {"out": str(tmp_path / "out")}) for word in words]
