@@ -34,9 +34,10 @@ usage: pcae VERB [...]      pcae VERB --help      pcae --version      pcae compl
 
 {chr(10).join(f"  {verb:<12}{what}" for verb, what in VERBS.items())}
 
-DATA is a folder (flat or nested), a .txt or .csv list, or one of the words sample and fashion-mnist
-(./sample is a folder of that name). Flags go before --config FILE, that before --recipe NAME, that before defaults.
-Bad input gets one line and exit status 2.
+DATA is a folder (flat or nested), an image, a .txt or .csv list, WebDataset shards (.tar), hf:NAME, or one of the words
+sample and fashion-mnist (./sample is a folder of that name). WEIGHTS are a run folder, a .safetensors or .pth file, a
+folder of Hugging Face's ViT, or timm:NAME. Flags go before --config FILE, that before --recipe NAME, that before the
+defaults. Bad input gets one line and exit status 2.
 """
 
 

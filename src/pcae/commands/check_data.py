@@ -33,7 +33,7 @@ class Config:
     """
 
     data: Annotated[str, Positional, arg(metavar="DATA")]
-    """Folder, .txt or .csv list, `sample` or `fashion-mnist`."""
+    """Folder, .txt or .csv list, WebDataset shards, `hf:NAME`, `sample` or `fashion-mnist`."""
     validation: str | None = None
     """Other data to hold against DATA: images that stand in both leak."""
     out: Path | None = None

@@ -9,10 +9,7 @@ from tyro.conf import Positional, arg
 
 from pcae.commands.report import as_json, bar, console
 from pcae.commands.rows import rows_in
-from pcae.commands.trained import TrainedConfig, open_trained
-from pcae.data.batches import check_max_bad_files, check_workers
-from pcae.data.images import open_images
-from pcae.data.listing import Split
+from pcae.commands.trained import ShownConfig, TrainedConfig, check_shown, open_shown, open_trained
 from pcae.data.unreadable import BadFiles
 from pcae.evaluation.features import Pool, embed_in_batches
 from pcae.training.checkpoint import check_writable, replace_text
@@ -33,18 +30,13 @@ class Config:
     model: TrainedConfig
     out: Path
     """The .npy (float32, images x features) or .parquet file to write."""
-    split: Split = "train"
-    """Which split, where the data has splits."""
+    shown: ShownConfig = ShownConfig(split="train")
     pool: Pool = "mean"
     """mean of the patch tokens, or the class token (cls)."""
     tokens: bool = False
     """All patch tokens of each image (tokens x features, row by row of the grid) instead of one pooled row."""
     batch_size: int = 64
     """Images that are encoded at once."""
-    max_bad_files: float = 0.05
-    """Share of the images that may be unreadable, in [0, 1); they have no row and are named at the end."""
-    workers: int = 0
-    """Processes that read images beside this one."""
     json: bool = False
     """Print what was written as JSON."""
 
@@ -53,14 +45,13 @@ def run(config: Config) -> None:
     """Embed and write."""
     check(config)
     model = open_trained(config.model)
-    images = open_images(config.data, config.split, model.facts.encoder.channels, model.facts.pixel_range)
-    bad_files = BadFiles(images, config.max_bad_files)
+    bad_files = open_shown(config.data, config.shown, model)
     found = embed_in_batches(
         model,
         bad_files,
         "tokens" if config.tokens else config.pool,
         batch_size=config.batch_size,
-        workers=config.workers,
+        workers=config.shown.workers,
         follow=bar("embedding"),
     )
     rows, columns = model.encoder.grid
@@ -68,7 +59,7 @@ def run(config: Config) -> None:
     names: list[str] = []
     with rows_in(config.out, shape) as file:
         for indices, features in found:
-            here = [images.names[index] for index in indices]
+            here = [bad_files.images.names[index] for index in indices]
             file.add(here, features.numpy())
             names += here
     if config.out.suffix == ".npy":
@@ -89,10 +80,7 @@ def report(config: Config, images: int, shape: tuple[int, ...], bad_files: BadFi
 
 def check(config: Config) -> None:
     """Raise ValueError for what cannot be, before any work."""
-    check_max_bad_files(config.max_bad_files)
-    check_workers(config.workers)
-    if config.batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {config.batch_size}")
+    check_shown(config.shown, config.batch_size)
     if config.tokens and config.pool != "mean":
         raise ValueError(f"tokens are not pooled; leave --pool {config.pool} out")
     check_writable(config.out, ".npy", ".parquet")

@@ -9,12 +9,9 @@ import torch
 from tyro.conf import Positional, arg
 
 from pcae.commands.report import as_json, console, table
-from pcae.commands.trained import TrainedConfig, open_trained
+from pcae.commands.trained import ShownConfig, TrainedConfig, check_shown, open_shown, open_trained
 from pcae.commands.validation import count_right
-from pcae.data.batches import check_max_bad_files, check_workers
-from pcae.data.images import Images, open_images
 from pcae.data.labelled import for_classifier
-from pcae.data.listing import Split
 from pcae.data.unreadable import BadFiles
 from pcae.evaluation.accuracy import Tally
 from pcae.evaluation.confusion import draw_confusion
@@ -43,8 +40,7 @@ class Config:
     model: TrainedConfig
     drop_ratio: tuple[float, ...] | None = None
     """Shares of the patch tokens that each of three stages drops; without it, those that it was fine-tuned with."""
-    split: Split = "test"
-    """Which split, where the data has splits; test is also the val folder."""
+    shown: ShownConfig = ShownConfig()
     batch_size: int | None = None
     """Images of a large batch; without it, 16 on a CPU and 256 elsewhere."""
     rounds: int = 5
@@ -53,10 +49,6 @@ class Config:
     """Picture of accuracy against speed (.png, .svg or .pdf), drawn for two drop ratios or more."""
     confusion: Path | None = None
     """Picture of the confusion matrix at the first drop ratio (.png, .svg or .pdf)."""
-    max_bad_files: float = 0.05
-    """Share of the images that may be unreadable, in [0, 1); they are left out and named at the end."""
-    workers: int = 0
-    """Processes that read images beside this one."""
     json: bool = False
     """Print as JSON."""
 
@@ -67,13 +59,12 @@ def run(config: Config) -> None:
     model = open_trained(config.model)
     chosen = config.drop_ratio or tuple(grid(*model.facts.drop_ratios))
     models = {ratio: model.classifier(ratio) for ratio in chosen}
-    images = open_images(config.data, config.split, model.facts.encoder.channels, model.facts.pixel_range)
-    images = for_classifier(images, model.facts.classes or [], config.data)
+    bad_files = open_shown(config.data, config.shown, model)
+    bad_files.images = for_classifier(bad_files.images, model.facts.classes or [], config.data)
     for classifier in models.values():
-        cost_of(classifier, images, model)  # a ratio that leaves no tokens is refused before any work
-    bad_files = BadFiles(images, config.max_bad_files)
+        cost_of(classifier, model)  # a ratio that leaves no tokens is refused before any work
     tallies = {ratio: evaluate(classifier, bad_files, model, config) for ratio, classifier in models.items()}
-    rows = measure_all(models, tallies, model, images, config)
+    rows = measure_all(models, tallies, model, config)
     report(config, model, rows)
     draw(config, model, rows, tallies)
     if bad_files.found:
@@ -82,12 +73,9 @@ def run(config: Config) -> None:
 
 def check(config: Config) -> None:
     """Raise ValueError for what cannot be, before any work."""
-    check_max_bad_files(config.max_bad_files)
-    check_workers(config.workers)
+    check_shown(config.shown, config.batch_size)
     if config.rounds < 0:
         raise ValueError(f"rounds must be 0 or more, got {config.rounds}")
-    if config.batch_size is not None and config.batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {config.batch_size}")
     ratios = config.drop_ratio or ()
     if len(set(ratios)) < len(ratios):
         raise ValueError(f"drop_ratio names a ratio twice: {' '.join(f'{ratio:g}' for ratio in ratios)}")
@@ -99,7 +87,7 @@ def check(config: Config) -> None:
 def evaluate(classifier: Classifier, bad_files: BadFiles, model: Pretrained, config: Config) -> Tally:
     """Classify all images."""
     here = World(0, 1, model.device)
-    return count_right(classifier, bad_files, model.facts, here, config.workers, large_batch(config, model))
+    return count_right(classifier, bad_files, model.facts, here, config.shown.workers, large_batch(config, model))
 
 
 def large_batch(config: Config, model: Pretrained) -> int:
@@ -107,27 +95,32 @@ def large_batch(config: Config, model: Pretrained) -> int:
     return config.batch_size or LARGE_BATCH.get(model.device.type, 256)
 
 
-def cost_of(classifier: Classifier, images: Images, model: Pretrained) -> dict[str, Any]:
+def cost_of(classifier: Classifier, model: Pretrained) -> dict[str, Any]:
     """Multiply-accumulates and tokens, read off the running model with one image."""
-    size = model.facts.encoder.image_size
-    pixels = torch.zeros(1, images.channels, *size, dtype=torch.uint8, device=model.device)
+    pixels = torch.zeros(1, *shape_of(model), dtype=torch.uint8, device=model.device)
     with torch.no_grad():
         cost, _ = measure(classifier, classifier.reduced.vit.blocks, pixels)
     return {"gmacs": cost.gmacs, "tokens": cost.tokens}
 
 
+def shape_of(model: Pretrained) -> tuple[int, int, int]:
+    """Channels, height and width of an image."""
+    return model.facts.encoder.channels or 3, *model.facts.encoder.image_size
+
+
 def measure_all(
-    models: dict[float, Classifier], tallies: dict[float, Tally], model: Pretrained, images: Images, config: Config
+    models: dict[float, Classifier], tallies: dict[float, Tally], model: Pretrained, config: Config
 ) -> list[dict[str, Any]]:
     """A row for each drop ratio: accuracy, cost, and images per second at batch 1 and at a large batch."""
     rows: list[dict[str, Any]] = [
         {"drop_ratio": ratio, "top1": found.top1, "top5": found.top5, "images": found.images}
-        | cost_of(models[ratio], images, model)
+        | cost_of(models[ratio], model)
         for ratio, found in tallies.items()
     ]
     for batch in sorted({1, large_batch(config, model)}) if config.rounds else ():
-        shape = (batch, images.channels, *model.facts.encoder.image_size)
-        pixels = torch.randint(256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+        pixels = torch.randint(
+            256, (batch, *shape_of(model)), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+        )
         seconds = take_turns(models, pixels.to(model.device), config.rounds)
         for row in rows:
             speeds = sorted(batch / spent for spent in seconds[row["drop_ratio"]])

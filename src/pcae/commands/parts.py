@@ -44,7 +44,8 @@ class RunSettings:
     """What every training verb is told."""
 
     data: Annotated[str, Positional, arg(metavar="DATA")]
-    """Folder, .txt or .csv list, WebDataset shards, `hf:NAME`, `sample` or `fashion-mnist`."""
+    """Folder, .txt or .csv list, WebDataset shards (a folder, a .tar or 'shard-{000..099}.tar'), `hf:NAME`, `sample` or
+    `fashion-mnist`."""
     out: Path
     """Run folder; a run that stands there already goes on."""
     recipe: str | None = None

@@ -12,10 +12,8 @@ import torch
 from tyro.conf import Positional, arg
 
 from pcae.commands.report import as_json, bar, console
-from pcae.commands.trained import TrainedConfig, open_trained
-from pcae.data.batches import check_max_bad_files, check_workers, whole_loader
-from pcae.data.images import open_images
-from pcae.data.listing import Split
+from pcae.commands.trained import ShownConfig, TrainedConfig, check_shown, open_shown, open_trained
+from pcae.data.batches import whole_loader
 from pcae.data.unreadable import BadFiles
 from pcae.model.pretrained import Pretrained
 from pcae.training.checkpoint import check_writable, in_one_move
@@ -23,7 +21,10 @@ from pcae.training.checkpoint import check_writable, in_one_move
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """Classify images: for each a line of JSON with its path and the classes of highest probability."""
+    """Classify images: for each a line of JSON with its path and the classes of highest probability.
+
+    The line of an image that cannot be read says why.
+    """
 
     data: Annotated[str, Positional, arg(metavar="IMAGES")]
     """An image, a folder, a .txt or .csv list, WebDataset shards, `hf:NAME`, or a built-in word."""
@@ -34,14 +35,9 @@ class Config:
     """Share of the patch tokens that each of three stages drops; without it, as it was fine-tuned."""
     top: int = 5
     """Classes that are named for each image."""
-    split: Split = "test"
-    """Which split, where the data has splits; test is also the val folder."""
+    shown: ShownConfig = ShownConfig()
     batch_size: int = 32
     """Images that are classified at once."""
-    max_bad_files: float = 0.05
-    """Share of the images that may be unreadable, in [0, 1); their lines say why instead."""
-    workers: int = 0
-    """Processes that read images beside this one."""
     json: bool = False
     """Print one JSON document instead of lines: all predictions, or with --out what was written."""
 
@@ -50,8 +46,7 @@ def run(config: Config) -> None:
     """Predict and write."""
     check(config)
     model = open_trained(config.model)
-    images = open_images(config.data, config.split, model.facts.encoder.channels, model.facts.pixel_range)
-    bad_files = BadFiles(images, config.max_bad_files)
+    bad_files = open_shown(config.data, config.shown, model)
     lines = predictions(config, model, bad_files)
     if config.json and config.out is None:
         as_json(list(lines))
@@ -59,7 +54,7 @@ def run(config: Config) -> None:
     with output(config.out) as file:
         for line in lines:
             file.write(json.dumps(line) + "\n")
-    predicted = len(images) - len(bad_files.found)
+    predicted = len(bad_files.images) - len(bad_files.found)
     if config.json:
         as_json({"out": str(config.out), "images": predicted, "bad_files": bad_files.by_name()})
     elif config.out:
@@ -70,11 +65,9 @@ def run(config: Config) -> None:
 
 def check(config: Config) -> None:
     """Raise ValueError for what cannot be, before any work."""
-    check_max_bad_files(config.max_bad_files)
-    check_workers(config.workers)
-    for name in ("top", "batch_size"):
-        if getattr(config, name) < 1:
-            raise ValueError(f"{name} must be at least 1, got {getattr(config, name)}")
+    check_shown(config.shown, config.batch_size)
+    if config.top < 1:
+        raise ValueError(f"top must be at least 1, got {config.top}")
     if config.out:
         check_writable(config.out, ".jsonl")
 
@@ -95,7 +88,7 @@ def predictions(config: Config, model: Pretrained, bad_files: BadFiles) -> Itera
     ratio = facts.drop_ratios[0] if config.drop_ratio is None else config.drop_ratio
     classifier = model.classifier(ratio)
     loader = whole_loader(
-        images, facts.encoder.image_size, None, config.batch_size, config.workers, crop_pct=facts.crop_pct
+        images, facts.encoder.image_size, None, config.batch_size, config.shown.workers, facts.crop_pct
     )
     with torch.inference_mode():
         for batch in bar("predicting")(loader):

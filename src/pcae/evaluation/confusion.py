@@ -19,7 +19,7 @@ def draw_confusion(path: Path, confusion: Int[Tensor, "classes classes"], classe
     counts = confusion.numpy()
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     named = len(classes) <= MOST_NAMES
-    side = 2.5 + (0.42 if len(classes) <= MOST_NUMBERS else 0.24) * min(len(classes), MOST_NAMES)
+    side = max(4.5, 2.5 + (0.42 if len(classes) <= MOST_NUMBERS else 0.24) * min(len(classes), MOST_NAMES))
     figure = Figure(figsize=(side + 1.2, side), dpi=150, layout="constrained")
     axes = figure.subplots()
     picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")

@@ -15,8 +15,8 @@ def draw_curve(
     """Write a picture: accuracy (shares) against speed relative to the first ratio, a line for each kind of speed."""
     figure = Figure(figsize=(6.4, 4.2), dpi=150, layout="constrained")
     axes = figure.subplots()
-    styles = zip(speeds.items(), COLOURS, ("o-", "s--"), strict=False)
-    for (name, speed), colour, style in styles:
+    styles = zip(speeds.items(), COLOURS, ("o-", "s--"), (7, -13), strict=False)
+    for (name, speed), colour, style, above in styles:
         relative = [value / speed[0] for value in speed]
         axes.plot(relative, [100 * value for value in accuracies], style, color=colour, label=name, markersize=5)
         for place, ratio in enumerate(drop_ratios):
@@ -24,7 +24,7 @@ def draw_curve(
                 f"{ratio:g}",
                 (relative[place], 100 * accuracies[place]),
                 textcoords="offset points",
-                xytext=(0, 7),
+                xytext=(0, above),
                 ha="center",
                 fontsize=8,
                 color=colour,
