@@ -122,7 +122,7 @@ def test_a_data_set_without_images_is_refused_with_its_columns(tmp_path):
 
 def test_without_the_package_the_remedy_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(ValueError, match=r"^data hf:NAME needs the package datasets: pip install 'pcae\[scale\]'$"):
+    with pytest.raises(ValueError, match=r"^data hf:NAME needs the package datasets: pip install datasets$"):
         open_images("hf:mnist")
 
 

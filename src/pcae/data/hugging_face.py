@@ -59,7 +59,7 @@ def package() -> Any:
     try:
         import datasets
     except ImportError as error:
-        raise ValueError(f"data {PREFIX}NAME needs the package datasets: pip install 'pcae[scale]'") from error
+        raise ValueError(f"data {PREFIX}NAME needs the package datasets: pip install datasets") from error
     return datasets
 
 

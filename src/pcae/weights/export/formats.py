@@ -26,7 +26,7 @@ Name = Literal["onnx", "torch-export", "timm", "hf", "safetensors"]
 class Format:
     """What a format asks for and how close its answers must be.
 
-    suffix: of its file; none for a folder. packages: what it needs beside pcae's own, by `extra`. tolerance: largest
+    suffix: of its file; none for a folder. packages: what it needs beside pcae's own. tolerance: largest
     difference of logits or features. write: (model, drop ratio, place). reopen: (model, place), by the program that
     the format is for. reference: what its answers are held against. check: raises ValueError for a model that it
     cannot hold. remarks: what it will do otherwise.
@@ -34,7 +34,6 @@ class Format:
 
     suffix: str | None
     packages: tuple[str, ...] = ()
-    extra: str = ""
     reduces: bool = False
     tolerance: float = 1e-5
     write: Callable[[Pretrained, float, Path], None]
@@ -59,7 +58,6 @@ FORMATS: dict[Name, Format] = {
     "onnx": Format(
         suffix=".onnx",
         packages=("onnx", "onnxscript", "onnxruntime"),
-        extra="export",
         reduces=True,
         tolerance=1e-4,
         write=lambda model, ratio, path: graphs.write_onnx(Deployed(model, ratio).eval(), model.facts, path),
@@ -83,7 +81,6 @@ FORMATS: dict[Name, Format] = {
     "hf": Format(
         suffix=None,
         packages=("transformers",),
-        extra="hf",
         write=lambda model, _, folder: write_hugging_face(model, folder),
         reopen=reopen_hugging_face,
         check=check_hugging_face,
@@ -102,7 +99,7 @@ def check_format(to: Name, out: Path, drop_ratio: float | None) -> None:
     absent = [package for package in form.packages if find_spec(package) is None]
     if absent:
         raise ValueError(
-            f"--to {to} writes and checks by {', '.join(absent)}, not installed: pip install 'pcae[{form.extra}]'"
+            f"--to {to} writes and checks by {', '.join(absent)}, not installed: pip install {' '.join(form.packages)}"
         )
     if drop_ratio is not None and not 0 <= drop_ratio < 1:
         raise ValueError(f"drop_ratio must lie in [0, 1), got {drop_ratio:g}")
