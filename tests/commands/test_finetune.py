@@ -117,6 +117,17 @@ def test_a_finished_run_is_left_as_it_is(unbroken, shapes, encoder):
     assert {path: path.read_bytes() for path in unbroken.rglob("*") if path.is_file()} == before
 
 
+def test_a_run_cut_off_after_its_last_checkpoint_ends_as_it_would_have(unbroken, shapes, encoder, tmp_path):
+    folder = shutil.copytree(unbroken, tmp_path / "copy")
+    for name in ("summary.json", "classifier.safetensors", "confusion.png"):
+        (folder / name).unlink()
+    finetune(shapes, encoder, folder, "--log-every", "1")
+    kept = ("top1", "best_top1", "loss", "steps", "held_out")
+    summaries = [json.loads((run / "summary.json").read_text()) for run in (unbroken, folder)]
+    assert [summaries[0][name] for name in kept] == [summaries[1][name] for name in kept]
+    assert (folder / "classifier.safetensors").read_bytes() == (unbroken / "classifier.safetensors").read_bytes()
+
+
 @pytest.mark.slow
 def test_two_processes_equal_one(shapes, encoder, tmp_path):
     for name, start in (("one", []), ("two", ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"])):

@@ -108,11 +108,7 @@ def validate_by(task: Task, journal: Journal, here: World, looks: list[Validatio
 
 def conclude(task: Task, validation: Validation, done: dict[str, Any], here: World) -> dict[str, Any]:
     """Write the classifier, the confusion matrix and the summary."""
-    out, last = task.config.out, validation.last
-    if last is None:
-        validation.look(task.parts.progress.step)
-        last = validation.last
-    assert last is not None
+    out, last = task.config.out, validation.last or validation.count()
     summary = {
         "weights": str(out / CLASSIFIER_FILE),
         "source": task.source,

@@ -65,16 +65,21 @@ class Validation:
         self.best = best
         self.last: Tally | None = None
 
-    def look(self, step: int) -> None:
-        """Evaluate. Every process calls it, the main one writes."""
+    def count(self) -> Tally:
+        """Evaluate the weights as they are. Every process calls it."""
         self.method.eval()
         self.last = self.measure()
         self.method.train()
+        return self.last
+
+    def look(self, step: int) -> None:
+        """Evaluate, write it down and keep the weights if they are the best. Every process calls it."""
+        found = self.count()
         if not self.here.is_main:
             return
-        self.note({"step": step, "top1": self.last.top1, "top5": self.last.top5})
-        if self.last.top1 > self.best:
-            self.best = self.last.top1
+        self.note({"step": step, "top1": found.top1, "top5": found.top5})
+        if found.top1 > self.best:
+            self.best = found.top1
             self.save()
 
 
