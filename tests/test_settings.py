@@ -3,6 +3,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
+import yaml
 
 from pcae import settings
 from pcae.commands import cost, demo, doctor, embed, evaluate, finetune, predict, pretrain, probe
@@ -119,3 +120,16 @@ def test_a_nested_configuration_keeps_the_defaults_that_its_verb_gives_it():
         0.1,
     )
     assert settings.build(pretrain.Config, {"data": "d", "out": "o"}).optimizer.betas == (0.9, 0.95)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("0:0.4", "0:0.4"), ("0:30", "0:30"), ("1:2.5", "1:2.5"), ("0.4", 0.4), ("-3", -3), ("1e-4", 1e-4),
+        ("2.5e3", 2500.0),
+        (".5", 0.5), ("08", "08"), ("1_000", 1000), ("true", True), (".inf", float("inf")), ("-", "-"), ("0", 0),
+    ],
+)  # fmt: skip
+def test_numbers_in_yaml_are_numbers_and_a_range_is_none(text, value):
+    found = yaml.load(f"drop-ratio: {text}" if text != "-" else "drop-ratio: '-'", settings.Yaml)["drop-ratio"]
+    assert found == value and type(found) is type(value)

@@ -31,6 +31,8 @@ def leaves(cls: type) -> dict[str, Any]:
 def kind(annotation: Any) -> str:
     """A knob's type in words: `a whole number`, `2 numbers`, `one of mean, cls`, `some of mean, cls`."""
     inner = [inner for inner in get_args(annotation) if inner is not type(None)]
+    if set(inner) == {float, str}:
+        return "a number or a range A:B"
     if get_origin(annotation) is Literal:
         return f"one of {', '.join(map(str, inner))}"
     if get_origin(annotation) is tuple and get_origin(inner[0]) is Literal:
@@ -92,7 +94,12 @@ def without_rivals(values: dict[str, Any], names: Iterable[str]) -> dict[str, An
 
 
 class Yaml(yaml.SafeLoader):
-    """YAML in which 1e-4 is a number, as it is everywhere else, and no key may stand twice."""
+    """YAML in which 1e-4 is a number, as it is everywhere else, 0:0.4 is none (to base 60), and no key stands twice."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012
+        first: [(tag, pattern) for tag, pattern in found if not tag.endswith((":int", ":float"))]
+        for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """A mapping without repeated keys."""
@@ -103,9 +110,13 @@ class Yaml(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-Yaml.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
-)
+NUMBERS = {
+    "int": r"^[-+]?(0b[01_]+|0x[\da-fA-F_]+|0[0-7_]*|[1-9][\d_]*)$",
+    "float": r"^[-+]?(\d[\d_]*\.[\d_]*([eE][-+]?\d+)?|\.\d[\d_]*([eE][-+]?\d+)?|\d+[eE][-+]?\d+|\.(inf|Inf|INF))$"
+    r"|^\.(nan|NaN|NAN)$",
+}
+for word, pattern in NUMBERS.items():
+    Yaml.add_implicit_resolver(f"tag:yaml.org,2002:{word}", re.compile(pattern), list("-+.0123456789"))
 
 
 def read_yaml(cls: type, path: Path) -> dict[str, Any]:

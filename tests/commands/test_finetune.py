@@ -117,6 +117,21 @@ def test_a_finished_run_is_left_as_it_is(unbroken, shapes, encoder):
     assert {path: path.read_bytes() for path in unbroken.rglob("*") if path.is_file()} == before
 
 
+def test_a_finished_run_without_its_checkpoints_is_not_trained_again(unbroken, shapes, encoder, tmp_path, capsys):
+    folder = shutil.copytree(unbroken, tmp_path / "copy")
+    shutil.rmtree(folder / "checkpoints")
+    with pytest.raises(SystemExit):
+        finetune(shapes, encoder, folder, "--log-every", "1")
+    assert "holds a finished run without its checkpoints" in capsys.readouterr().err
+
+
+def test_the_dial_in_a_file_is_the_dial(shapes, encoder, tmp_path):
+    (tmp_path / "mine.yaml").write_text("drop-ratio: 0:0.4\nsteps: 1\nbatch-size: 4\ndevice: cpu\n")
+    words = ["--weights", str(encoder), "--config", str(tmp_path / "mine.yaml"), "--recipe", "finetune-small"]
+    main(["finetune", str(shapes), "--out", str(tmp_path / "run"), *words])
+    assert load(tmp_path / "run").facts.drop_ratios == (0.0, 0.4)
+
+
 def test_a_run_cut_off_after_its_last_checkpoint_ends_as_it_would_have(unbroken, shapes, encoder, tmp_path):
     folder = shutil.copytree(unbroken, tmp_path / "copy")
     for name in ("summary.json", "classifier.safetensors", "confusion.png"):

@@ -181,6 +181,7 @@ def test_the_digest_says_which_images_and_not_where(twins, tmp_path):
         (["train.tar", "validation.tar", "test.tar"], ["train.tar"], ["validation.tar"]),
         (["training-0.tar", "values-0.tar"], ["training-0.tar", "values-0.tar"], ["training-0.tar", "values-0.tar"]),
         (["train-0.tar"], ["train-0.tar"], ["train-0.tar"]),
+        (["val-0.tar"], ["val-0.tar"], ["val-0.tar"]),
     ],
 )
 def test_splits_are_folders_or_how_names_begin(tmp_path, names, train, test):

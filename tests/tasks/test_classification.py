@@ -126,7 +126,10 @@ def test_the_average_is_its_closed_form(batch):
     start = make(FULL).model.vit.blocks[0].mlp.fc1.weight.detach()
     after = [snapshots(steps) for steps in (1, 2, 3)]
     method = trained(1, batch, steps=3)
-    expected = 0.9**3 * start + 0.1 * (0.81 * after[0] + 0.9 * after[1] + after[2])
+    expected = start
+    for step, weight in enumerate(after):
+        momentum = min(0.9, (1 + step) / (10 + step))
+        expected = momentum * expected + (1 - momentum) * weight
     torch.testing.assert_close(method.serving.blocks[0].mlp.fc1.weight, expected)
     assert method.serving is method.average and not any(p.requires_grad for p in method.average.parameters())
 
@@ -169,6 +172,13 @@ def test_layer_decay_is_maes_formula():
     optimizer = build_optimizer(vit, OptimizerConfig(), groups)
     set_learning_rate(optimizer, 2.0)
     assert {round(group["lr"], 9) for group in optimizer.param_groups} == {round(2 * v, 9) for v in scale.values()}
+
+
+def test_blocks_of_another_kind_are_refused_where_they_would_ignore_drop_path():
+    vit = timm.create_model("vit_small_patch16_18x2_224", depth=2, embed_dim=24, num_heads=2)
+    with pytest.raises(ValueError, match="not ParallelThingsBlock; use --drop-path 0"):
+        Classification(vit, FULL, drop_schedule(FULL, 10, 5))
+    Classification(vit, PLAIN, drop_schedule(PLAIN, 10, 5))
 
 
 @pytest.mark.parametrize(

@@ -112,6 +112,11 @@ def test_rectangles_and_other_channels(tmp_path):
         ({"qkv_bias": False}, "qkv_bias is False; only True"),
         ({"patch_size": [8, 4]}, r"patch_size is \[8, 4\]; only square"),
         ({"num_hidden_layers": 3}, "of the encoder's .* parameters"),
+        ({"hidden_size": None}, "holds no model that can be read"),
+        ({"num_channels": None}, "channels"),
+        ({"num_channels": "3"}, "channels|holds no model that can be read"),
+        ({"layer_norm_eps": None}, "holds no model that can be read"),
+        ({"layer_norm_eps": "x"}, "could not convert string to float"),
         ({"num_attention_heads": "two"}, "config.json: heads takes a whole number, got 'two'"),
     ],
 )
@@ -122,6 +127,31 @@ def test_what_a_plain_vit_does_not_compute_is_refused_by_name(tmp_path, change, 
     with pytest.raises(ValueError, match=message) as caught:
         load(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ({"image_mean": 0.5, "image_std": 0.5}, "holds no model that can be read"),
+        ({"do_rescale": False}, "does not scale pixels to"),
+        ({"rescale_factor": 1.0}, "does not scale pixels to"),
+    ],
+)
+def test_preprocessing_of_another_kind_is_refused(tmp_path, said, message):
+    saved(ViTModel(ViTConfig(**SIZES)), tmp_path)
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(said))
+    with pytest.raises(ValueError, match=message) as caught:
+        load(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["../model.safetensors", "/etc/hostname", ["a"]])
+def test_an_index_names_files_of_its_folder_only(tmp_path, name):
+    saved(ViTModel(ViTConfig(**SIZES)), tmp_path / "inner")
+    (tmp_path / "inner" / "model.safetensors").rename(tmp_path / "model.safetensors")
+    (tmp_path / "inner" / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": name}}))
+    with pytest.raises(ValueError, match="which is no file of the folder"):
+        load(tmp_path / "inner")
 
 
 def test_a_folder_without_its_parts_is_refused(tmp_path):

@@ -95,6 +95,8 @@ def test_another_image_size_resizes_positions_and_must_fit_the_patch(tmp_path):
         ({"reg_token": torch.ones(1, 3, 128), "pos_embed": torch.ones(1, 20, 128)}, "a kind that is not read"),
         ({"patch_embed.proj.weight": torch.ones(128, 3, 8, 4)}, "no encoder of square patches"),
         ({"pos_embed": None}, "holds no pos_embed"),
+        ({"pos_embed": torch.ones(9)}, "a.safetensors holds no model that can be read|positions"),
+        ({"blocks.0.mlp.fc1.weight": torch.ones(())}, "a.safetensors holds no model that can be read"),
         ({"blocks.0.mlp.fc1.weight": None}, "holds no encoder: no blocks.0.mlp.fc1.weight"),
         ({"patch_embed.proj.weight": None}, "holds no encoder: no patch_embed.proj.weight"),
     ],

@@ -14,9 +14,6 @@ from pcae.data.unreadable import BadFiles
 from pcae.evaluation.features import Pool, embed_in_batches
 from pcae.training.checkpoint import check_writable, replace_text
 
-GROUP = 1024
-"""Images of a .parquet file's row group."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Config:

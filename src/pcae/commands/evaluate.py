@@ -23,6 +23,7 @@ from pcae.tasks.dial import grid
 from pcae.training.checkpoint import check_writable
 from pcae.training.distributed import World
 
+PICTURES = (".png", ".svg", ".pdf")
 LARGE_BATCH = {"cpu": 16}
 """Images of the large batch whose speed is measured, by device; 256 elsewhere."""
 
@@ -45,8 +46,9 @@ class Config:
     """Images of a large batch; without it, 16 on a CPU and 256 elsewhere."""
     rounds: int = 5
     """Turns that each drop ratio has in the measurement of speed; 0 for none."""
-    out: Path = Path("accuracy-speed.png")
-    """Picture of accuracy against speed (.png, .svg or .pdf), drawn for two drop ratios or more."""
+    out: Path | None = None
+    """Picture of accuracy against speed (.png, .svg or .pdf) of two drop ratios or more; without it,
+    accuracy-speed.png."""
     confusion: Path | None = None
     """Picture of the confusion matrix at the first drop ratio (.png, .svg or .pdf)."""
     json: bool = False
@@ -58,6 +60,7 @@ def run(config: Config) -> None:
     check(config)
     model = open_trained(config.model)
     chosen = config.drop_ratio or tuple(grid(*model.facts.drop_ratios))
+    picture = picture_of(config, len(chosen))
     models = {ratio: model.classifier(ratio) for ratio in chosen}
     bad_files = open_shown(config.data, config.shown, model)
     bad_files.images = for_classifier(bad_files.images, model.facts.classes or [], config.data)
@@ -66,7 +69,7 @@ def run(config: Config) -> None:
     tallies = {ratio: evaluate(classifier, bad_files, model, config) for ratio, classifier in models.items()}
     rows = measure_all(models, tallies, model, config)
     report(config, model, rows)
-    draw(config, model, rows, tallies)
+    draw(config, picture, model, rows, tallies)
     if bad_files.found:
         console.print(f"{bad_files.describe()}; they were left out")
 
@@ -79,9 +82,20 @@ def check(config: Config) -> None:
     ratios = config.drop_ratio or ()
     if len(set(ratios)) < len(ratios):
         raise ValueError(f"drop_ratio names a ratio twice: {' '.join(f'{ratio:g}' for ratio in ratios)}")
-    for path in (config.out if len(ratios) > 1 else None, config.confusion):
+    for path in (config.out, config.confusion):
         if path is not None:
-            check_writable(path, ".png", ".svg", ".pdf")
+            check_writable(path, *PICTURES)
+
+
+def picture_of(config: Config, ratios: int) -> Path | None:
+    """Where accuracy against speed is drawn. Raises ValueError when it is asked for and cannot be."""
+    drawn = ratios > 1 and config.rounds > 0
+    if config.out is not None and not drawn:
+        raise ValueError(f"out {str(config.out)!r} is a picture of two drop ratios or more, with --rounds 1 or more")
+    path = config.out or Path("accuracy-speed.png")
+    if drawn:
+        check_writable(path, *PICTURES)
+    return path if drawn else None
 
 
 def evaluate(classifier: Classifier, bad_files: BadFiles, model: Pretrained, config: Config) -> Tally:
@@ -141,9 +155,11 @@ def report(config: Config, model: Pretrained, rows: list[dict[str, Any]]) -> Non
     facts, speeds = model.facts, speeds_of(rows)
     if config.json:
         named = {"weights": config.model.weights, "data": config.data, "model": facts.encoder.model}
-        as_json(named | {"device": str(model.device), "threads": torch.get_num_threads(), "rows": rows})
+        machine = {"device": str(model.device), "precision": "fp32", "threads": torch.get_num_threads()}
+        as_json(named | machine | {"rows": rows})
         return
-    title = f"{facts.encoder.model}, {rows[0]['images']} images in {len(facts.classes or ())} classes, {model.device}"
+    shown = f"{rows[0]['images']} images in {len(facts.classes or ())} classes"
+    title = f"{facts.encoder.model}, {shown}, float32 on {model.device}"
     columns = ["drop ratio", "top-1", "top-5", "GMACs", *(f"images/s, {name}" for name in speeds)]
     lines = [
         [f"{row['drop_ratio']:g}", f"{row['top1']:.2%}", f"{row['top5']:.2%}", f"{row['gmacs']:.3g}"]
@@ -153,12 +169,14 @@ def report(config: Config, model: Pretrained, rows: list[dict[str, Any]]) -> Non
     table(title, columns, lines)
 
 
-def draw(config: Config, model: Pretrained, rows: list[dict[str, Any]], tallies: dict[float, Tally]) -> None:
+def draw(
+    config: Config, picture: Path | None, model: Pretrained, rows: list[dict[str, Any]], tallies: dict[float, Tally]
+) -> None:
     """Draw accuracy against speed, and the confusion matrix where asked."""
-    if len(rows) > 1 and config.rounds:
+    if picture is not None:
         ratios, accuracies = ([row[key] for row in rows] for key in ("drop_ratio", "top1"))
-        draw_curve(config.out, ratios, accuracies, speeds_of(rows))
-        console.print(f"accuracy against speed: {config.out}")
+        draw_curve(picture, ratios, accuracies, speeds_of(rows))
+        console.print(f"accuracy against speed: {picture}")
     if config.confusion is not None:
         first = next(iter(tallies.values()))
         draw_confusion(config.confusion, first.confusion, model.facts.classes or [])

@@ -96,7 +96,7 @@ def validate_by(task: Task, journal: Journal, here: World, looks: list[Validatio
             journal.note if here.is_main else lambda _: None,
             lambda: task.save(BEST),
             here,
-            best_so_far(config.out / "metrics.jsonl"),
+            here.from_main(lambda: best_so_far(config.out / "metrics.jsonl")),
         )
     )
 

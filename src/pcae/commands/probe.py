@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 
 from timm.layers.attention import Attention
 from tyro.conf import Positional, arg
@@ -144,7 +144,8 @@ def linear(config: Config, model: Pretrained, train: Frozen, test: Frozen) -> It
 
 def attentive(config: Config, model: Pretrained, train: Frozen, test: Frozen) -> Iterator[Row]:
     """One row: the query sees all patch tokens. It has as many heads as the encoder."""
-    heads = cast(Attention, model.encoder.vit.blocks[0].attn).num_heads
+    attention = next(part for part in model.encoder.vit.modules() if isinstance(part, Attention))
+    heads = attention.num_heads
     parts = [Examples(frozen.tokens, frozen.labels) for frozen in (train, test)]
     classes = len(train.images.classes)
     found = attentive_probe(parts[0], parts[1], classes, heads, config.training, model.device, bar("attentive probe"))

@@ -74,13 +74,12 @@ class Validation:
 
     def look(self, step: int) -> None:
         """Evaluate, write it down and keep the weights if they are the best. Every process calls it."""
-        found = self.count()
-        if not self.here.is_main:
-            return
-        self.note({"step": step, "top1": found.top1, "top5": found.top5})
-        if found.top1 > self.best:
-            self.best = found.top1
-            self.save()
+        found, before = self.count(), self.best
+        self.best = max(before, found.top1)
+        if self.here.is_main:
+            self.note({"step": step, "top1": found.top1, "top5": found.top5})
+            if found.top1 > before:
+                self.save()
 
 
 def best_so_far(metrics: Path) -> float:

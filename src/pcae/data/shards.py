@@ -240,7 +240,7 @@ def of_split(paths: Sequence[str], split: Split) -> list[str]:
     train, test = (next((shards for shards in own[part] if shards), []) for part in FOLDERS)
     if split == "train":
         held_out = set(test)
-        return train or [path for path in paths if path not in held_out]
+        return train or [path for path in paths if path not in held_out] or list(paths)
     return test or train or list(paths)
 
 

@@ -8,6 +8,8 @@ from jaxtyping import Int
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from pcae.training.checkpoint import in_one_move
+
 MOST_NAMES = 40
 """Classes up to which each row and column is named."""
 MOST_NUMBERS = 20
@@ -35,7 +37,8 @@ def draw_confusion(path: Path, confusion: Int[Tensor, "classes classes"], classe
         for row, column in zip(*np.nonzero(counts), strict=True):
             colour = "white" if shares[row, column] > 0.5 else "black"
             axes.text(column, row, str(counts[row, column]), ha="center", va="center", fontsize=7, color=colour)
-    figure.savefig(path)
+    with in_one_move(path) as beside:
+        figure.savefig(beside, format=path.suffix.removeprefix("."))
 
 
 def shorten(name: str, most: int = 24) -> str:

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from pcae.training.checkpoint import in_one_move
+
 COLOURS = ("#0072B2", "#D55E00")
 """Blue and vermilion of Okabe and Ito, which colour-blind readers tell apart."""
 
@@ -35,4 +37,5 @@ def draw_curve(
     axes.margins(y=0.15)
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
-    figure.savefig(path)
+    with in_one_move(path) as beside:
+        figure.savefig(beside, format=path.suffix.removeprefix("."))

@@ -53,7 +53,8 @@ class ClassificationConfig:
     label_smoothing: float = 0.1
     """Share of the target that is spread over all classes, in [0, 1)."""
     ema: float | None = None
-    """Momentum of a moving average of the weights, which is then evaluated and kept, such as 0.9999."""
+    """Momentum of a moving average of the weights, which is then evaluated and kept, such as 0.9999; early steps have
+    (1 + step) / (10 + step) at most, so that the start is forgotten."""
 
 
 def check_classification(config: ClassificationConfig, micro_batch: int) -> None:
@@ -143,7 +144,8 @@ class Classification(nn.Module):
     def after_step(self, progress: Progress) -> None:
         """Move the average, if the optimizer's step was taken."""
         if self.average is not None and self.config.ema is not None:
-            follow(self.average, self.model.vit, self.config.ema, progress.taken)
+            momentum = min(self.config.ema, (1 + progress.step) / (10 + progress.step))
+            follow(self.average, self.model.vit, momentum, progress.taken)
 
 
 def mirrored_pairs(rows: int) -> Int[Tensor, " rows"]:

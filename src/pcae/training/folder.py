@@ -53,7 +53,7 @@ def find_checkpoint(checkpoints: Checkpoints, resume: str, settings: dict[str, A
 
 def check_vacant(folder: Path, settings: dict[str, Any]) -> None:
     """Raise ValueError when a folder without checkpoints holds a finished run, or one begun with other settings."""
-    if (folder / "encoder.safetensors").exists():
+    if any((folder / name).exists() for name in ("encoder.safetensors", "classifier.safetensors")):
         raise ValueError(f"out {str(folder)!r} holds a finished run without its checkpoints; choose another folder")
     if not (folder / "config.yaml").is_file():
         others = [name for name in ("metrics.jsonl", "summary.json", "tensorboard") if (folder / name).exists()]

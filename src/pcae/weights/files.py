@@ -2,11 +2,13 @@
 
 import dataclasses
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
@@ -62,17 +64,35 @@ def find(weights: str | Path) -> Found:
     if path.is_dir():
         ours = [path / name for name in (CLASSIFIER_FILE, FILE) if (path / name).is_file()]
         if not ours and (path / CONFIG).is_file():
-            return find_hugging_face(path)
+            with said_of(path):
+                return checked(find_hugging_face(path))
         path = ours[0] if ours else path
     if not path.is_file():
         raise ValueError(
             f"weights {str(weights)!r} is neither a run folder with {CLASSIFIER_FILE} or {FILE}, nor a file of "
             "weights, a folder of Hugging Face's ViT or timm:NAME; is the run finished?"
         )
-    if path.suffix in TORCH_SUFFIXES:
-        return find_plain(read_torch(path), path)
-    tensors, header = read_safetensors(path)
-    return find_ours(tensors, header["pcae"], path) if "pcae" in header else find_plain(tensors, path)
+    tensors, header = (read_torch(path), {}) if path.suffix in TORCH_SUFFIXES else read_safetensors(path)
+    if "pcae" in header:
+        return find_ours(tensors, header["pcae"], path)
+    with said_of(path):
+        return checked(find_plain(tensors, path))
+
+
+def checked(found: Found) -> Found:
+    """The weights, whose facts are of the types that they should be. Raises ValueError when they are not."""
+    TypeAdapter(PretrainedFacts).validate_python(dataclasses.asdict(found.facts))
+    return found
+
+
+@contextmanager
+def said_of(path: Path) -> Iterator[None]:
+    """Whatever odd settings and shapes lead to in it is a ValueError that names `path`."""
+    try:
+        yield
+    except (TypeError, IndexError, KeyError, AttributeError, RuntimeError, ValidationError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(f"{path} holds no model that can be read: {reason or type(error).__name__}") from error
 
 
 def find_ours(tensors: dict[str, Tensor], header: str, path: Path) -> Found:

@@ -107,7 +107,10 @@ def read_folder(folder: Path) -> dict[str, Tensor]:
         files = read_json(index).get("weight_map")
         if not isinstance(files, dict):
             raise ValueError(f"{index} has no weight_map, which says where each tensor is")
-        parts = [read_safetensors(folder / str(name))[0] for name in sorted(set(files.values()))]
+        odd = [name for name in files.values() if not isinstance(name, str) or Path(name).name != name]
+        if odd:
+            raise ValueError(f"{index} names {odd[0]!r}, which is no file of the folder")
+        parts = [read_safetensors(folder / name)[0] for name in sorted(set(files.values()))]
         return {name: value for part in parts for name, value in part.items()}
     if (folder / "pytorch_model.bin").is_file():
         return read_torch(folder / "pytorch_model.bin")
@@ -145,8 +148,10 @@ def statistics(folder: Path, channels: int) -> tuple[list[float], list[float], t
     """mean and std that pixels are normalised with, and what was taken for granted."""
     path = folder / "preprocessor_config.json"
     said = read_json(path) if path.is_file() else {}
+    if said.get("do_rescale") is False or abs(said.get("rescale_factor", 1 / 255) * 255 - 1) > 1e-3:
+        raise ValueError(f"{path} does not scale pixels to [0, 1]; only do_rescale with rescale_factor 1/255 is read")
     if said.get("do_normalize") is False:
         return [0.0] * channels, [1.0] * channels, ()
-    if "image_mean" in said and "image_std" in said:
+    if said.get("image_mean") is not None and said.get("image_std") is not None:
         return said["image_mean"], said["image_std"], ()
     return [0.5] * channels, [0.5] * channels, (f"taken for granted: mean and std 0.5, as {path.name} names none",)

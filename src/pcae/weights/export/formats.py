@@ -13,7 +13,12 @@ from pcae.model.pretrained import Pretrained
 from pcae.training.checkpoint import check_writable, in_one_move
 from pcae.weights.export import graphs
 from pcae.weights.export.deployed import Deployed, whole_answer
-from pcae.weights.export.hugging_face import check_hugging_face, reopen_hugging_face, write_hugging_face
+from pcae.weights.export.hugging_face import (
+    check_hugging_face,
+    remarks_on_hugging_face,
+    reopen_hugging_face,
+    write_hugging_face,
+)
 from pcae.weights.export.parity import Parity, Reference, Reopened, compare
 from pcae.weights.export.place import check_folder, folder_in_one_move
 from pcae.weights.export.timm_folder import remarks_on_timm, reopen_timm, write_timm
@@ -84,6 +89,7 @@ FORMATS: dict[Name, Format] = {
         write=lambda model, _, folder: write_hugging_face(model, folder),
         reopen=reopen_hugging_face,
         check=check_hugging_face,
+        remarks=remarks_on_hugging_face,
     ),
     "safetensors": Format(
         suffix=".safetensors",

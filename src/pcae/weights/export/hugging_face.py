@@ -134,6 +134,14 @@ def describe(model: Pretrained) -> dict[str, Any]:
     }
 
 
+def remarks_on_hugging_face(model: Pretrained) -> list[str]:
+    """What transformers' processor does otherwise than pcae with images that are not of the model's shape."""
+    return [
+        "transformers' processor stretches images to height x width; pcae resizes them to cover it and cuts out the "
+        f"centre{f' ({model.facts.crop_pct:g} of it)' if model.facts.crop_pct < 1 else ''}"
+    ]
+
+
 def preprocessing(model: Pretrained) -> dict[str, Any]:
     """transformers' description of how images become the model's input."""
     height, width = model.facts.encoder.image_size

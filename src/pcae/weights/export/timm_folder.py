@@ -10,7 +10,7 @@ import timm
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from pcae.model.pretrained import Pretrained, build_model
 from pcae.weights.export.parity import Reopened
@@ -24,7 +24,10 @@ def remarks_on_timm(model: Pretrained) -> list[str]:
     """What timm will compute otherwise: it has no setting for the norms' epsilon."""
     with torch.device("meta"):
         twin = build_model(replace(model.facts, norm_eps=None)).encoder.vit
-    here, there = (getattr(vit.blocks[0].norm1, "eps", None) for vit in (model.encoder.vit, twin))
+    here, there = (
+        next((part.eps for part in vit.modules() if isinstance(part, nn.LayerNorm)), None)
+        for vit in (model.encoder.vit, twin)
+    )
     if here == there:
         return []
     return [f"timm computes the norms with epsilon {there:g}, the weights are for {here:g}"]
