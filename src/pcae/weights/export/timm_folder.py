@@ -53,7 +53,9 @@ def describe(model: Pretrained) -> dict[str, Any]:
     channels, (height, width) = facts.encoder.channels or 3, facts.encoder.image_size
     sizes = sizes_of(model.encoder)
     arguments = {"img_size": [height, width], "in_chans": channels, "patch_size": sizes["patch_size"]}
-    arguments |= {"embed_dim": sizes["width"], "depth": sizes["depth"], "num_heads": sizes["heads"]}
+    arguments |= {"embed_dim": sizes["width"], "depth": sizes["depth"]}
+    heads = sizes.get("heads", facts.encoder.heads)
+    arguments |= {"num_heads": heads} if heads is not None else {}  # else the architecture's own
     said: dict[str, Any] = {
         "input_size": [channels, height, width],
         "fixed_input_size": True,
