@@ -12,6 +12,7 @@ from pcae.commands.trained import TrainedConfig, open_trained
 from pcae.data.batches import check_max_bad_files, whole_loader
 from pcae.data.images import open_images, spread
 from pcae.data.unreadable import BadFiles
+from pcae.evaluation.features import readable
 from pcae.model.pretrained import Pretrained
 from pcae.weights.export.formats import FORMATS, Name, check_format, export
 from pcae.weights.export.parity import Parity
@@ -92,11 +93,8 @@ def batches(model: Pretrained, bad_files: BadFiles) -> Iterator[Tensor]:
     """The images of the check as uint8 batches of the model's size. Raises ValueError when too many cannot be read."""
     facts = model.facts
     loader = whole_loader(bad_files.images, facts.encoder.image_size, None, BATCH, crop_pct=facts.crop_pct)
-    for batch in bar("reading images")(loader):
-        bad_files.add(batch.failed)
-        bad_files.check()
-        if batch.indices:
-            yield batch.pixels
+    for batch in readable(loader, bad_files, bar("reading images")):
+        yield batch.pixels
 
 
 def report(config: Config, model: Pretrained, ratio: float, parity: Parity) -> None:

@@ -15,7 +15,7 @@ from tyro.conf import Positional, arg
 
 from pcae.commands.report import bar, console, warn
 from pcae.data.augment import Normalise
-from pcae.data.batches import DataConfig, MicroBatches, default_workers, pixel_statistics, training_loader
+from pcae.data.batches import DataConfig, MicroBatches, pixel_statistics, training_loader, training_workers
 from pcae.data.images import Images, RandomCrops
 from pcae.data.unreadable import BadFiles
 from pcae.settings import AUTO, at_home, build, check_values, layered, to_plain, to_yaml, without_rivals
@@ -179,9 +179,8 @@ def batches(
     order = MicroBatches(
         len(images), seed, numbers.batch_size, start, numbers.steps, here.rank, here.size, accumulation
     )
-    workers = default_workers(here.device) if reading.workers is None else reading.workers
     return feed(
-        training_loader(crops, order, workers, here.device),
+        training_loader(crops, order, training_workers(reading, here.device), here.device),
         numbers,
         normalise,
         parts.bad_files,

@@ -1,6 +1,6 @@
 """Where fine-tuning starts: other weights, or a new network."""
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import cast
 
 from timm.models.vision_transformer import VisionTransformer
@@ -36,17 +36,7 @@ class NetworkConfig:
 
     def encoder(self) -> EncoderConfig:
         """The encoder that is described."""
-        usual = EncoderConfig()
-        return EncoderConfig(
-            model=self.model or usual.model,
-            image_size=self.image_size or usual.image_size,
-            patch_size=self.patch_size,
-            channels=self.channels,
-            width=self.width,
-            depth=self.depth,
-            heads=self.heads,
-            patch_scale=self.patch_scale,
-        )
+        return EncoderConfig(**{name: value for name, value in asdict(self).items() if value is not None})
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pcae.commands.report import console
 from pcae.commands.start import NetworkConfig, Start, fill, starting_point
 from pcae.commands.validation import count_right
 from pcae.data.augment import Normalise
-from pcae.data.batches import DataConfig, check_data_config, default_workers
+from pcae.data.batches import DataConfig, check_data_config, training_workers
 from pcae.data.images import Images
 from pcae.data.labelled import open_labelled
 from pcae.data.policy import PolicyConfig, check_policy
@@ -85,8 +85,7 @@ class Task:
         """Accuracy on the held-out images in float32, at the drop ratio that is trained; for a dial, the least one."""
         normalise = Normalise(self.facts.mean, self.facts.std, self.facts.encoder.channels or 3).to(here.device)
         model = Classifier(reduce(self.method.serving, self.facts.drop_ratios[0]), normalise)
-        workers = self.config.reading.workers
-        workers = default_workers(here.device) if workers is None else workers
+        workers = training_workers(self.config.reading, here.device)
         return count_right(model, self.test, self.facts, here, workers)
 
     def save(self, name: str) -> None:

@@ -118,6 +118,11 @@ def default_workers(device: torch.device) -> int:
     return max(1, count_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")) - 1)
 
 
+def training_workers(config: DataConfig, device: torch.device) -> int:
+    """Reading processes that are asked for, else the default."""
+    return default_workers(device) if config.workers is None else config.workers
+
+
 def scanning_workers(images: Images, passes: int) -> int:
     """Processes for reading so many images while nothing trains: none for arrays and for a few files.
 

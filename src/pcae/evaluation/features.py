@@ -7,10 +7,11 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from pcae.data.batches import Follow, whole_loader
 from pcae.data.images import Images
-from pcae.data.unreadable import BadFiles
+from pcae.data.unreadable import BadFiles, Batch
 from pcae.model.encoder import Encoded
 from pcae.model.pretrained import Pretrained
 
@@ -25,6 +26,15 @@ def pool(model: Pretrained, encoded: Encoded, how: Pool) -> Float[Tensor, "batch
     if how == "cls" and model.encoder.vit.cls_token is None:
         raise ValueError("pool cls needs a model with a class token; use --pool mean")
     return model.encoder.vit.fc_norm(encoded.tokens.mean(dim=1) if how == "mean" else encoded.prefix[:, 0])
+
+
+def readable(loader: DataLoader, bad_files: BadFiles, follow: Follow = iter) -> Iterator[Batch]:
+    """The loader's batches that hold an image; what cannot be read is counted, and too much of it a ValueError."""
+    for batch in follow(loader):
+        bad_files.add(batch.failed)
+        bad_files.check()
+        if batch.indices:
+            yield batch
 
 
 def collect(
@@ -42,11 +52,8 @@ def collect(
     bad_files = bad_files or BadFiles(images, 0.0)
     rows = []
     with torch.inference_mode():
-        for batch in follow(whole_loader(images, size, workers=workers)):
-            bad_files.add(batch.failed)
-            bad_files.check()
-            if batch.indices:
-                rows.append(function(batch.pixels).float().cpu())
+        for batch in readable(whole_loader(images, size, workers=workers), bad_files, follow):
+            rows.append(function(batch.pixels).float().cpu())
     return torch.cat(rows)
 
 
@@ -70,13 +77,10 @@ def embed_in_batches(
         raise ValueError(f"the model takes images of pixel_range {facts.pixel_range}, got {images.pixel_range}")
     loader = whole_loader(images, facts.encoder.image_size, None, batch_size, workers, facts.crop_pct)
     with torch.inference_mode():
-        for batch in follow(loader):
-            bad_files.add(batch.failed)
-            bad_files.check()
-            if batch.indices:
-                encoded = model(batch.pixels.to(model.device))
-                features = encoded.tokens if how == "tokens" else pool(model, encoded, how)
-                yield batch.indices, features.float().cpu()
+        for batch in readable(loader, bad_files, follow):
+            encoded = model(batch.pixels.to(model.device))
+            features = encoded.tokens if how == "tokens" else pool(model, encoded, how)
+            yield batch.indices, features.float().cpu()
 
 
 def embed(

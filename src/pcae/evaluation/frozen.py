@@ -10,7 +10,7 @@ from torch import Tensor
 from pcae.data.batches import Follow, whole_loader
 from pcae.data.images import Images
 from pcae.data.unreadable import BadFiles
-from pcae.evaluation.features import Pool, pool
+from pcae.evaluation.features import Pool, pool, readable
 from pcae.model.pretrained import Pretrained
 
 PIXELS = "raw pixels"
@@ -110,12 +110,9 @@ def freeze(
     tokens = torch.empty(len(images) if cache_tokens else 0, *token_shape(model), dtype=torch.float16)
     pooled: dict[str, list[Tensor]] = {name: [] for name in (*pools, *([PIXELS] if pixels else []))}
     done = 0
+    loader = whole_loader(images, facts.encoder.image_size, None, CHUNK, workers, facts.crop_pct)
     with torch.inference_mode():
-        for batch in follow(whole_loader(images, facts.encoder.image_size, None, CHUNK, workers, facts.crop_pct)):
-            bad_files.add(batch.failed)
-            bad_files.check()
-            if not batch.indices:
-                continue
+        for batch in readable(loader, bad_files, follow):
             encoded = model(batch.pixels.to(model.device))
             for how in pools:
                 pooled[how].append(pool(model, encoded, how).float().cpu())
