@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from pcae.evaluation.cost import inference_cost, measure, pretraining_cost
-from pcae.methods.pcae import PCAEConfig
+from pcae.methods.choice import MethodConfig
 from pcae.model.decoder import DecoderConfig
 from pcae.model.encoder import EncoderConfig
 from pcae.model.pretrained import PretrainedFacts, build_model
@@ -33,7 +33,7 @@ def formula(tokens: int, width: int) -> int:
 
 
 def test_pretraining_of_vit_b_by_the_formula():
-    cost = pretraining_cost(EncoderConfig(), PCAEConfig(), DecoderConfig())
+    cost = pretraining_cost(EncoderConfig(), MethodConfig(), DecoderConfig())
     assert (cost["visible"], cost["hidden"], cost["kept"]) == (49, 147, [73, 36, 18])
     assert cost["student"]["tokens"] == [50] * 12
     assert cost["teacher"]["tokens"] == [147] + [73] * 4 + [36] * 4 + [18] * 3

@@ -31,7 +31,11 @@ def test_the_loss_is_equation_1_written_out(encoder, images, draw, norm):
     patches = patchify(images, (8, 8))
     grid = (4, 6)
     kept = method.teacher.encoder(
-        gather(patches, torch.tensor(hidden)), torch.tensor(hidden), grid, prefix=False, reduction=method.reduction
+        gather(patches, torch.tensor(hidden)),
+        torch.tensor(hidden),
+        grid,
+        prefix=False,
+        reduction=method.teacher.reduction,
     )
     assert kept.ids.shape[1] == 2  # 18 -> 9 -> 4 -> 2
     seen = method.student(gather(patches, torch.tensor(visible)), torch.tensor(visible), grid)
@@ -55,28 +59,28 @@ def test_the_student_sees_visible_patches_only_and_the_teacher_hidden_ones_only(
     visible, hidden = visible_and_hidden(draw.uniform("mask", 24), 6)
     assert seen["student"].tolist() == visible and seen["teacher"].tolist() == hidden
     patches = patchify(images, (8, 8)).clone()
-    final = method.teacher(gather(patches, torch.tensor(hidden)), torch.tensor(hidden), (4, 6), method.reduction)[1].ids
+    final = method.teacher(gather(patches, torch.tensor(hidden)), torch.tensor(hidden), draw).ids
     assert all(set(kept) <= set(row) for kept, row in zip(final.tolist(), hidden, strict=True))
     assert loss.requires_grad
 
 
 @pytest.mark.parametrize(("ratio", "visible", "kept"), [(0.75, 49, 18), (0.85, 29, 20), (0.9, 19, 22)])
-def test_counts_of_vit_b(ratio, visible, kept):
+def test_counts_of_vit_b(ratio, visible, kept, draw):
     with torch.device("meta"):
         method = PCAE(build_encoder(EncoderConfig()), PCAEConfig(mask_ratio=ratio))
         assert method.n_visible == visible
         hidden = torch.zeros(1, 196 - visible, dtype=torch.int64)
-        targets, _ = method.teacher(torch.empty(1, 196 - visible, 768), hidden, (14, 14), method.reduction)
-    assert targets.shape == (1, kept, 768)
+        targets = method.teacher(torch.empty(1, 196 - visible, 768), hidden, draw)
+    assert targets.features.shape == (1, kept, 768)
 
 
-def test_averaged_target_layers_are_the_mean_of_standardised_block_outputs(encoder, images):
-    method = make(encoder, target_layers=4)
+def test_averaged_target_layers_are_the_mean_of_standardised_block_outputs(encoder, images, draw):
+    method = make(encoder, target_layers=4, target_norm="none")
     patches, hidden = patchify(images, (8, 8)), torch.arange(6, 24).expand(4, -1)
     outputs = {}
     for index, block in enumerate(method.teacher.encoder.vit.blocks):
         block.register_forward_hook(lambda _, __, out, index=index: outputs.__setitem__(index, out))
-    targets, encoded = method.teacher(gather(patches, hidden), hidden, (4, 6), method.reduction, target_layers=4)
+    targets, _, encoded = method.teacher(gather(patches, hidden), hidden, draw)
     stand_at = {2: encoded.stages[0].kept_ids, 3: encoded.stages[1].kept_ids, 4: encoded.stages[1].kept_ids}
     stand_at[5] = encoded.ids
     for image in range(4):

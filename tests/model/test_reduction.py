@@ -4,8 +4,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pcae.model.reduction import Reduction, count_kept, kept_counts, mean_of_dropped, mean_similarity, select
+from pcae.model.reduction import Reduction, Seen, count_kept, kept_counts, mean_of_dropped, mean_similarity, select
 from pcae.model.tokens import gather
+
+
+def look(tokens: torch.Tensor, n_keep: int) -> Seen:
+    """A sequence that stands alone, of which `n_keep` tokens will stay."""
+    return Seen(tokens, n_keep, torch.arange(tokens.shape[1]).expand(len(tokens), -1), attention=no_attention)
+
+
+def no_attention() -> torch.Tensor:
+    raise AssertionError("this criterion looks at no attention")
 
 
 def reference_scores(tokens: np.ndarray) -> np.ndarray:
@@ -18,7 +27,7 @@ def reference_scores(tokens: np.ndarray) -> np.ndarray:
 def test_the_tokens_least_like_the_mean_stay(n, data):
     n_keep = data.draw(st.integers(1, n))
     tokens = torch.randn(2, n, 5, generator=torch.Generator().manual_seed(data.draw(st.integers(0, 999)))) + 0.3
-    kept, scores = select(tokens, n_keep)
+    kept, scores = select(look(tokens, n_keep))
     for image, places, score in zip(tokens.double().numpy(), kept.tolist(), scores.numpy(), strict=True):
         expected = reference_scores(image)
         np.testing.assert_allclose(score, expected, atol=1e-5)
@@ -30,14 +39,14 @@ def test_the_tokens_least_like_the_mean_stay(n, data):
 def test_tokens_that_repeat_the_background_go_first():
     background, odd = torch.tensor([1.0, 0, 0, 0]), torch.eye(4)[1:]
     tokens = torch.cat([background.repeat(7, 1), odd])[None]
-    assert select(tokens, 3).places.tolist() == [[7, 8, 9]]
+    assert select(look(tokens, 3)).places.tolist() == [[7, 8, 9]]
 
 
 def test_the_mean_is_of_raw_tokens_not_of_normalised_ones():
     """One long token decides the mean of raw tokens (Eq. 3); the public code normalises first and keeps another."""
     tokens = torch.tensor([[[100.0, 0.0], [0.0, 1.0], [0.0, 1.0], [0.0, 1.0]]])
-    assert mean_similarity(tokens)[0, 0] > 0.99
-    assert select(tokens, 3).places.tolist() == [[1, 2, 3]]
+    assert mean_similarity(look(tokens, 3))[0, 0] > 0.99
+    assert select(look(tokens, 3)).places.tolist() == [[1, 2, 3]]
 
 
 @given(st.integers(1, 2000), st.integers(1, 100))
@@ -92,7 +101,7 @@ def test_finetuning_stages_scale_with_depth():
 
 def test_the_appended_token_is_the_mean_of_the_dropped():
     tokens = torch.randn(2, 9, 4)
-    kept = select(tokens, 5).places
+    kept = select(look(tokens, 5)).places
     for image, places, mean in zip(tokens, kept.tolist(), mean_of_dropped(tokens, gather(tokens, kept)), strict=True):
         dropped = [place for place in range(9) if place not in places]
         torch.testing.assert_close(mean[0], image[dropped].mean(dim=0))

@@ -10,7 +10,8 @@ import torch
 
 from pcae.commands.pretrain import Config, train
 from pcae.data.batches import DataConfig
-from pcae.methods.pcae import PCAEConfig
+from pcae.methods.choice import MethodConfig
+from pcae.methods.teacher import TeacherConfig
 from pcae.model.decoder import DecoderConfig
 from pcae.model.encoder import EncoderConfig
 from pcae.training.distributed import world
@@ -26,7 +27,7 @@ def config(out: Path, steps: int, resume: str, accumulation: int) -> Config:
         encoder=EncoderConfig(
             model="vit_tiny_patch16_224", image_size=(28, 28), patch_size=4, width=24, depth=4, heads=2
         ),
-        method=PCAEConfig(momentum=0.9),
+        method=MethodConfig(teacher=TeacherConfig(momentum=0.9)),
         decoder=DecoderConfig(decoder_width=16, decoder_depth=1, decoder_heads=2),
         reading=DataConfig(mean=(0.3,), std=(0.35,)),
         optimizer=OptimizerConfig(base_lr=0.03),

@@ -5,7 +5,7 @@ from typing import Any
 
 from pcae.commands.report import as_json, table
 from pcae.evaluation.cost import inference_cost, pretraining_cost
-from pcae.methods.pcae import PCAEConfig
+from pcae.methods.choice import MethodConfig
 from pcae.model.decoder import DecoderConfig
 from pcae.model.encoder import EncoderConfig
 
@@ -21,7 +21,7 @@ class Config:
     json: bool = False
     """Print as JSON."""
     encoder: EncoderConfig = EncoderConfig()
-    method: PCAEConfig = PCAEConfig()
+    method: MethodConfig = MethodConfig()
     decoder: DecoderConfig = DecoderConfig()
 
 
@@ -30,7 +30,7 @@ def run(config: Config) -> None:
     encoder = replace(config.encoder, channels=config.encoder.channels or 3)
     if config.pretrain and config.drop_ratio:
         raise ValueError(f"drop_ratio {config.drop_ratio:g} is for classifying; with --pretrain use --keep-ratio")
-    if not config.pretrain and (config.method, config.decoder) != (PCAEConfig(), DecoderConfig()):
+    if not config.pretrain and (config.method, config.decoder) != (MethodConfig(), DecoderConfig()):
         raise ValueError("settings of the method and the decoder need --pretrain; a classifier's cost has --drop-ratio")
     if config.pretrain:
         result = pretraining_cost(encoder, config.method, config.decoder)
@@ -50,11 +50,12 @@ def run(config: Config) -> None:
 
 def show_pretraining(result: dict[str, Any]) -> None:
     """A row for each part of the method."""
-    counts = " -> ".join(map(str, [result["hidden"], *result["kept"]]))
+    counts = " -> ".join(map(str, [f"{result['hidden']} hidden", *result["kept"]]))
     rows = [
         [part, f"{cost['gmacs']:.2f}", f"{cost['parameters']:,}", " ".join(map(str, cost["tokens"]))]
-        for part, cost in ((part, result[part]) for part in ("student", "teacher", "decoder"))
+        for part in ("student", "teacher", "decoder")
+        if (cost := result.get(part))
     ]
-    title = f"{result['model']}, mask ratio {result['mask_ratio']:g}: {result['visible']} visible; {counts}"
+    title = f"{result['model']}, {result['method']}: {result['visible']} visible, {counts}"
     table(title, ["one pass", "GMACs", "parameters", "tokens that enter each block"], rows)
     print(f"a training image: {result['training_gmacs']:.2f} GMACs (3 x student and decoder + teacher)")

@@ -16,6 +16,7 @@ from pcae.data.labelled import open_labelled
 from pcae.evaluation.features import embed, raw_pixels
 from pcae.evaluation.knn import knn_accuracies
 from pcae.evaluation.pictures import draw_stages
+from pcae.methods.choice import build_method
 from pcae.methods.pcae import PCAE
 from pcae.model.encoder import build_encoder
 from pcae.model.pretrained import Pretrained, PretrainedFacts
@@ -23,6 +24,7 @@ from pcae.model.tokens import gather, patchify, split
 from pcae.settings import build, read_recipe
 from pcae.training.checkpoint import restore_method
 from pcae.training.distributed import world
+from pcae.training.randomness import randomness
 from pcae.weights.files import FILE, load
 
 
@@ -94,17 +96,18 @@ def knn(features: Callable[[Images], Tensor], train: Images, test: Images) -> fl
 def draw_kept(settings: pretrain.Config, images: Images, path: Path) -> None:
     """Draw what the run's teacher keeps of the hidden patches of the first eight images, stage by stage."""
     trained = load(settings.out)
-    method = PCAE(trained.encoder, settings.method, settings.decoder)
+    method = build_method(trained.encoder, settings.method, settings.decoder)
+    assert isinstance(method, PCAE)
     newest = checkpoints_of(settings).last()
     assert newest, "a finished run has a checkpoint"
     restore_method(newest, method)
     whole = WholeImages(images, settings.encoder.image_size)
     pixels = torch.stack([whole[index] for index in range(8)])
     patches = patchify(trained.normalise(pixels), method.student.patch_size)
-    noise = torch.rand(patches.shape[:2], generator=torch.Generator().manual_seed(settings.run.seed))
-    _, hidden_ids = split(noise, method.n_visible)
-    _, kept = method.teacher(gather(patches, hidden_ids), hidden_ids, method.student.grid, method.reduction)
-    stages = [(f"after block {stage.block}", stage.kept_ids) for stage in kept.stages]
+    draw = randomness(settings.run.seed, 0, len(patches), patches.device)
+    _, hidden_ids = split(draw.uniform("mask", patches.shape[1]), method.n_visible)
+    decided = method.teacher(gather(patches, hidden_ids), hidden_ids, draw).encoded
+    stages = [(f"after block {stage.block}", stage.kept_ids) for stage in decided.stages]
     draw_stages(path, pixels, [("hidden", hidden_ids), *stages], method.student.grid)
 
 

@@ -22,7 +22,7 @@ from pcae.commands.parts import (
 from pcae.commands.report import as_json, console
 from pcae.data.batches import check_data_config
 from pcae.data.images import RandomCrops, open_images
-from pcae.methods.pcae import PCAE, PCAEConfig
+from pcae.methods.choice import MethodConfig, Pretraining, build_method
 from pcae.model.decoder import DecoderConfig
 from pcae.model.encoder import EncoderConfig, build_encoder
 from pcae.model.pretrained import PretrainedFacts
@@ -36,14 +36,14 @@ from pcae.weights.files import FILE, save_model
 
 @dataclass(frozen=True, kw_only=True)
 class Config(RunSettings):
-    """Pre-train a Vision Transformer by PCAE on images without labels.
+    """Pre-train a Vision Transformer on images without labels, by PCAE or by what it is compared with.
 
     DATA is a folder (flat or nested), a .txt or .csv list, WebDataset shards, hf:NAME, `sample` or `fashion-mnist`.
     Flags come before --config FILE, that before --recipe NAME, that before the defaults, which are the paper's ViT-B.
     """
 
     encoder: EncoderConfig = EncoderConfig()
-    method: PCAEConfig = PCAEConfig()
+    method: MethodConfig = MethodConfig()
     decoder: DecoderConfig = DecoderConfig()
 
 
@@ -115,7 +115,7 @@ def build_parts(config: Config, here: World) -> Parts:
     numbers = plan(config.run, config.optimizer, len(images), here.size)
     config = replace(config, encoder=replace(config.encoder, channels=images.channels))
     torch.manual_seed(config.run.seed)
-    method = PCAE(build_encoder(config.encoder), config.method, config.decoder).to(here.device)
+    method = build_method(build_encoder(config.encoder), config.method, config.decoder).to(here.device)
     optimizer = build_optimizer(method, config.optimizer)
     size = config.encoder.image_size
     parts = start_or_go_on(config, images, numbers, method, optimizer, size, here)
@@ -123,9 +123,9 @@ def build_parts(config: Config, here: World) -> Parts:
     return replace(parts, config=replace(config, reading=reading))
 
 
-def method_of(parts: Parts) -> PCAE:
+def method_of(parts: Parts) -> Pretraining:
     """The method that is trained."""
-    assert isinstance(parts.method, PCAE)
+    assert isinstance(parts.method, Pretraining)
     return parts.method
 
 
@@ -135,7 +135,8 @@ def announce(parts: Parts, here: World) -> None:
     announce_numbers(parts, here)
     grid = method.student.grid
     millions = sum(parameter.numel() for parameter in method.student.parameters()) / 1e6
+    what = "in the teacher" if "teacher" in dict(method.named_children()) else "hidden, whose pixels are predicted"
     console.print(
         f"encoder of {millions:.1f} M parameters; tokens per image: {grid[0]} x {grid[1]} = {grid[0] * grid[1]}, "
-        f"{method.n_visible} visible; {' -> '.join(map(str, method.counts))} in the teacher"
+        f"{method.n_visible} visible; {' -> '.join(map(str, method.counts))} {what}"
     )

@@ -1,17 +1,20 @@
 """Multiply-accumulates and tokens by block, read off the running model on the meta device: no memory, no time."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
+from jaxtyping import Float
+from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from pcae.methods.pcae import PCAE, PCAEConfig
+from pcae.methods.choice import MethodConfig, Pretraining, build_method
 from pcae.model.decoder import DecoderConfig
 from pcae.model.encoder import EncoderConfig, build_encoder, create_vit
 from pcae.model.reduced import reduce
+from pcae.training.randomness import Draw
 
 META = torch.device("meta")
 
@@ -37,8 +40,7 @@ def measure(module: nn.Module, blocks: Iterable[nn.Module], *inputs: Any, **opti
         result = module(*inputs, **options)
     for hook in hooks:
         hook.remove()
-    parameters = sum(parameter.numel() for parameter in module.parameters())
-    return Cost(counter.get_total_flops() / 2e9, parameters, tokens), result
+    return Cost(counter.get_total_flops() / 2e9, count_parameters(module), tokens), result
 
 
 def inference_cost(config: EncoderConfig, drop_ratio: float) -> dict[str, Any]:
@@ -50,39 +52,58 @@ def inference_cost(config: EncoderConfig, drop_ratio: float) -> dict[str, Any]:
     return {"model": config.model, "drop_ratio": drop_ratio, **asdict(cost)}
 
 
-def pretraining_cost(config: EncoderConfig, method: PCAEConfig, decoder: DecoderConfig) -> dict[str, Any]:
-    """One training image of PCAE: each part's forward pass; training costs 3 x student and decoder, 1 x teacher."""
-    with META, torch.no_grad():
-        pcae = PCAE(build_encoder(config), method, decoder)
-        grid = pcae.student.grid
-        visible_ids = torch.zeros(1, pcae.n_visible, dtype=torch.int64)
-        hidden_ids = torch.zeros(1, pcae.counts[0], dtype=torch.int64)
-        values = pcae.student.vit.patch_embed.proj.weight[0].numel()
-        teacher, (_, kept) = measure(
-            pcae.teacher,
-            pcae.teacher.encoder.vit.blocks,
-            torch.empty(1, hidden_ids.shape[1], values),
-            hidden_ids,
-            grid,
-            pcae.reduction,
-            target_layers=method.target_layers,
-        )
-        student, seen = measure(
-            pcae.student,
-            pcae.student.vit.blocks,
-            torch.empty(1, pcae.n_visible, values),
-            visible_ids,
-            grid,
-        )
-        made, _ = measure(pcae.decoder, pcae.decoder.blocks, seen.prefix, seen.tokens, visible_ids, kept.ids, grid)
+class AnyDraw(Draw):
+    """Numbers without values, for one image."""
+
+    def uniform(self, purpose: str, *shape: int) -> Float[Tensor, "rows ..."]:
+        """Nothing but a shape."""
+        return torch.empty(1, *shape, device=META)
+
+
+def pretraining_cost(config: EncoderConfig, method: MethodConfig, decoder: DecoderConfig) -> dict[str, Any]:
+    """One training image: each part's forward pass; training costs 3 x student and decoder, 1 x teacher.
+
+    The decoder of a method that has a linear head is that head.
+    """
+    with META:
+        built = build_method(build_encoder(config), method, decoder)
+        parts = count_parts(built, torch.empty(1, config.channels or 3, *config.image_size))
     return {
         "model": config.model,
-        "mask_ratio": method.mask_ratio,
-        "visible": pcae.n_visible,
-        "hidden": hidden_ids.shape[1],
-        "kept": [stage.kept_ids.shape[1] for stage in kept.stages],
-        "student": asdict(student),
-        "teacher": asdict(teacher),
-        "decoder": asdict(made),
-        "training_gmacs": 3 * (student.gmacs + made.gmacs) + teacher.gmacs,
+        "method": method.method,
+        "visible": built.n_visible,
+        "hidden": built.counts[0],
+        "kept": built.counts[1:],
+        **{name: asdict(part) for name, part in parts.items()},
+        "training_gmacs": sum(part.gmacs * (1 if name == "teacher" else 3) for name, part in parts.items()),
     }
+
+
+def count_parts(method: Pretraining, images: Tensor) -> dict[str, Cost]:
+    """What student, teacher and decoder cost in one forward pass; what stands in no other part is the student's."""
+    parts = dict(method.named_children())
+    tokens: dict[str, list[int]] = {name: [] for name in parts}
+
+    def note(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+        return lambda _, inputs: tokens[name].append(inputs[0].shape[1])
+
+    hooks = [
+        block.register_forward_pre_hook(note(name))
+        for name, part in parts.items()
+        for block in part.modules()
+        if isinstance(block, Block)
+    ]
+    with FlopCounterMode(display=False) as counter:
+        method(images, AnyDraw(0, 0, 1, META, slice(0, 1)))
+    for hook in hooks:
+        hook.remove()
+    counts = counter.get_flop_counts()
+    flops = {name: sum(counts.get(f"{type(method).__name__}.{name}", {}).values()) for name in parts}
+    flops["student"] += counter.get_total_flops() - sum(flops.values())
+    costs = {name: Cost(flops[name] / 2e9, count_parameters(part), tokens[name]) for name, part in parts.items()}
+    return {"decoder" if name == "head" else name: cost for name, cost in costs.items()}
+
+
+def count_parameters(module: nn.Module) -> int:
+    """Numbers that a module holds, trained or not."""
+    return sum(parameter.numel() for parameter in module.parameters())

@@ -1,24 +1,88 @@
-"""The moving-average copy of the student that makes the targets."""
+"""What makes the targets: a moving-average copy of the student, or a fixed encoder, that drops tokens on its way."""
 
 import copy
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Literal, NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pcae.model.encoder import Encoded, Encoder
-from pcae.model.reduction import Reduction
-from pcae.model.tokens import Grid, gather, locate, upcast
+from pcae.model.criteria import CriterionName, named_criterion
+from pcae.model.encoder import Encoded, Encoder, check_blocks
+from pcae.model.reduction import Reduction, kept_counts
+from pcae.model.tokens import gather, locate, split, upcast
 from pcae.training.average import follow
+from pcae.training.loop import Progress
+from pcae.training.randomness import Draw
+from pcae.training.schedule import momentum_at
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeacherConfig:
+    """The teacher and its targets. The defaults are the paper's, but for the momentum."""
+
+    stages: int = 3
+    """Times that the teacher drops tokens; 0 is a full teacher."""
+    placement: int = 1
+    """Where the stages stand, by Table 8's number: 1 evenly from the first block (after 0, 4, 8 of 12), 2 evenly to the
+    last, 3 from first to last, 4 the first blocks, 5 the last."""
+    stages_after: tuple[int, ...] | None = None
+    """Blocks, from 0, after which the teacher drops tokens, instead of `stages` and `placement`."""
+    keep_ratio: float | None = None
+    """Share of the tokens that each of the teacher's stages keeps, in (0, 1]; without it 0.5, for pcae-simmim 0.54."""
+    criterion: CriterionName = "mean-similarity"
+    """What is dropped: tokens most like the mean (the method), random ones, those that get least attention from the
+    others or (saliency) from the class token, those that others explain best by a matrix decomposition (slow)."""
+    random_targets: int | None = None
+    """Predict only so many targets, drawn at random from those that the teacher keeps; without it, all of them."""
+    target_norm: Literal["token", "none"] = "token"
+    """token: standardise each target over its features. none: the letter of Eq. 1."""
+    target_layers: int = 1
+    """Last blocks of the teacher whose outputs, each standardised, are averaged into the target; 1 is the paper."""
+    momentum: float | None = None
+    """Momentum of the teacher; without it, 1 - 4 / steps, tied to the length of the run (the paper: 0.9999)."""
+    momentum_end: float | None = None
+    """Momentum at the end of a half cosine; without it, the momentum stays fixed."""
+
+
+class Targets(NamedTuple):
+    """What is to be predicted, where, and all that the teacher decided on the way."""
+
+    features: Float[Tensor, "batch wanted dim"]
+    ids: Int[Tensor, "batch wanted"]
+    encoded: Encoded
 
 
 class Teacher(nn.Module):
-    """Starts as an exact copy of the student, never gets a gradient, always evaluates, moves only by `follow`."""
+    """Encodes hidden patches without gradient, always evaluating, and drops tokens by its reduction.
 
-    def __init__(self, student: Encoder) -> None:
+    Starts as an exact copy of the student and follows it; `fixed` is a pre-trained encoder that stays as it is.
+    n_hidden: patches that it is shown. counts: its tokens at the input, after each stage, and of random targets.
+    Raises ValueError for settings that fit neither each other nor the encoder.
+    """
+
+    def __init__(
+        self,
+        student: Encoder,
+        config: TeacherConfig,
+        n_hidden: int,
+        *,
+        usual_keep: float = 0.5,
+        fixed: Encoder | None = None,
+    ) -> None:
         super().__init__()
-        self.encoder = copy.deepcopy(student).requires_grad_(False).eval()
+        self.config, self.is_fixed = config, fixed is not None
+        self.encoder = copy.deepcopy(fixed or student).requires_grad_(False).eval()
+        check_teacher(config, self.encoder, student, self.is_fixed)
+        self.reduction = teacher_reduction(config, self.encoder.depth, usual_keep)
+        self.counts = [n_hidden, *kept_counts(n_hidden, self.reduction).values()]
+        if config.random_targets is not None:
+            if not 0 < config.random_targets <= self.counts[-1]:
+                raise ValueError(f"random_targets must lie in [1, {self.counts[-1]}], got {config.random_targets}")
+            self.counts.append(config.random_targets)
 
     def train(self, mode: bool = True) -> "Teacher":
         """A teacher stays in evaluation mode."""
@@ -26,32 +90,90 @@ class Teacher(nn.Module):
 
     @torch.no_grad()
     def forward(
-        self,
-        patches: Float[Tensor, "batch hidden patch_dim"],
-        ids: Int[Tensor, "batch hidden"],
-        grid: Grid,
-        reduction: Reduction,
-        *,
-        target_layers: int = 1,
-    ) -> tuple[Float[Tensor, "batch kept dim"], Encoded]:
-        """Features of the tokens that the reduction keeps, and all that was decided on the way.
+        self, patches: Float[Tensor, "batch hidden patch_dim"], ids: Int[Tensor, "batch hidden"], draw: Draw
+    ) -> Targets:
+        """The targets of hidden patches.
 
         target_layers=1: the encoder's output. K > 1: the mean of the last K blocks' outputs, each token of each
         block standardised first.
         """
-        depth = self.encoder.depth
-        record = range(depth - target_layers, depth) if target_layers > 1 else ()
-        encoded = self.encoder(patches, ids, grid, prefix=False, reduction=reduction, record=record)
-        if target_layers == 1:
-            return encoded.tokens, encoded
-        layers = [standardise(gather(tokens, locate(ids, encoded.ids))) for tokens, ids in encoded.recorded.values()]
-        return torch.stack(layers).mean(dim=0), encoded
+        config, grid, depth = self.config, self.encoder.grid, self.encoder.depth
+        criterion = named_criterion(config.criterion, partial(draw.uniform, "drop", grid[0] * grid[1]))
+        encoded = self.encoder(
+            patches,
+            ids,
+            grid,
+            prefix=config.criterion == "saliency",
+            reduction=replace(self.reduction, criterion=criterion),
+            record=range(depth - config.target_layers, depth) if config.target_layers > 1 else (),
+        )
+        features, ids = layers_mean(encoded) if config.target_layers > 1 else encoded.tokens, encoded.ids
+        if config.random_targets is not None:
+            chosen, _ = split(draw.uniform("targets", grid[0] * grid[1]).gather(1, ids), config.random_targets)
+            features, ids = gather(features, chosen), ids.gather(1, chosen)
+        return Targets(standardise(features) if config.target_norm == "token" else upcast(features), ids, encoded)
 
-    def follow(self, student: Encoder, momentum: float, taken: Bool[Tensor, ""]) -> None:
-        """teacher <- momentum * teacher + (1 - momentum) * student, if the student's step was taken."""
-        follow(self.encoder, student, momentum, taken)
+    def after_step(self, student: Encoder, progress: Progress) -> None:
+        """teacher <- momentum * teacher + (1 - momentum) * student, if the optimizer's step was taken."""
+        if self.is_fixed:
+            return
+        start = self.config.momentum
+        if start is None:
+            start = max(0.0, 1 - 4 / progress.steps)
+        end = start if self.config.momentum_end is None else self.config.momentum_end
+        momentum = momentum_at(progress.step, steps=progress.steps, start=start, end=end)
+        follow(self.encoder, student, momentum, progress.taken)
+
+
+def teacher_reduction(config: TeacherConfig, depth: int, usual_keep: float) -> Reduction:
+    """Where the teacher drops tokens, and how many."""
+    keep = usual_keep if config.keep_ratio is None else config.keep_ratio
+    if config.stages_after is None:
+        return Reduction.for_pretraining(depth, stages=config.stages, keep=keep, placement=config.placement)
+    if (config.stages, config.placement) != (TeacherConfig.stages, TeacherConfig.placement):
+        raise ValueError(f"stages_after {config.stages_after} says where stages stand; leave stages and placement out")
+    check_blocks(depth, config.stages_after)
+    return Reduction(keep=keep, after=config.stages_after)
+
+
+def check_teacher(config: TeacherConfig, teacher: Encoder, student: Encoder, fixed: bool) -> None:
+    """Raise ValueError for the settings that no other part checks."""
+    depth = teacher.depth
+    if not 1 <= config.target_layers <= depth:
+        raise ValueError(f"target_layers must lie in [1, {depth}] for {depth} blocks, got {config.target_layers}")
+    for name in ("momentum", "momentum_end"):
+        value = getattr(config, name)
+        if value is not None and not 0 <= value <= 1:
+            raise ValueError(f"{name} must lie in [0, 1], got {value}")
+        if value is not None and fixed:
+            raise ValueError(f"{name} {value} is for a teacher that moves; leave it out where --teacher is fixed")
+    for name in ("grid", "patch_size"):
+        ours, theirs = getattr(student, name), getattr(teacher, name)
+        if ours != theirs:
+            raise ValueError(f"the teacher's {name} is {theirs}, the student's {ours}; they must see the same patches")
+    if config.criterion == "saliency" and teacher.vit.cls_token is None:
+        raise ValueError("criterion saliency needs a teacher with a class token; use token-importance or another model")
+
+
+def layers_mean(encoded: Encoded) -> Float[Tensor, "batch kept dim"]:
+    """The mean of the recorded blocks' outputs at the tokens that are left, each standardised first."""
+    layers = [standardise(gather(tokens, locate(ids, encoded.ids))) for tokens, ids in encoded.recorded.values()]
+    return torch.stack(layers).mean(dim=0)
 
 
 def standardise(tokens: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch tokens dim"]:
     """Each token with mean 0 and variance 1 over its features; no parameters."""
     return F.layer_norm(upcast(tokens), tokens.shape[-1:])
+
+
+def cosine_distance(
+    predictions: Float[Tensor, "batch wanted dim"], targets: Float[Tensor, "batch wanted dim"]
+) -> Float[Tensor, ""]:
+    """1 - cosine similarity, mean over targets (Eq. 1)."""
+    return 1 - torch.cosine_similarity(upcast(predictions), upcast(targets), dim=-1).mean()
+
+
+def spread(tokens: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, ""]:
+    """Standard deviation of the images' mean tokens, averaged over features: 0 when all images of a
+    micro-batch look the same."""
+    return upcast(tokens.detach()).mean(dim=1).std(dim=0, correction=0).mean()

@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
-from pcae.model.encoder import initialise
+from pcae.model.encoder import initialise, set_norm_eps
 from pcae.model.tokens import Grid, gather, sincos_positions
 
 
@@ -17,8 +17,8 @@ class DecoderConfig:
 
     decoder_width: int = 512
     """Width of the decoder's tokens; a multiple of 4 and of the heads."""
-    decoder_depth: int = 2
-    """Blocks of the decoder (Table 15: 2 for classification, 6 or more for detection)."""
+    decoder_depth: int | None = None
+    """Blocks of the decoder; without it 2, and 8 for mae (Table 15: 2 for classification, 6 or more for detection)."""
     decoder_heads: int = 16
     """Attention heads of the decoder's blocks."""
 
@@ -27,25 +27,35 @@ class Decoder(nn.Module):
     """Linear adapter, transformer blocks over prefix, visible and mask tokens, norm, linear (appendix B).
 
     in_dim, out_dim: widths of the encoder's tokens and of the predictions. grid: the usual one; others work too.
+    usual_depth: blocks, where the configuration does not say. norm_eps: of the norms; MAE's.
     """
 
-    def __init__(self, config: DecoderConfig, *, in_dim: int, out_dim: int, grid: Grid) -> None:
+    def __init__(
+        self,
+        config: DecoderConfig,
+        *,
+        in_dim: int,
+        out_dim: int,
+        grid: Grid,
+        usual_depth: int = 2,
+        norm_eps: float = 1e-6,
+    ) -> None:
         super().__init__()
         width, heads = config.decoder_width, config.decoder_heads
-        for name in ("decoder_width", "decoder_depth", "decoder_heads"):
-            if getattr(config, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(config, name)}")
+        depth = usual_depth if config.decoder_depth is None else config.decoder_depth
+        for name, value in (("decoder_width", width), ("decoder_depth", depth), ("decoder_heads", heads)):
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
         if width % heads:
             raise ValueError(f"decoder_width {width} must be a multiple of decoder_heads {heads}")
         self.grid = grid
         self.adapter = nn.Linear(in_dim, width)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, width))
-        self.blocks = nn.ModuleList(
-            Block(width, heads, qkv_bias=True, norm_layer=nn.LayerNorm) for _ in range(config.decoder_depth)
-        )
+        self.blocks = nn.ModuleList(Block(width, heads, qkv_bias=True, norm_layer=nn.LayerNorm) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, out_dim)
         self.register_buffer("positions", sincos_positions(grid, width), persistent=False)
+        set_norm_eps(self, norm_eps)
         initialise(self)
         nn.init.normal_(self.mask_token, std=0.02)
 

@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import timm
@@ -14,7 +15,8 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pcae.model.reduction import Reduction, count_kept, mean_of_dropped, select
+from pcae.model.criteria import attention_map
+from pcae.model.reduction import Reduction, Seen, count_kept, mean_of_dropped, select
 from pcae.model.tokens import Grid, gather, grid_of, sincos_positions
 
 
@@ -84,11 +86,18 @@ def run_blocks(
     n_prefix, recorded, stages = prefix.shape[1], {}, []
     sequence = torch.cat([prefix, tokens], dim=1)
     for index, block in enumerate(blocks):
-        sequence = block(sequence)
+        before, sequence = sequence, block(sequence)
         if index in record:
             recorded[index] = (sequence[:, n_prefix : n_prefix + ids.shape[1]], ids)
         if reduction and index in reduction.after and count_kept(ids.shape[1], reduction.keep) < ids.shape[1]:
-            sequence, stage = _reduce(sequence, n_prefix, ids, index, reduction)
+            seen = Seen(
+                tokens=sequence[:, n_prefix : n_prefix + ids.shape[1]],
+                n_keep=count_kept(ids.shape[1], reduction.keep),
+                ids=ids,
+                attention=partial(attention_map, block, before),
+                n_prefix=n_prefix,
+            )
+            sequence, stage = _reduce(sequence, seen, index, reduction)
             stages.append(stage)
             ids = stage.kept_ids
     sizes = [n_prefix, ids.shape[1], sequence.shape[1] - n_prefix - ids.shape[1]]
@@ -104,20 +113,15 @@ def check_blocks(depth: int, named: Iterable[int]) -> None:
 
 
 def _reduce(
-    sequence: Float[Tensor, "batch before dim"],
-    n_prefix: int,
-    ids: Int[Tensor, "batch tokens"],
-    block: int,
-    reduction: Reduction,
+    sequence: Float[Tensor, "batch before dim"], seen: Seen, block: int, reduction: Reduction
 ) -> tuple[Float[Tensor, "batch after dim"], Stage]:
     """One stage: the shorter sequence, the mean of the dropped tokens at its end if asked; and what was decided."""
-    end = n_prefix + ids.shape[1]
-    tokens = sequence[:, n_prefix:end]
-    places, scores = select(tokens, count_kept(ids.shape[1], reduction.keep), reduction.criterion)
-    kept = gather(tokens, places)
-    mean = [mean_of_dropped(tokens, kept)] if reduction.append_mean else []
-    sequence = torch.cat([sequence[:, :n_prefix], kept, sequence[:, end:], *mean], dim=1)
-    return sequence, Stage(block, ids, scores, ids.gather(1, places))
+    places, scores = select(seen, reduction.criterion)
+    kept = gather(seen.tokens, places)
+    mean = [mean_of_dropped(seen.tokens, kept)] if reduction.append_mean else []
+    end = seen.n_prefix + seen.tokens.shape[1]
+    sequence = torch.cat([sequence[:, : seen.n_prefix], kept, sequence[:, end:], *mean], dim=1)
+    return sequence, Stage(block, seen.ids, scores, seen.ids.gather(1, places))
 
 
 def plain_vit(model: nn.Module) -> VisionTransformer:
@@ -182,8 +186,20 @@ class Encoder(nn.Module):
 
         prefix=False leaves CLS and register tokens out (the teacher). Raises ValueError for a patch of another size.
         """
+        return self.encode(self.embed(patches), ids, grid, prefix=prefix, reduction=reduction, record=record)
+
+    def encode(
+        self,
+        tokens: Float[Tensor, "batch tokens dim"],
+        ids: Int[Tensor, "batch tokens"],
+        grid: Grid,
+        *,
+        prefix: bool = True,
+        reduction: Reduction | None = None,
+        record: Iterable[int] = (),
+    ) -> Encoded:
+        """The same from embedded patches on, among which mask tokens may stand (SimMIM); without positions yet."""
         vit = self.vit
-        tokens = self.embed(patches)
         prefix_positions, positions = self._positions(grid)
         if positions is not None:
             tokens = tokens + gather(positions.expand(len(ids), -1, -1), ids)
@@ -286,6 +302,13 @@ def build_encoder(config: EncoderConfig) -> Encoder:
             if token is not None:
                 nn.init.normal_(token, std=0.02)
     return encoder
+
+
+def set_norm_eps(module: nn.Module, eps: float) -> None:
+    """Give all layer norms this epsilon."""
+    for part in module.modules():
+        if isinstance(part, nn.LayerNorm):
+            part.eps = eps
 
 
 def initialise(module: nn.Module) -> None:

@@ -11,13 +11,29 @@ from torch import Tensor
 
 from pcae.model.tokens import upcast
 
-Criterion = Callable[[Tensor], Tensor]
-"""Scores the redundancy of tokens: Float[batch tokens dim] -> Float[batch tokens]; the lowest stay."""
+
+class Seen(NamedTuple):
+    """What a criterion may look at: the patch tokens of a sequence, of which `n_keep` will stay.
+
+    ids: their positions in the grid. attention: the map of the block that they come out of, averaged over its heads,
+    from each token of the sequence (row) to each; made when it is asked for. n_prefix: how many class and register
+    tokens stand before the patches in it.
+    """
+
+    tokens: Float[Tensor, "batch tokens dim"]
+    n_keep: int
+    ids: Int[Tensor, "batch tokens"]
+    attention: Callable[[], Tensor]
+    n_prefix: int = 0
 
 
-def mean_similarity(tokens: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch tokens"]:
+Criterion = Callable[[Seen], Tensor]
+"""Scores the redundancy of tokens: Float[batch tokens]; the lowest stay."""
+
+
+def mean_similarity(seen: Seen) -> Float[Tensor, "batch tokens"]:
     """Cosine similarity of each token with the mean of the raw tokens of its sequence (Eq. 3), in float32 at least."""
-    tokens = upcast(tokens)
+    tokens = upcast(seen.tokens)
     return torch.cosine_similarity(tokens, tokens.mean(dim=1, keepdim=True), dim=-1)
 
 
@@ -43,11 +59,9 @@ class Reduction:
             raise ValueError(f"blocks to reduce after must be ascending and not negative, got {self.after}")
 
     @classmethod
-    def for_pretraining(cls, depth: int, *, stages: int = 3, keep: float = 0.5) -> "Reduction":
-        """The teacher's reduction: after blocks 0, 4, 8 of 12 (section 4), evenly for other depths and counts."""
-        if not 0 <= stages <= depth:
-            raise ValueError(f"stages must lie in [0, {depth}] for {depth} blocks, got {stages}")
-        return cls(keep=keep, after=tuple(depth // stages * i for i in range(stages)))
+    def for_pretraining(cls, depth: int, *, stages: int = 3, keep: float = 0.5, placement: int = 1) -> "Reduction":
+        """The teacher's reduction: after blocks 0, 4, 8 of 12 (section 4), likewise for other depths and counts."""
+        return cls(keep=keep, after=placed(depth, stages, placement))
 
     @classmethod
     def for_finetuning(cls, depth: int, *, drop_ratio: float) -> "Reduction":
@@ -56,6 +70,25 @@ class Reduction:
             raise ValueError(f"drop_ratio must lie in [0, 1), got {drop_ratio}")
         after = tuple(sorted({block * depth // 12 for block in (0, 7, 10)}))
         return cls(keep=1 - drop_ratio, after=after, append_mean=True)
+
+
+def placed(depth: int, stages: int, placement: int) -> tuple[int, ...]:
+    """Blocks after which so many stages stand, by the number of Table 8's drop case; of 12 blocks and three stages:
+
+    1: 0, 4, 8. 2: 3, 7, 11. 3: 0, 5, 11. 4: 0, 1, 2. 5: 9, 10, 11. Raises ValueError for what cannot be.
+    """
+    if not 0 <= stages <= depth:
+        raise ValueError(f"stages must lie in [0, {depth}] for {depth} blocks, got {stages}")
+    places = {
+        1: [depth // max(1, stages) * i for i in range(stages)],
+        2: [depth // max(1, stages) * (i + 1) - 1 for i in range(stages)],
+        3: [(depth - 1) * i // max(1, stages - 1) for i in range(stages)],
+        4: list(range(stages)),
+        5: list(range(depth - stages, depth)),
+    }
+    if placement not in places:
+        raise ValueError(f"placement must be one of {', '.join(map(str, places))} (Table 8), got {placement}")
+    return tuple(places[placement])
 
 
 class Selection(NamedTuple):
@@ -84,10 +117,10 @@ def kept_counts(tokens: int, reduction: Reduction) -> dict[int, int]:
     return counts
 
 
-def select(tokens: Float[Tensor, "batch tokens dim"], n_keep: int, criterion: Criterion = mean_similarity) -> Selection:
+def select(seen: Seen, criterion: Criterion = mean_similarity) -> Selection:
     """Decide which `n_keep` tokens stay: those of lowest redundancy (Eq. 3). Touches no features."""
-    scores = criterion(tokens)
-    return Selection(scores.topk(n_keep, dim=1, largest=False).indices.sort(dim=1).values, scores)
+    scores = criterion(seen)
+    return Selection(scores.topk(seen.n_keep, dim=1, largest=False).indices.sort(dim=1).values, scores)
 
 
 def mean_of_dropped(

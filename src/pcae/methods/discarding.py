@@ -1,0 +1,71 @@
+"""MAE with discarded targets (Table 9): predict the pixels of those patches alone that PCAE's teacher keeps."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from pcae.methods.mae import MAEConfig, pixel_decoder, pixel_targets, squared_difference
+from pcae.methods.teacher import Teacher, TeacherConfig, spread
+from pcae.model.decoder import DecoderConfig
+from pcae.model.encoder import Encoder
+from pcae.model.tokens import count_visible, gather, locate, patchify, split
+from pcae.training.loop import Progress, StepResult
+from pcae.training.randomness import Draw
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiscardingMAEConfig(MAEConfig, TeacherConfig):
+    """The method."""
+
+    discard: Literal["loss", "decode"] = "loss"
+    """loss: all hidden patches are decoded, discarded ones have no loss (setting 1). decode: they have no mask token
+    either (setting 2)."""
+
+
+class DiscardingMAE(nn.Module):
+    """The naive way to discard targets of MAE (appendix C), which PCAE is held against.
+
+    The paper does not say which scores the naive way goes by: here it is PCAE's own teacher that decides, so that what
+    is predicted, pixels or the teacher's features, is the only difference from PCAE. Its features are not used.
+    n_visible: the student's tokens; counts: the teacher's, at its input and after each stage.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        config: DiscardingMAEConfig | None = None,
+        decoder: DecoderConfig | None = None,
+        teacher: Encoder | None = None,
+    ) -> None:
+        super().__init__()
+        self.config = config = config or DiscardingMAEConfig()
+        if (config.target_norm, config.target_layers) != (TeacherConfig.target_norm, TeacherConfig.target_layers):
+            raise ValueError("target_norm and target_layers are for targets that are features; mae-discard has pixels")
+        n_tokens = encoder.grid[0] * encoder.grid[1]
+        self.n_visible = count_visible(n_tokens, config.mask_ratio)
+        self.student = encoder
+        self.teacher = Teacher(encoder, config, n_tokens - self.n_visible, fixed=teacher)
+        self.decoder = pixel_decoder(encoder, decoder)
+        self.counts = self.teacher.counts
+
+    def forward(self, batch: Float[Tensor, "batch channels height width"], draw: Draw) -> StepResult:
+        """The loss of normalised images of the encoder's size."""
+        grid = self.student.grid
+        patches = patchify(batch, self.student.patch_size)
+        visible_ids, hidden_ids = split(draw.uniform("mask", patches.shape[1]), self.n_visible)
+
+        kept_ids = self.teacher(gather(patches, hidden_ids), hidden_ids, draw).ids
+        targets = pixel_targets(gather(patches, kept_ids), self.config.norm_pix_loss)
+        seen = self.student(gather(patches, visible_ids), visible_ids, grid)
+        decoded_ids = hidden_ids if self.config.discard == "loss" else kept_ids
+        decoded = self.decoder(seen.prefix, seen.tokens, seen.ids, decoded_ids, grid)
+        predictions = gather(decoded, locate(decoded_ids, kept_ids))
+
+        loss = squared_difference(predictions, targets)
+        return StepResult(loss, {"student_std": spread(seen.tokens)})
+
+    def after_step(self, progress: Progress) -> None:
+        """Move the teacher, if the optimizer's step was taken."""
+        self.teacher.after_step(self.student, progress)

@@ -1,0 +1,86 @@
+"""MAE: predict the pixels of all hidden patches."""
+
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from pcae.methods.teacher import spread
+from pcae.model.decoder import Decoder, DecoderConfig
+from pcae.model.encoder import Encoder
+from pcae.model.tokens import count_visible, gather, patchify, split, upcast
+from pcae.training.loop import Progress, StepResult
+from pcae.training.randomness import Draw
+
+USUAL_DEPTH = 8
+"""Blocks of MAE's decoder."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MAEConfig:
+    """The method. The defaults are MAE's best."""
+
+    mask_ratio: float = 0.75
+    """Share of the patches that the student does not see, in (0, 1)."""
+    norm_pix_loss: bool = True
+    """Predict the pixels of each patch less their mean, over their standard deviation."""
+
+
+class MAE(nn.Module):
+    """Masked autoencoder (He et al. 2022).
+
+    The student encodes the visible patches, the decoder predicts the pixels of the hidden ones. Loss: squared
+    difference, mean over the hidden patches. The decoder has eight blocks where none are asked for; two make it
+    "mae-lite". Mask tokens stand at all hidden positions, and pixels are predicted at those alone.
+    n_visible: the student's tokens; counts: the patches that are predicted.
+    """
+
+    def __init__(self, encoder: Encoder, config: MAEConfig | None = None, decoder: DecoderConfig | None = None) -> None:
+        super().__init__()
+        self.config = config = config or MAEConfig()
+        n_tokens = encoder.grid[0] * encoder.grid[1]
+        self.n_visible = count_visible(n_tokens, config.mask_ratio)
+        self.student = encoder
+        self.decoder = pixel_decoder(encoder, decoder)
+        self.counts = [n_tokens - self.n_visible]
+
+    def forward(self, batch: Float[Tensor, "batch channels height width"], draw: Draw) -> StepResult:
+        """The loss of normalised images of the encoder's size."""
+        grid = self.student.grid
+        patches = patchify(batch, self.student.patch_size)
+        visible_ids, hidden_ids = split(draw.uniform("mask", patches.shape[1]), self.n_visible)
+
+        targets = pixel_targets(gather(patches, hidden_ids), self.config.norm_pix_loss)
+        seen = self.student(gather(patches, visible_ids), visible_ids, grid)
+        predictions = self.decoder(seen.prefix, seen.tokens, seen.ids, hidden_ids, grid)
+
+        loss = squared_difference(predictions, targets)
+        return StepResult(loss, {"student_std": spread(seen.tokens)})
+
+    def after_step(self, progress: Progress) -> None:
+        """Nothing moves but by the optimizer."""
+
+
+def pixel_decoder(encoder: Encoder, config: DecoderConfig | None) -> Decoder:
+    """A decoder that predicts the values of a patch, as `patchify` orders them."""
+    values = encoder.embedding.proj.weight[0].numel()
+    return Decoder(
+        config or DecoderConfig(), in_dim=encoder.width, out_dim=values, grid=encoder.grid, usual_depth=USUAL_DEPTH
+    )
+
+
+def pixel_targets(
+    patches: Float[Tensor, "batch tokens patch_dim"], norm: bool
+) -> Float[Tensor, "batch tokens patch_dim"]:
+    """The values of each patch; with `norm` less their mean, over their standard deviation (by n - 1, as in MAE)."""
+    if not norm:
+        return patches
+    mean, variance = patches.mean(dim=-1, keepdim=True), patches.var(dim=-1, keepdim=True)
+    return (patches - mean) / (variance + 1e-6).sqrt()
+
+
+def squared_difference(
+    predictions: Float[Tensor, "batch wanted patch_dim"], targets: Float[Tensor, "batch wanted patch_dim"]
+) -> Float[Tensor, ""]:
+    """Squared difference, mean over values and patches."""
+    return (upcast(predictions) - upcast(targets)).square().mean()

@@ -1,0 +1,127 @@
+"""SimMIM: mask tokens go through the encoder, a linear head predicts hidden pixels; or the teacher's few features."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from pcae.methods.teacher import Teacher, TeacherConfig, cosine_distance, spread
+from pcae.model.encoder import Encoder, initialise
+from pcae.model.tokens import count_visible, gather, patchify, split, upcast
+from pcae.training.loop import Progress, StepResult
+from pcae.training.randomness import Draw
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimMIMConfig:
+    """The method. The paper's: 78 visible and 118 mask tokens."""
+
+    mask_ratio: float = 0.6
+    """Share of the patches that the student does not see, in (0, 1)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PCAESimMIMConfig(TeacherConfig):
+    """PCAE on SimMIM. The paper's: 78 visible and 18 mask tokens."""
+
+    mask_ratio: float = 0.6
+    """Share of the patches that the student does not see, in (0, 1)."""
+
+
+def new_mask_token(width: int) -> nn.Parameter:
+    """What stands where nothing is seen."""
+    return nn.Parameter(torch.empty(1, 1, width).normal_(std=0.02))
+
+
+def new_head(width: int, out_dim: int) -> nn.Linear:
+    """The linear layer that predicts."""
+    head = nn.Linear(width, out_dim)
+    initialise(head)
+    return head
+
+
+def encode_masked(
+    encoder: Encoder,
+    mask_token: Float[Tensor, "1 1 dim"],
+    visible: Float[Tensor, "batch visible patch_dim"],
+    visible_ids: Int[Tensor, "batch visible"],
+    wanted_ids: Int[Tensor, "batch wanted"],
+) -> tuple[Float[Tensor, "batch visible dim"], Float[Tensor, "batch wanted dim"]]:
+    """Features of the visible patches, and of mask tokens at `wanted_ids`, which see each other in the encoder."""
+    seen = encoder.embed(visible)
+    asked = mask_token.to(seen.dtype).expand(*wanted_ids.shape, -1)
+    ids = torch.cat([visible_ids, wanted_ids], dim=1)
+    tokens = encoder.encode(torch.cat([seen, asked], dim=1), ids, encoder.grid).tokens
+    return tokens[:, : visible_ids.shape[1]], tokens[:, visible_ids.shape[1] :]
+
+
+class SimMIM(nn.Module):
+    """SimMIM (Xie et al. 2022) on a plain ViT with random masks by patch.
+
+    Loss: absolute difference of pixels, mean over the hidden patches. The original has relative position bias and masks
+    of 32 x 32 pixels; the paper compares at 78 of 196 tokens.
+    n_visible: patches that are seen; counts: those that are predicted.
+    """
+
+    def __init__(self, encoder: Encoder, config: SimMIMConfig | None = None) -> None:
+        super().__init__()
+        n_tokens = encoder.grid[0] * encoder.grid[1]
+        self.n_visible = count_visible(n_tokens, (config or SimMIMConfig()).mask_ratio)
+        self.student = encoder
+        self.mask_token = new_mask_token(encoder.width)
+        self.head = new_head(encoder.width, encoder.embedding.proj.weight[0].numel())
+        self.counts = [n_tokens - self.n_visible]
+
+    def forward(self, batch: Float[Tensor, "batch channels height width"], draw: Draw) -> StepResult:
+        """The loss of normalised images of the encoder's size."""
+        patches = patchify(batch, self.student.patch_size)
+        visible_ids, hidden_ids = split(draw.uniform("mask", patches.shape[1]), self.n_visible)
+
+        targets = gather(patches, hidden_ids)
+        visible = gather(patches, visible_ids)
+        seen, masked = encode_masked(self.student, self.mask_token, visible, visible_ids, hidden_ids)
+        predictions = self.head(masked)
+
+        loss = (upcast(predictions) - upcast(targets)).abs().mean()
+        return StepResult(loss, {"student_std": spread(seen)})
+
+    def after_step(self, progress: Progress) -> None:
+        """Nothing moves but by the optimizer."""
+
+
+class PCAESimMIM(nn.Module):
+    """PCAE on SimMIM (appendix D): mask tokens stand only where the teacher's tokens are left.
+
+    Teacher and loss are PCAE's.
+    n_visible: patches that are seen; counts: the teacher's tokens, at its input and after each stage.
+    """
+
+    def __init__(
+        self, encoder: Encoder, config: PCAESimMIMConfig | None = None, teacher: Encoder | None = None
+    ) -> None:
+        super().__init__()
+        config = config or PCAESimMIMConfig()
+        n_tokens = encoder.grid[0] * encoder.grid[1]
+        self.n_visible = count_visible(n_tokens, config.mask_ratio)
+        self.student = encoder
+        self.teacher = Teacher(encoder, config, n_tokens - self.n_visible, usual_keep=0.54, fixed=teacher)
+        self.mask_token = new_mask_token(encoder.width)
+        self.head = new_head(encoder.width, self.teacher.encoder.width)
+        self.counts = self.teacher.counts
+
+    def forward(self, batch: Float[Tensor, "batch channels height width"], draw: Draw) -> StepResult:
+        """The loss of normalised images of the encoder's size."""
+        patches = patchify(batch, self.student.patch_size)
+        visible_ids, hidden_ids = split(draw.uniform("mask", patches.shape[1]), self.n_visible)
+
+        targets = self.teacher(gather(patches, hidden_ids), hidden_ids, draw)
+        visible = gather(patches, visible_ids)
+        seen, masked = encode_masked(self.student, self.mask_token, visible, visible_ids, targets.ids)
+
+        loss = cosine_distance(self.head(masked), targets.features)
+        return StepResult(loss, {"target_std": spread(targets.features), "student_std": spread(seen)})
+
+    def after_step(self, progress: Progress) -> None:
+        """Move the teacher, if the optimizer's step was taken."""
+        self.teacher.after_step(self.student, progress)

@@ -1,0 +1,75 @@
+"""Other scores of redundancy than the method's own: what the paper compares it with (sections 3.2, E and F)."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from timm.layers.attention import Attention
+from timm.models.vision_transformer import Block
+from torch import Tensor, nn
+
+from pcae.model.reduction import Criterion, Seen, mean_similarity
+from pcae.model.tokens import upcast
+
+CriterionName = Literal["mean-similarity", "random", "token-importance", "saliency", "decomposition"]
+"""The method's criterion, and those that it is compared with."""
+
+
+def named_criterion(name: CriterionName, noise: Callable[[], Tensor]) -> Criterion:
+    """The criterion of that name. noise: draws a uniform number for every position of the grid, for `random`."""
+    criteria: dict[CriterionName, Criterion] = {
+        "mean-similarity": mean_similarity,
+        "random": lambda seen: noise().gather(1, seen.ids),
+        "token-importance": token_importance,
+        "saliency": saliency,
+        "decomposition": leverage,
+    }
+    return criteria[name]
+
+
+def token_importance(seen: Seen) -> Float[Tensor, "batch tokens"]:
+    """Less the attention that a token receives from the patch tokens, on average over heads and tokens (section E)."""
+    end = seen.n_prefix + seen.tokens.shape[1]
+    return -seen.attention()[:, seen.n_prefix : end, seen.n_prefix : end].mean(dim=1)
+
+
+def saliency(seen: Seen) -> Float[Tensor, "batch tokens"]:
+    """Less the attention that a token receives from the class token, on average over heads (section E).
+
+    Raises ValueError for a sequence without class token.
+    """
+    if not seen.n_prefix:
+        raise ValueError("criterion saliency needs a teacher with a class token; use token-importance or another model")
+    end = seen.n_prefix + seen.tokens.shape[1]
+    return -seen.attention()[:, 0, seen.n_prefix : end]
+
+
+def leverage(seen: Seen) -> Float[Tensor, "batch tokens"]:
+    """Less the ridge leverage of a token: the share of it that the others cannot explain (section 3.2).
+
+    By singular values: sum over directions of left^2 * energy / (energy + ridge), where the ridge is the energy beyond
+    the first `n_keep` directions over n_keep (Cohen, Musco, Musco 2017). The paper does not say which decomposition it
+    means; this one scores rows, has the number of tokens that stay in it, and is 0 for directions that are not there.
+    """
+    left, values, _ = torch.linalg.svd(upcast(seen.tokens), full_matrices=False)
+    energy = values.square()
+    ridge = energy[:, seen.n_keep :].sum(dim=1, keepdim=True) / seen.n_keep
+    least = 1e-9 * energy[:, :1] + torch.finfo(energy.dtype).tiny  # rounding is no direction
+    weight = energy / (energy + ridge + least)
+    return -(left.square() * weight.unsqueeze(1)).sum(dim=-1)
+
+
+def attention_map(block: nn.Module, sequence: Float[Tensor, "batch all dim"]) -> Float[Tensor, "batch all all"]:
+    """Attention inside a block that takes `sequence`, averaged over heads: from each token (row) to each.
+
+    It is computed beside the block, whose own attention stays fused. Raises ValueError for blocks of another kind than
+    timm's usual one.
+    """
+    if not isinstance(block, Block) or not isinstance(block.attn, Attention):
+        raise ValueError(f"criteria that look at attention need timm's usual blocks, got {type(block).__name__}")
+    attention, (batch, length, _) = block.attn, sequence.shape
+    parts = attention.qkv(block.norm1(sequence)).reshape(batch, length, 3, attention.num_heads, attention.head_dim)
+    query, key, _ = parts.permute(2, 0, 3, 1, 4).unbind(0)
+    query, key = attention.q_norm(query), attention.k_norm(key)
+    return upcast(query @ key.transpose(-2, -1) * attention.scale).softmax(dim=-1).mean(dim=1)
