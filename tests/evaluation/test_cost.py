@@ -70,3 +70,28 @@ def test_a_fine_tuned_vit_b_costs_what_table_5_says_read_off_the_running_model()
         assert cost.tokens == [197] + [1 + first + means] * 7 + [1 + second + 2 * means] * 3 + [cost.tokens[-1]]
         assert cost.tokens[-1] == 1 + kept.get(ratio, (196,) * 3)[2] + 3 * means
         assert encoded.tokens.shape[1] == kept.get(ratio, (196,) * 3)[2] and encoded.appended.shape[1] == 3 * means
+
+
+def test_training_images_against_mae_at_75_percent():
+    """DESIGN 4.5: what the multiply-accumulates allow at mask ratios of 75, 85 and 90 %."""
+
+    def gmacs(name: str, ratio: float, depth: int | None = None) -> float:
+        method = MethodConfig(method=name, mask_ratio=ratio)
+        return pretraining_cost(EncoderConfig(), method, DecoderConfig(decoder_depth=depth))["training_gmacs"]
+
+    mae = gmacs("mae", 0.75)
+    for ratio, pcae, lite in ((0.75, 1.53, 1.68), (0.85, 2.06, 2.41), (0.9, 2.49, 3.07)):
+        assert mae / gmacs("pcae", ratio) == pytest.approx(pcae, abs=0.05)
+        assert mae / gmacs("mae", ratio, depth=2) == pytest.approx(lite, abs=0.05)
+
+
+def test_tokens_of_simmim_and_of_pcae_on_it():
+    simmim = pretraining_cost(EncoderConfig(), MethodConfig(method="simmim"), DecoderConfig())
+    assert (simmim["visible"], simmim["hidden"], simmim["student"]["tokens"]) == (78, 118, [197] * 12)
+    assert "teacher" not in simmim and simmim["decoder"]["tokens"] == []
+    both = pretraining_cost(EncoderConfig(), MethodConfig(method="pcae-simmim"), DecoderConfig())
+    assert both["student"]["tokens"] == [97] * 12 and both["kept"] == [63, 34, 18]
+    head = 18 * 768 * 768 / 1e9
+    assert both["decoder"]["gmacs"] == pytest.approx(head)
+    student = (12 * formula(97, 768) + 78 * 768 * 768) / 1e9
+    assert both["student"]["gmacs"] == pytest.approx(student)

@@ -4,7 +4,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pcae.model.reduction import Reduction, Seen, count_kept, kept_counts, mean_of_dropped, mean_similarity, select
+from pcae.model.reduction import (
+    Reduction,
+    Seen,
+    count_kept,
+    kept_counts,
+    mean_of_dropped,
+    mean_similarity,
+    placed,
+    select,
+)
 from pcae.model.tokens import gather
 
 
@@ -129,3 +138,31 @@ def test_the_mean_of_few_dropped_tokens_survives_half_precision():
 def test_reductions_that_make_no_sense_are_refused(make):
     with pytest.raises(ValueError, match="got"):
         make()
+
+
+@pytest.mark.parametrize(
+    ("placement", "three", "six"),
+    [
+        (1, (0, 4, 8), (0, 2, 4, 6, 8, 10)),
+        (2, (3, 7, 11), (1, 3, 5, 7, 9, 11)),
+        (3, (0, 5, 11), (0, 2, 4, 6, 8, 11)),
+        (4, (0, 1, 2), (0, 1, 2, 3, 4, 5)),
+        (5, (9, 10, 11), (6, 7, 8, 9, 10, 11)),
+    ],
+)
+def test_the_drop_cases_of_table_8(placement, three, six):
+    assert Reduction.for_pretraining(12, placement=placement).after == three
+    assert Reduction.for_pretraining(12, stages=6, placement=placement).after == six
+
+
+@pytest.mark.parametrize("placement", range(1, 6))
+@given(depth=st.integers(1, 40), data=st.data())
+def test_placements_are_ascending_blocks_of_the_model_for_any_depth(placement, depth, data):
+    stages = data.draw(st.integers(0, depth))
+    after = placed(depth, stages, placement)
+    assert len(after) == stages and sorted(set(after)) == list(after) and set(after) <= set(range(depth))
+
+
+def test_a_sixth_placement_is_refused():
+    with pytest.raises(ValueError, match=r"placement must be one of 1, 2, 3, 4, 5 \(Table 8\), got 6"):
+        placed(12, 3, 6)
