@@ -23,10 +23,13 @@ VERBS = {
     "predict": "the most likely classes of images, a line of JSON for each",
     "probe": "how good the features of an encoder are: nearest neighbours, linear and attentive probes",
     "embed": "features of images to a .npy or .parquet file, deterministic",
+    "compare": "methods and settings side by side: same images, budget and seeds; the paper's tables",
     "export": "a model for ONNX Runtime, torch.export, timm or transformers, checked against PyTorch",
     "cost": "multiply-accumulates, parameters and tokens by block of a model",
     "doctor": "versions, devices and data sets that pcae finds here",
 }
+CHOOSING = ("method", "init", "teacher")
+"""Flags that make some of a recipe's values void."""
 SHELLS = ("bash", "zsh", "fish")
 HELP = f"""pcae {{version}}: self-supervised pre-training of Vision Transformers by progressive token reduction.
 
@@ -165,12 +168,23 @@ def preset(cls: type, words: list[str], picked: str | None) -> dict[str, Any]:
     scan = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     scan.add_argument("--recipe")
     scan.add_argument("--config", type=Path)
+    for name in CHOOSING:
+        scan.add_argument(f"--{name}")
     try:
         named, _ = scan.parse_known_args(words)
     except argparse.ArgumentError as error:
         raise ValueError(str(error)) from error
     flags = [word.removeprefix("--").split("=")[0] for word in words if word.startswith("--")]
-    return without_rivals(layered(cls, named.recipe, named.config, picked), flags)
+    return without_rivals(
+        layered(
+            cls,
+            named.recipe,
+            named.config,
+            picked,
+            {name: getattr(named, name) for name in CHOOSING if getattr(named, name)},
+        ),
+        flags,
+    )
 
 
 def plain(text: str, cls: type, words: list[str]) -> str:

@@ -4,7 +4,7 @@ import dataclasses
 import difflib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
@@ -131,10 +131,13 @@ def read_yaml(cls: type, path: Path) -> dict[str, Any]:
     return check_values(cls, values, str(path))
 
 
-def layered(cls: type, recipe: str | None, file: Path | None, picked: str | None = None) -> dict[str, Any]:
+def layered(
+    cls: Any, recipe: str | None, file: Path | None, picked: str | None = None, flags: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """The values of a YAML file over those of a recipe, which the file may name itself.
 
-    picked: the recipe that `auto` stands for; without it, auto has no values.
+    picked: the recipe that `auto` stands for; without it, auto has no values. flags: what will stand over both; what
+    of the recipe does not go with it or the file, by `cls.fitting`, is left out.
     """
     values = read_yaml(cls, file) if file else {}
     if values.pop("config", None):
@@ -142,7 +145,8 @@ def layered(cls: type, recipe: str | None, file: Path | None, picked: str | None
     recipe = recipe or values.get("recipe")
     if recipe == AUTO:
         recipe = picked
-    return without_rivals(read_recipe(cls, recipe) if recipe else {}, values) | values
+    usual = cls.fitting(read_recipe(cls, recipe), values | dict(flags or {})) if recipe else {}
+    return without_rivals(usual, values) | values
 
 
 def recipe_names(cls: type) -> list[str]:

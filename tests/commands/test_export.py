@@ -7,8 +7,10 @@ import torch
 from PIL import Image
 
 from pcae.cli import main
-from pcae.weights.files import load, save_model
-from tests.weights.exported import model_of
+from pcae.model.pretrained import build_decoder
+from pcae.weights.decoders import DECODER_FILE, save_decoder
+from pcae.weights.files import FILE, find, load, save_model
+from tests.weights.exported import decoder_of, model_of
 
 
 def call(capsys, *words: str) -> tuple[int, str, str]:
@@ -86,6 +88,38 @@ def test_other_peoples_weights_and_another_size_become_ours(capsys, tmp_path, we
     assert status == 0 and load(tmp_path / "a.safetensors").facts.encoder.image_size == (40, 24)
 
 
+@pytest.fixture
+def run(tmp_path) -> str:
+    """A run folder of MAE's: an encoder for square images, and its decoder."""
+    model = model_of(image_size=(32, 32))
+    (tmp_path / "run").mkdir()
+    save_model(tmp_path / "run" / FILE, model.encoder.vit, model.facts)
+    decoder = build_decoder(decoder_of(model), model.encoder.grid)
+    save_decoder(tmp_path / "run" / DECODER_FILE, decoder, decoder_of(model).facts.decoder, "pixels", True)
+    return str(tmp_path / "run")
+
+
+@pytest.mark.parametrize(("to", "output"), [("vitmae", "features and predictions"), ("mae", "features")])
+def test_a_run_folders_decoder_is_exported_with_its_encoder(capsys, tmp_path, run, photos, to, output):
+    out = tmp_path / ("a" if to == "vitmae" else "a.pth")
+    words = ["--weights", run, "--to", to, "--out", str(out), "--data", photos]
+    status, said, err = call(capsys, *words, "--json")
+    result = json.loads(said)
+    assert status == 0 and result["output"] == output and result["check"]["holds"]
+    decoder = find(out).decoder
+    assert decoder is not None and decoder.facts == find(run).decoder.facts
+    assert ("heads of the encoder: the weights are for 2, MAE's code takes 1" in err) == (to == "mae")
+
+
+def test_a_classifier_that_drops_tokens_does_not_do_so_in_maes_code(capsys, tmp_path, photos):
+    model = model_of(classes=["a", "b"], image_size=(32, 32), drop_ratios=(0.3, 0.3))
+    save_model(tmp_path / "a.safetensors", model.encoder.vit, model.facts)
+    words = ["--weights", str(tmp_path / "a.safetensors"), "--to", "mae", "--out", str(tmp_path / "a.pth")]
+    status, said, err = call(capsys, *words, "--data", photos)
+    assert status == 0 and "mae computes every token; the weights were fine-tuned at drop ratio 0.3" in err
+    assert "largest difference of the logits" in said
+
+
 def test_a_file_is_replaced_and_images_that_cannot_be_read_are_named(capsys, tmp_path, weights):
     (tmp_path / "photos").mkdir()
     for index in range(30):
@@ -100,10 +134,19 @@ def test_a_file_is_replaced_and_images_that_cannot_be_read_are_named(capsys, tmp
 
 TUNED = ["--weights", "{tuned}"]
 WRONG = [
-    ([*TUNED, "--to", "tflite", "--out", "{tmp}/a"], "--to takes one of onnx, torch-export, timm, hf, safetensors"),
+    (
+        [*TUNED, "--to", "tflite", "--out", "{tmp}/a"],
+        "--to takes one of onnx, torch-export, timm, hf, vitmae, mae, pcae-code, safetensors",
+    ),
     ([*TUNED, "--to", "onnx", "--out", "{tmp}/a.pt2"], "must end in .onnx"),
     ([*TUNED, "--to", "torch-export", "--out", "{tmp}/a"], "must end in .pt2"),
     ([*TUNED, "--to", "safetensors", "--out", "{tmp}/a.onnx"], "must end in .safetensors"),
+    ([*TUNED, "--to", "mae", "--out", "{tmp}/a.safetensors"], "must end in .pth"),
+    ([*TUNED, "--to", "pcae-code", "--out", "{tmp}/a"], "must end in .pth"),
+    ([*TUNED, "--to", "mae", "--out", "{tmp}/a.pth", "--drop-ratio", "0.3"], "cannot be stored for --to mae"),
+    ([*TUNED, "--to", "mae", "--out", "{tmp}/a.pth"], "a grid of 4 x 6 patches, which is no square"),
+    ([*TUNED, "--to", "vitmae", "--out", "{tmp}/a"], "needs a decoder that predicts pixels"),
+    (["--weights", "{gray}", "--to", "pcae-code", "--out", "{tmp}/a.pth"], "MAE's code cannot hold a grid of 4 x 6"),
     ([*TUNED, "--to", "onnx", "--out", "{tmp}/gone/a.onnx"], "cannot be written: No such file"),
     ([*TUNED, "--to", "timm", "--out", "{tmp}/gone/a"], "cannot be written: No such file"),
     ([*TUNED, "--to", "timm", "--out", "{photos}"], "is a folder that is not empty"),

@@ -15,8 +15,12 @@ import torch
 import yaml
 from PIL import Image
 from pyarrow import parquet
+from safetensors.torch import load_file
 
-from pcae.cli import main
+from pcae.cli import main, parse
+from pcae.commands.pretrain import Config
+from pcae.methods.teacher import TeacherConfig
+from pcae.model.decoder import DecoderConfig
 from pcae.training.checkpoint import read
 from pcae.weights.files import load
 from tests.photographs import make_folder
@@ -42,7 +46,8 @@ def unbroken(tmp_path_factory):
 def test_a_run_folder_holds_what_is_promised(unbroken):
     names = {path.name for path in unbroken.iterdir()}
     assert names == {
-        "config.yaml", "metrics.jsonl", "tensorboard", "checkpoints", "encoder.safetensors", "summary.json",
+        "config.yaml", "metrics.jsonl", "tensorboard", "checkpoints", "encoder.safetensors", "decoder.safetensors",
+        "summary.json",
     }  # fmt: skip
     summary = json.loads((unbroken / "summary.json").read_text())
     assert (summary["images"], summary["steps"], summary["skipped"]) == (9000, 30, 0) and summary["loss"] < 1
@@ -296,3 +301,43 @@ def test_a_flat_folder_of_photographs_trains_with_workers(tmp_path, capsys):
     assert "8 images, 2 steps of 4" in capsys.readouterr().err
     model = load(tmp_path / "run")
     assert model.facts.encoder == replace(model.facts.encoder, channels=3, image_size=(32, 48))
+
+
+def test_a_recipe_leaves_out_what_another_method_does_not_have_or_has_otherwise(tmp_path):
+    """imagenet-vit-b-mask85 with --method mae: MAE's own decoder and mask ratio, and no momentum."""
+    words = ["sample", "--out", str(tmp_path), "--recipe", "imagenet-vit-b-mask85"]
+    mae = parse(Config, [*words, "--method", "mae"], "pcae pretrain")
+    assert (mae.method.mask_ratio, mae.decoder.decoder_depth, mae.method.teacher.momentum) == (None, None, None)
+    assert mae.run.batch_size == 1024 and mae.decoder.decoder_width == 512
+    own = parse(Config, words, "pcae pretrain")
+    assert (own.method.mask_ratio, own.method.teacher.momentum) == (0.85, 0.9999)
+    simmim = parse(Config, [*words[:-1], "sample", "--method", "simmim"], "pcae pretrain")
+    assert simmim.decoder == DecoderConfig() and simmim.method.teacher == TeacherConfig()
+    both = parse(Config, [*words, "--method", "pcae-simmim"], "pcae pretrain")
+    assert (both.method.teacher.momentum, both.method.mask_ratio, both.decoder) == (0.9999, None, DecoderConfig())
+    taught = parse(Config, [*words, "--teacher", "w"], "pcae pretrain")
+    assert taught.method.teacher.momentum is None
+
+
+@pytest.mark.parametrize("method", ["mae", "simmim", "pcae-simmim", "mae-discard"])
+def test_every_method_trains_goes_on_and_is_probed(tmp_path, method):
+    whole = tmp_path / "whole"
+    words = ["pretrain", "sample", "--recipe", "sample", "--method", method, "--width", "24", "--depth", "3"]
+    words += ["--heads", "2", "--batch-size", "4", "--device", "cpu", "--checkpoint-every", "2"]
+    main([*words, "--steps", "6", "--out", str(whole)])
+    broken = tmp_path / "broken"
+    shutil.copytree(whole, broken)
+    for path in (
+        broken / "encoder.safetensors",
+        broken / "summary.json",
+        *sorted((broken / "checkpoints").glob("step-*"))[1:],
+    ):
+        path.unlink()
+    remaining = next((broken / "checkpoints").glob("step-*"))
+    (broken / "checkpoints" / "last").write_text(remaining.name)
+    main([*words, "--steps", "6", "--out", str(broken)])
+    one, other = (load_file(folder / "encoder.safetensors") for folder in (whole, broken))
+    assert all(torch.equal(value, other[name]) for name, value in one.items())
+    assert (whole / "decoder.safetensors").exists() is ("simmim" not in method)
+    summary = json.loads((broken / "summary.json").read_text())
+    assert summary["steps"] == 6 and summary["seconds"] > 0

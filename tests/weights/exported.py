@@ -2,8 +2,9 @@
 
 import torch
 
+from pcae.model.decoder import Decoder, DecoderConfig
 from pcae.model.encoder import EncoderConfig
-from pcae.model.pretrained import Pretrained, PretrainedFacts, build_model
+from pcae.model.pretrained import DecoderFacts, Pretrained, PretrainedFacts, TrainedDecoder, build_model
 from tests.weights.tiny import shaken
 
 
@@ -12,17 +13,26 @@ def model_of(
     channels: int = 3,
     classes: list[str] | None = None,
     global_pool: str | None = None,
+    image_size: tuple[int, int] = (32, 48),
     **facts,
 ) -> Pretrained:
     """A model of 3 blocks on 32 x 48 pixels (4 x 6 patches) in which every part counts."""
     config = EncoderConfig(
-        model=model, image_size=(32, 48), patch_size=8, channels=channels, width=24, depth=3, heads=2
+        model=model, image_size=image_size, patch_size=8, channels=channels, width=24, depth=3, heads=2
     )
     pool = global_pool if global_pool is not None else "token" if classes else ""
     given = {"mean": [0.4] * channels, "std": [0.2] * channels, "classes": classes, "global_pool": pool}
     whole = build_model(PretrainedFacts(encoder=config, **given | facts)).eval()
     shaken(whole.encoder.vit)
     return whole
+
+
+def decoder_of(model: Pretrained, predicts: str = "pixels", out_dim: int | None = None, **facts) -> TrainedDecoder:
+    """A decoder of 2 blocks for the model in which every part counts."""
+    config = DecoderConfig(decoder_width=32, decoder_depth=2, decoder_heads=8)
+    values = model.encoder.embedding.proj.weight[0].numel()
+    decoder = shaken(Decoder(config, in_dim=24, out_dim=out_dim or values, grid=model.encoder.grid))
+    return TrainedDecoder(tensors=decoder.state_dict(), facts=DecoderFacts(decoder=config, predicts=predicts, **facts))
 
 
 def pictures(model: Pretrained, batch: int) -> torch.Tensor:

@@ -1,3 +1,4 @@
+from copy import deepcopy
 from dataclasses import replace
 
 import pytest
@@ -96,7 +97,8 @@ DISTURBED = ["torch-export", "timm", "hf", "safetensors"]
 
 @pytest.mark.parametrize("to", DISTURBED)
 def test_an_export_with_other_weights_is_not_kept(to, tmp_path, monkeypatch):
-    model, disturbed = (model_of(classes=["a", "b"]) for _ in range(2))
+    model = model_of(classes=["a", "b"])
+    disturbed = deepcopy(model)
     with torch.no_grad():
         disturbed.encoder.vit.blocks[1].mlp.fc2.bias[3] += 0.01
     form = FORMATS[to]

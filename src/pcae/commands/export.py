@@ -34,9 +34,11 @@ class Config:
 
     model: TrainedConfig
     to: Name
-    """onnx (ONNX file), torch-export (.pt2), timm (folder), hf (folder for transformers), safetensors (ours)."""
+    """onnx (ONNX file), torch-export (.pt2), timm (folder), hf (folder for transformers), vitmae (the same with the
+    decoder that predicts pixels), mae (.pth of MAE's code, with that decoder where there is one), pcae-code (.pth of
+    the public PCAE code, with the decoder that predicts features), safetensors (ours)."""
     out: Path
-    """The .onnx, .pt2 or .safetensors file, or the new folder, to write."""
+    """The .onnx, .pt2, .pth or .safetensors file, or the new folder, to write."""
     drop_ratio: float | None = None
     """Share of the patch tokens that each of three stages drops, for onnx and torch-export; without it, as it was
     fine-tuned."""
@@ -76,7 +78,8 @@ def remarks(config: Config, model: Pretrained) -> list[str]:
     """What the export will do otherwise than the model does here."""
     form, tuned = FORMATS[config.to], model.facts.drop_ratios[0]
     dropped = f"{config.to} computes every token; the weights were fine-tuned at drop ratio {tuned:g}"
-    return [*form.remarks(model), *([dropped] if tuned and not form.reduces and form.suffix is None else [])]
+    others = not form.reduces and config.to != "safetensors"  # which keeps the ratio
+    return [*form.remarks(model), *([dropped] if tuned and others else [])]
 
 
 def images_of(config: Config, model: Pretrained) -> BadFiles:
@@ -99,7 +102,7 @@ def batches(model: Pretrained, bad_files: BadFiles) -> Iterator[Tensor]:
 
 def report(config: Config, model: Pretrained, ratio: float, parity: Parity) -> None:
     """Say what was written and how the check came out."""
-    facts, output = model.facts, "features" if model.facts.classes is None else "logits"
+    facts, output = model.facts, FORMATS[config.to].answers(model)
     result: dict[str, Any] = {
         "out": str(config.out),
         "to": config.to,

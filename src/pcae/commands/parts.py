@@ -60,6 +60,11 @@ class RunSettings:
     optimizer: OptimizerConfig = OptimizerConfig()
     run: RunConfig = RunConfig()
 
+    @staticmethod
+    def fitting(recipe: dict[str, Any], chosen: dict[str, Any]) -> dict[str, Any]:
+        """What of a recipe goes with what was chosen over it."""
+        return recipe
+
 
 @dataclass(frozen=True)
 class Parts:
@@ -102,7 +107,7 @@ def configure(cls: type[C], verb: str, choose_recipe: Callable[[C], str], **flag
     file = flags.pop("config", None)
 
     def layers(picked: str | None = None) -> C:
-        values = without_rivals(layered(cls, flags.get("recipe"), file, picked), flags)
+        values = without_rivals(layered(cls, flags.get("recipe"), file, picked, flags), flags)
         values |= check_values(cls, flags, verb) | ({"recipe": picked} if picked else {})
         return at_home(build(cls, values))
 
@@ -214,7 +219,8 @@ def carry_out(
 
     announce: prints what the run comes to, before the first step.
     """
-    config, start, started = parts.config, parts.progress.step, time.perf_counter()
+    config, start = parts.config, parts.progress.step
+    parts.progress.began = time.perf_counter()
     with ExitStack() as stack:
         if here.is_main:
             stack.enter_context(cleared_on_failure(config.out, lambda: parts.progress.step == start))
@@ -239,12 +245,14 @@ def carry_out(
         )
     if start == parts.numbers.steps:
         parts.save(here)
-    return outcome(parts, time.perf_counter() - started, start)
+    return outcome(parts, start)
 
 
-def outcome(parts: Parts, seconds: float, start: int) -> dict[str, Any]:
-    """The numbers of every run's summary; speed and seconds are those of this start."""
+def outcome(parts: Parts, start: int) -> dict[str, Any]:
+    """The numbers of every run's summary; seconds are those of all starts, the speed is that of this one."""
     numbers, progress = parts.numbers, parts.progress
+    total = progress.seconds
+    here = max(total - progress.before, 1e-9)
     return {
         "images": numbers.images,
         "steps": progress.step,
@@ -252,9 +260,9 @@ def outcome(parts: Parts, seconds: float, start: int) -> dict[str, Any]:
         "skipped": int(progress.skipped),
         "loss": float(progress.loss),
         "bad_files": len(parts.bad_files.found),
-        "seconds": seconds,
-        "images_per_second": (progress.step - start) * numbers.batch_size / seconds,
-        "data_wait_share": progress.waited / seconds,
+        "seconds": total,
+        "images_per_second": (progress.step - start) * numbers.batch_size / here,
+        "data_wait_share": progress.waited / here,
     }
 
 

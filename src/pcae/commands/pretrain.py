@@ -7,6 +7,7 @@ from typing import Any, cast
 import torch
 
 from pcae.commands.advice import Advice, advise, typical_side
+from pcae.commands.init import Beginning, begin, decoder_of, find_beginning
 from pcae.commands.parts import (
     Parts,
     RunSettings,
@@ -22,16 +23,20 @@ from pcae.commands.parts import (
 from pcae.commands.report import as_json, console
 from pcae.data.batches import check_data_config
 from pcae.data.images import RandomCrops, open_images
-from pcae.methods.choice import MethodConfig, Pretraining, build_method
+from pcae.methods.choice import MethodConfig, Pretraining, foreign_settings, spelled_out
 from pcae.model.decoder import DecoderConfig
-from pcae.model.encoder import EncoderConfig, build_encoder
+from pcae.model.encoder import EncoderConfig
 from pcae.model.pretrained import PretrainedFacts
 from pcae.settings import recipe_names
 from pcae.training.distributed import World, pick_device, world
 from pcae.training.folder import config_of
 from pcae.training.optimizer import build_optimizer, check_optimizer_config
 from pcae.training.plan import plan
+from pcae.weights.decoders import DECODER_FILE, save_decoder
 from pcae.weights.files import FILE, save_model
+
+BY_METHOD = {"mask_ratio", "keep_ratio", "decoder_depth"}
+"""Settings that every method has its own usual value of."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,9 +47,24 @@ class Config(RunSettings):
     Flags come before --config FILE, that before --recipe NAME, that before the defaults, which are the paper's ViT-B.
     """
 
+    init: str | None = None
+    """Weights to go on from, with their decoder where it fits: a run folder, MAE's .pth, a folder of Hugging Face's
+    ViTMAE, timm:NAME. Network and normalisation are theirs where none are given; so is an image size of 224 224."""
+    teacher: str | None = None
+    """Weights of a fixed teacher in place of the moving average of the student, of the same patches."""
     encoder: EncoderConfig = EncoderConfig()
     method: MethodConfig = MethodConfig()
     decoder: DecoderConfig = DecoderConfig()
+
+    @staticmethod
+    def fitting(recipe: dict[str, Any], chosen: dict[str, Any]) -> dict[str, Any]:
+        """A recipe less the settings that another method, a fixed teacher or a network that exists does not have."""
+        usual = recipe.get("method", "pcae")
+        method = chosen.get("method", usual)
+        void = foreign_settings(method) | (BY_METHOD if method != usual else set())
+        void |= {"momentum", "momentum_end"} if chosen.get("teacher") else set()
+        void |= {"patch_scale"} if chosen.get("init") else set()
+        return {name: value for name, value in recipe.items() if name not in void}
 
 
 def run(config: Config) -> None:
@@ -86,41 +106,56 @@ def recorded_recipe(folder: Path) -> Advice | None:
 
 def train(config: Config, here: World) -> dict[str, Any]:
     """Pre-train as configured, from the start or from a checkpoint; returns the summary of the run."""
-    parts = build_parts(config, here)
+    parts, beginning = build_parts(config, here)
     summary = finished(parts)
     if summary is not None:
         return summary
     config = cast(Config, parts.config)
     crops = RandomCrops(parts.images, config.encoder.image_size, config.reading.crop_scale, config.run.seed)
-    done = carry_out("pre-training", parts, batches(parts, crops, here), here, lambda: announce(parts, here))
+    done = carry_out("pre-training", parts, batches(parts, crops, here), here, lambda: announce(parts, beginning, here))
     summary = {"weights": str(config.out / FILE), **done}
     if here.is_main:
-        described = PretrainedFacts(
-            encoder=config.encoder,
-            mean=parts.facts["mean"],
-            std=parts.facts["std"],
-            pixel_range=config.reading.pixel_range,
-        )
-        save_model(config.out / FILE, method_of(parts).student.vit, described)
+        save_weights(parts, beginning)
         write_summary(parts, summary)
     return summary
 
 
-def build_parts(config: Config, here: World) -> Parts:
-    """Images, method and optimizer, as they start or as the checkpoint to go on from has them."""
+def save_weights(parts: Parts, beginning: Beginning) -> None:
+    """Write the encoder, and the decoder where the method has one."""
+    config, method = cast(Config, parts.config), method_of(parts)
+    decoder = decoder_of(method)
+    described = PretrainedFacts(
+        encoder=config.encoder,
+        mean=parts.facts["mean"],
+        std=parts.facts["std"],
+        pixel_range=config.reading.pixel_range,
+        norm_eps=beginning.norm_eps,
+    )
+    save_model(config.out / FILE, method.student.vit, described)
+    if decoder is not None:
+        norm_pix_loss = config.method.norm_pix_loss if method.predicts == "pixels" else None
+        save_decoder(config.out / DECODER_FILE, decoder, config.decoder, method.predicts, norm_pix_loss)
+
+
+def build_parts(config: Config, here: World) -> tuple[Parts, Beginning]:
+    """Images, method and optimizer, as they start or as the checkpoint to go on from has them; and the beginning."""
     check_data_config(config.reading)
     check_optimizer_config(config.optimizer)
+    beginning = here.main_first(lambda: find_beginning(config.encoder, config.reading, config.init, config.teacher))
+    config = replace(config, encoder=beginning.encoder, reading=beginning.reading)
     channels, pixel_range = config.encoder.channels, config.reading.pixel_range
     images = here.main_first(lambda: open_images(config.data, "train", channels, pixel_range))
     numbers = plan(config.run, config.optimizer, len(images), here.size)
     config = replace(config, encoder=replace(config.encoder, channels=images.channels))
     torch.manual_seed(config.run.seed)
-    method = build_method(build_encoder(config.encoder), config.method, config.decoder).to(here.device)
+    method, beginning = begin(replace(beginning, encoder=config.encoder), config.method, config.decoder)
+    said, decoder = spelled_out(config.method, config.decoder, method)
+    config, method = replace(config, method=said, decoder=decoder), method.to(here.device)
     optimizer = build_optimizer(method, config.optimizer)
     size = config.encoder.image_size
     parts = start_or_go_on(config, images, numbers, method, optimizer, size, here)
     reading = replace(config.reading, mean=tuple(parts.facts["mean"]), std=tuple(parts.facts["std"]))
-    return replace(parts, config=replace(config, reading=reading))
+    return replace(parts, config=replace(config, reading=reading)), beginning
 
 
 def method_of(parts: Parts) -> Pretraining:
@@ -129,14 +164,17 @@ def method_of(parts: Parts) -> Pretraining:
     return parts.method
 
 
-def announce(parts: Parts, here: World) -> None:
-    """Print, before the first step, what the run comes to."""
+def announce(parts: Parts, beginning: Beginning, here: World) -> None:
+    """Print, before the first step, what the run begins with and what it comes to."""
     method = method_of(parts)
+    for line in beginning.lines:
+        console.print(line)
     announce_numbers(parts, here)
     grid = method.student.grid
     millions = sum(parameter.numel() for parameter in method.student.parameters()) / 1e6
-    what = "in the teacher" if "teacher" in dict(method.named_children()) else "hidden, whose pixels are predicted"
+    what = "in the teacher" if "teacher" in dict(method.named_children()) else "hidden"
     console.print(
         f"encoder of {millions:.1f} M parameters; tokens per image: {grid[0]} x {grid[1]} = {grid[0] * grid[1]}, "
-        f"{method.n_visible} visible; {' -> '.join(map(str, method.counts))} {what}"
+        f"{method.n_visible} visible; {' -> '.join(map(str, method.counts))} {what}; "
+        f"predicted: {method.predicts} of {method.counts[-1]}"
     )

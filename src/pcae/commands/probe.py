@@ -3,14 +3,16 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
+import torch
 from timm.layers.attention import Attention
 from tyro.conf import Positional, arg
 
 from pcae.commands.report import as_json, bar, console, table
 from pcae.commands.trained import TrainedConfig, open_trained
 from pcae.data.batches import check_max_bad_files, check_workers
+from pcae.data.images import Images
 from pcae.data.labelled import open_labelled
 from pcae.data.unreadable import BadFiles
 from pcae.evaluation.attentive import attentive_probe
@@ -47,6 +49,8 @@ class Config:
     """mean of the patch tokens, class token (cls), or both; without it, mean, and cls where the model has one."""
     pixels: bool = False
     """Probe raw pixels too: the baseline that any encoder should be held against."""
+    most_images: int | None = None
+    """At most so many training and test images, drawn at random, for a quick look; without it, all of them."""
     token_gib: float = 4.0
     """GiB that patch tokens may take for the attentive probe; where they take more, every epoch encodes anew."""
     max_bad_files: float = 0.05
@@ -59,13 +63,28 @@ class Config:
     training: ProbeConfig = ProbeConfig()
 
 
+class Found(NamedTuple):
+    """What the probes found; train and test are the encoded images, `seconds` is what encoding took."""
+
+    rows: list[Row]
+    train: Frozen
+    test: Frozen
+    seconds: float
+    bad_files: list[BadFiles]
+
+
 def run(config: Config) -> None:
-    """Encode every image once, probe and print."""
+    """Probe and print."""
     check(config)
-    model = open_trained(config.model)
+    report(config, measure(config, open_trained(config.model)))
+
+
+def measure(config: Config, model: Pretrained) -> Found:
+    """Encode every image once, and probe."""
     pools = pools_of(config, model)
     facts = model.facts
-    images = open_labelled(config.data, facts.encoder.channels, facts.pixel_range, config.validation)
+    whole = open_labelled(config.data, facts.encoder.channels, facts.pixel_range, config.validation)
+    images = [at_most(some, config.most_images) for some in whole]
     if "knn" in config.probes:
         check_k(max(config.k), len(images[0]))
     bad_files = [BadFiles(some, config.max_bad_files) for some in images]
@@ -73,7 +92,7 @@ def run(config: Config) -> None:
     train, test = encode(config, model, pools, bad_files)
     seconds = time.perf_counter() - started
     rows = [row for name in dict.fromkeys(config.probes) for row in PROBES[name](config, model, train, test)]
-    report(config, train, test, rows, seconds, bad_files)
+    return Found(rows, train, test, seconds, bad_files)
 
 
 def check(config: Config) -> None:
@@ -86,10 +105,20 @@ def check(config: Config) -> None:
             raise ValueError(f"{name} needs at least one value; leave the flag out for the default")
     if min(config.k) < 1:
         raise ValueError(f"k must be at least 1, got {min(config.k)}")
+    if config.most_images is not None and config.most_images < 1:
+        raise ValueError(f"most_images must be at least 1, got {config.most_images}")
     if not config.token_gib >= 0:
         raise ValueError(f"token_gib must be 0 or more, got {config.token_gib:g}")
     if set(config.probes) == {"attentive"} and (config.pool or config.pixels):
         raise ValueError("pool and pixels are for the kNN and the linear probe; add --probes knn or linear")
+
+
+def at_most(images: Images, most: int | None) -> Images:
+    """The images, or so many of them, the same ones every time."""
+    if most is None:
+        return images
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
+    return images.without(order[most:].tolist())
 
 
 def pools_of(config: Config, model: Pretrained) -> list[Pool]:
@@ -170,10 +199,9 @@ def described(found: Probed) -> Row:
     }
 
 
-def report(
-    config: Config, train: Frozen, test: Frozen, rows: list[Row], seconds: float, bad_files: list[BadFiles]
-) -> None:
+def report(config: Config, found: Found) -> None:
     """Print the accuracies, and what could not be read."""
+    rows, train, test, seconds, bad_files = found
     images, classes = {"train": len(train.images), "test": len(test.images)}, train.images.classes
     if config.json:
         as_json(
@@ -189,9 +217,9 @@ def report(
     else:
         title = f"{images['train']} training and {images['test']} test images of {len(classes)} classes"
         table(title, ["probe", "features", "learning rate", "top-1 in %"], [shown(row) for row in rows])
-    for found in bad_files:
-        if found.found:
-            console.print(f"{found.describe()}; they were left out")
+    for unreadable in bad_files:
+        if unreadable.found:
+            console.print(f"{unreadable.describe()}; they were left out")
 
 
 def shown(row: Row) -> list[str]:

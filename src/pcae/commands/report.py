@@ -1,6 +1,7 @@
 """How verbs speak: results to standard output, everything else to standard error."""
 
 import json
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -25,13 +26,15 @@ def bar(what: str) -> Callable[[DataLoader | range], Iterable[Any]]:
 
 
 def table(title: str, columns: list[str], rows: list[list[str]]) -> None:
-    """Print a table of results; the first column is text, the others are numbers."""
+    """Print a table of results, as wide as it is where no terminal limits it; the first column is text, the others are
+    numbers."""
     shown = Table(title=title, title_justify="left")
     for index, column in enumerate(columns):
         shown.add_column(column, justify="right" if index else "left")
     for row in rows:
         shown.add_row(*row)
-    Console(highlight=False, markup=False, emoji=False).print(shown)
+    wide = None if sys.stdout.isatty() else max(80, Console(width=10_000).measure(shown).maximum)
+    Console(highlight=False, markup=False, emoji=False, width=wide).print(shown)
 
 
 def as_json(result: Any) -> None:

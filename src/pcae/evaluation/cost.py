@@ -60,13 +60,15 @@ class AnyDraw(Draw):
         return torch.empty(1, *shape, device=META)
 
 
-def pretraining_cost(config: EncoderConfig, method: MethodConfig, decoder: DecoderConfig) -> dict[str, Any]:
+def pretraining_cost(
+    config: EncoderConfig, method: MethodConfig, decoder: DecoderConfig, teacher: EncoderConfig | None = None
+) -> dict[str, Any]:
     """One training image: each part's forward pass; training costs 3 x student and decoder, 1 x teacher.
 
-    The decoder of a method that has a linear head is that head.
+    teacher: a fixed one. The decoder of a method that has a linear head is that head.
     """
     with META:
-        built = build_method(build_encoder(config), method, decoder)
+        built = build_method(build_encoder(config), method, decoder, build_encoder(teacher) if teacher else None)
         parts = count_parts(built, torch.empty(1, config.channels or 3, *config.image_size))
     return {
         "model": config.model,

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Hashable, Mapping
+from functools import partial
 from statistics import median
 from typing import TypeVar
 
@@ -14,28 +15,35 @@ Name = TypeVar("Name", bound=Hashable)
 def take_turns(
     models: Mapping[Name, Callable[[Tensor], Tensor]], batch: Tensor, rounds: int, warm_up: int = 1
 ) -> dict[Name, list[float]]:
-    """Seconds of every call with `batch`, by model: in each round every model has one turn; warm-up rounds not counted.
+    """Seconds of every inference on `batch`, by model, as `turns` has it."""
+    with torch.inference_mode():
+        return turns({name: partial(model, batch) for name, model in models.items()}, batch.device, rounds, warm_up)
+
+
+def turns(
+    calls: Mapping[Name, Callable[[], object]], device: torch.device, rounds: int, warm_up: int = 1
+) -> dict[Name, list[float]]:
+    """Seconds of every call, by name: in each round each has one turn; warm-up rounds are not counted.
 
     Raises ValueError unless there is at least one round.
     """
     if rounds < 1:
         raise ValueError(f"rounds must be at least 1, got {rounds}")
-    seconds: dict[Name, list[float]] = {name: [] for name in models}
-    with torch.inference_mode():
-        for turn in range(warm_up + rounds):
-            for name, model in models.items():
-                spent = seconds_of(model, batch)
-                if turn >= warm_up:
-                    seconds[name].append(spent)
+    seconds: dict[Name, list[float]] = {name: [] for name in calls}
+    for turn in range(warm_up + rounds):
+        for name, call in calls.items():
+            spent = seconds_of(call, device)
+            if turn >= warm_up:
+                seconds[name].append(spent)
     return seconds
 
 
-def seconds_of(model: Callable[[Tensor], Tensor], batch: Tensor) -> float:
+def seconds_of(call: Callable[[], object], device: torch.device) -> float:
     """Seconds of one call, until its result is there."""
-    wait_for(batch.device)
+    wait_for(device)
     started = time.perf_counter()
-    model(batch)
-    wait_for(batch.device)
+    call()
+    wait_for(device)
     return time.perf_counter() - started
 
 

@@ -1,6 +1,6 @@
 """Which method, and what it is told; a setting of another method is refused."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, TypeVar
 
 from pcae.methods.discarding import DiscardingMAE, DiscardingMAEConfig
@@ -13,7 +13,8 @@ from pcae.model.encoder import Encoder
 from pcae.settings import flatten
 
 Pretraining = PCAE | MAE | DiscardingMAE | SimMIM | PCAESimMIM
-"""A self-supervised method: each has a `student`, its `n_visible` tokens, and `counts` of what is left to predict."""
+"""A self-supervised method: each has a `student`, its `n_visible` tokens, `counts` of what is left to predict, and in
+`predicts` a word for what that is."""
 MethodName = Literal["pcae", "mae", "simmim", "pcae-simmim", "mae-discard"]
 Settings = TypeVar("Settings")
 
@@ -55,12 +56,42 @@ def build_method(
             return PCAESimMIM(encoder, told(PCAESimMIMConfig, config), teacher)
 
 
+CONFIGS: dict[str, Any] = {
+    "pcae": PCAEConfig,
+    "mae": MAEConfig,
+    "mae-discard": DiscardingMAEConfig,
+    "simmim": SimMIMConfig,
+    "pcae-simmim": PCAESimMIMConfig,
+}
+
+
+def spelled_out(
+    config: MethodConfig, decoder: DecoderConfig, method: Pretraining
+) -> tuple[MethodConfig, DecoderConfig]:
+    """The settings with the values that the method took where none were given."""
+    config = replace(config, mask_ratio=told(CONFIGS[config.method], config).mask_ratio)
+    if not isinstance(method, MAE | SimMIM):
+        config = replace(config, teacher=replace(config.teacher, keep_ratio=method.teacher.reduction.keep))
+    if not isinstance(method, SimMIM | PCAESimMIM):
+        decoder = replace(decoder, decoder_depth=len(method.decoder.blocks))
+    return config, decoder
+
+
+def foreign_settings(method: str) -> set[str]:
+    """Names of the settings that a method does not have, the decoder's among them where it has none; a method that is
+    not known has all."""
+    if method not in CONFIGS:
+        return set()
+    own = {field.name for field in fields(CONFIGS[method])} | {"method"}
+    decoder = {field.name for field in fields(DecoderConfig)} if "simmim" in method else set()
+    return (flatten(MethodConfig()).keys() - own) | decoder
+
+
 def told(cls: type[Settings], config: MethodConfig) -> Settings:
     """The settings of one method. Raises ValueError for one that was set and is another method's."""
-    names = {field.name for field in fields(cls)}  # pyright: ignore[reportArgumentType]
-    values: dict[str, Any] = flatten(config)
-    usual = flatten(MethodConfig())
-    for name in values.keys() - names - {"method"}:
+    values, usual, foreign = flatten(config), flatten(MethodConfig()), foreign_settings(config.method)
+    for name in sorted(foreign & values.keys()):
         if values[name] != usual[name]:
             raise ValueError(f"{name} {values[name]} is no setting of method {config.method}; leave it out")
-    return cls(**{name: value for name, value in values.items() if name in names and value is not None})
+    del values["method"]
+    return cls(**{name: value for name, value in values.items() if name not in foreign and value is not None})

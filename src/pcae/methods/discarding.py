@@ -10,6 +10,7 @@ from pcae.methods.mae import MAEConfig, pixel_decoder, pixel_targets, squared_di
 from pcae.methods.teacher import Teacher, TeacherConfig, spread
 from pcae.model.decoder import DecoderConfig
 from pcae.model.encoder import Encoder
+from pcae.model.pretrained import Predicts
 from pcae.model.tokens import count_visible, gather, locate, patchify, split
 from pcae.training.loop import Progress, StepResult
 from pcae.training.randomness import Draw
@@ -31,6 +32,8 @@ class DiscardingMAE(nn.Module):
     is predicted, pixels or the teacher's features, is the only difference from PCAE. Its features are not used.
     n_visible: the student's tokens; counts: the teacher's, at its input and after each stage.
     """
+
+    predicts: Predicts = "pixels"
 
     def __init__(
         self,

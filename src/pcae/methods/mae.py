@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from pcae.methods.teacher import spread
 from pcae.model.decoder import Decoder, DecoderConfig
 from pcae.model.encoder import Encoder
+from pcae.model.pretrained import Predicts
 from pcae.model.tokens import count_visible, gather, patchify, split, upcast
 from pcae.training.loop import Progress, StepResult
 from pcae.training.randomness import Draw
@@ -34,6 +35,8 @@ class MAE(nn.Module):
     "mae-lite". Mask tokens stand at all hidden positions, and pixels are predicted at those alone.
     n_visible: the student's tokens; counts: the patches that are predicted.
     """
+
+    predicts: Predicts = "pixels"
 
     def __init__(self, encoder: Encoder, config: MAEConfig | None = None, decoder: DecoderConfig | None = None) -> None:
         super().__init__()

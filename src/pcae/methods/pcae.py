@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from pcae.methods.teacher import Teacher, TeacherConfig, cosine_distance, spread
 from pcae.model.decoder import Decoder, DecoderConfig
 from pcae.model.encoder import Encoder
+from pcae.model.pretrained import Predicts
 from pcae.model.tokens import count_visible, gather, patchify, split
 from pcae.training.loop import Progress, StepResult
 from pcae.training.randomness import Draw
@@ -30,6 +31,8 @@ class PCAE(nn.Module):
     n_visible: the student's tokens; counts: the teacher's, at its input and after each stage.
     Raises ValueError for settings that fit neither each other nor the encoder.
     """
+
+    predicts: Predicts = "features"
 
     def __init__(
         self,

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from pcae.methods.teacher import Teacher, TeacherConfig, cosine_distance, spread
 from pcae.model.encoder import Encoder, initialise
+from pcae.model.pretrained import Predicts
 from pcae.model.tokens import count_visible, gather, patchify, split, upcast
 from pcae.training.loop import Progress, StepResult
 from pcae.training.randomness import Draw
@@ -64,6 +65,8 @@ class SimMIM(nn.Module):
     n_visible: patches that are seen; counts: those that are predicted.
     """
 
+    predicts: Predicts = "pixels"
+
     def __init__(self, encoder: Encoder, config: SimMIMConfig | None = None) -> None:
         super().__init__()
         n_tokens = encoder.grid[0] * encoder.grid[1]
@@ -96,6 +99,8 @@ class PCAESimMIM(nn.Module):
     Teacher and loss are PCAE's.
     n_visible: patches that are seen; counts: the teacher's tokens, at its input and after each stage.
     """
+
+    predicts: Predicts = "features"
 
     def __init__(
         self, encoder: Encoder, config: PCAESimMIMConfig | None = None, teacher: Encoder | None = None

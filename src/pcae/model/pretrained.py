@@ -1,6 +1,7 @@
 """A trained model with the normalisation of its data: uint8 images in, features or logits out."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Float, UInt8
@@ -8,9 +9,13 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from pcae.data.augment import Normalise
+from pcae.model.decoder import Decoder, DecoderConfig
 from pcae.model.encoder import Encoded, Encoder, EncoderConfig, create_vit
 from pcae.model.reduced import ReducedViT, reduce
-from pcae.model.tokens import all_ids, patchify
+from pcae.model.tokens import Grid, all_ids, patchify
+
+Predicts = Literal["pixels", "features"]
+"""What a decoder predicts: the values of patches, or a teacher's features of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,13 +39,60 @@ class PretrainedFacts:
     norm_eps: float | None = None
 
 
-class Pretrained(nn.Module):
-    """A model that takes images as they are read and knows what it was trained on."""
+@dataclass(frozen=True, kw_only=True)
+class DecoderFacts:
+    """What a decoder's file says of itself beside its tensors.
 
-    def __init__(self, encoder: Encoder, facts: PretrainedFacts) -> None:
+    norm_eps: epsilon of the norms. norm_pix_loss: whether the pixels of each patch were normalised by themselves;
+    None where nobody says, and for features.
+    """
+
+    decoder: DecoderConfig
+    predicts: Predicts
+    norm_eps: float = 1e-6
+    norm_pix_loss: bool | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedDecoder:
+    """The decoder that an encoder was trained with: tensors in `Decoder`'s names, on the CPU."""
+
+    tensors: dict[str, Tensor]
+    facts: DecoderFacts
+
+    @property
+    def in_dim(self) -> int:
+        """Width of the encoder's tokens."""
+        return self.tensors["adapter.weight"].shape[1]
+
+    @property
+    def out_dim(self) -> int:
+        """Width of the predictions."""
+        return self.tensors["head.weight"].shape[0]
+
+    @property
+    def width(self) -> int:
+        """Width of its own tokens."""
+        return self.facts.decoder.decoder_width
+
+    @property
+    def depth(self) -> int:
+        """Number of blocks."""
+        assert self.facts.decoder.decoder_depth is not None  # a file says it
+        return self.facts.decoder.decoder_depth
+
+
+class Pretrained(nn.Module):
+    """A model that takes images as they are read and knows what it was trained on.
+
+    decoder: the one that it was trained with, where the weights hold it; it takes no part in `forward`.
+    """
+
+    def __init__(self, encoder: Encoder, facts: PretrainedFacts, decoder: TrainedDecoder | None = None) -> None:
         super().__init__()
         self.encoder = encoder
         self.facts = facts
+        self.decoder = decoder
         self.normalise = Normalise(facts.mean, facts.std, facts.encoder.channels or 3)
 
     @property
@@ -73,13 +125,13 @@ class Classifier(nn.Module):
         return self.reduced(self.normalise(images))
 
 
-def build_model(facts: PretrainedFacts) -> Pretrained:
+def build_model(facts: PretrainedFacts, decoder: TrainedDecoder | None = None) -> Pretrained:
     """A model of the architecture that `facts` describe, with timm's initial weights: to be filled by a file's tensors.
 
     Raises ValueError for an architecture that cannot be.
     """
     vit = build_vit(facts.encoder, len(facts.classes or ()), facts.global_pool, facts.norm_eps)
-    return Pretrained(Encoder(vit), facts)
+    return Pretrained(Encoder(vit), facts, decoder)
 
 
 def build_vit(config: EncoderConfig, classes: int, global_pool: str, norm_eps: float | None) -> VisionTransformer:
@@ -90,3 +142,11 @@ def build_vit(config: EncoderConfig, classes: int, global_pool: str, norm_eps: f
             if isinstance(part, nn.LayerNorm):
                 part.eps = norm_eps
     return vit
+
+
+def build_decoder(trained: TrainedDecoder, grid: Grid) -> Decoder:
+    """The decoder with its tensors, for a grid. Raises ValueError or RuntimeError when they do not fit."""
+    facts = trained.facts
+    decoder = Decoder(facts.decoder, in_dim=trained.in_dim, out_dim=trained.out_dim, grid=grid, norm_eps=facts.norm_eps)
+    decoder.load_state_dict(trained.tensors, assign=True)
+    return decoder.eval()

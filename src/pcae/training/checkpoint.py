@@ -32,7 +32,7 @@ class Checkpoints:
         tensors = {f"method.{name}": value for name, value in method.state_dict().items()}
         tensors |= optimizer_tensors(method, optimizer)
         tensors |= {"skipped": progress.skipped, "loss": progress.loss}
-        header = {"step": progress.step, "torch": str(torch.__version__), **facts}
+        header = {"step": progress.step, "seconds": progress.seconds, "torch": str(torch.__version__), **facts}
         save_atomically(path, tensors, header)
         replace_text(self.folder / "last", path.name)
         older = [old for old in sorted(self.folder.glob("step-*.safetensors")) if old.name < path.name]
@@ -74,7 +74,8 @@ def restore(path: Path, method: nn.Module, optimizer: torch.optim.Optimizer, pro
         state = {key.removeprefix(start): value for key, value in tensors.items() if key.startswith(start)}
         if state:
             optimizer.state[parameter] = {key: value.to(parameter.device) for key, value in state.items()}
-    progress.step = read_header(path)["step"]
+    header = read_header(path)
+    progress.step, progress.before = header["step"], header.get("seconds", 0.0)
     progress.skipped, progress.loss = tensors["skipped"], tensors["loss"]
 
 

@@ -30,7 +30,7 @@ class Progress:
     step: optimizer steps so far, of `steps`; in a method's after_step, the one just made, counted from 0.
     taken: whether the last one moved the weights. skipped: how many did not.
     loss, signals: means over the micro-batches of this process.
-    waited: seconds spent waiting for data since the loop began.
+    waited: seconds spent waiting for data since the loop began. before: seconds of training before it went on.
     """
 
     steps: int
@@ -42,6 +42,13 @@ class Progress:
     skipped: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.int64))
     signals: dict[str, Tensor] = field(default_factory=dict)
     waited: float = 0.0
+    before: float = 0.0
+    began: float = field(default_factory=time.perf_counter)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of training so far, those before an interruption included, but for what it cost."""
+        return self.before + time.perf_counter() - self.began
 
 
 class Batch(Protocol):

@@ -16,6 +16,7 @@ from pcae.model.encoder import EncoderConfig
 from pcae.model.pretrained import Pretrained, PretrainedFacts, build_model
 from pcae.settings import check_values, expand
 from pcae.training.checkpoint import save_atomically
+from pcae.weights.decoders import DECODER_FILE, with_our_decoder
 from pcae.weights.found import Found
 from pcae.weights.hugging_face import CONFIG, find_hugging_face
 from pcae.weights.match import Match, fit
@@ -51,7 +52,7 @@ def fill(
 ) -> tuple[Pretrained, Match]:
     """The model that weights are of, in evaluation mode, and what became of the tensors."""
     encoder = dataclasses.replace(found.facts.encoder, image_size=image_size or found.facts.encoder.image_size)
-    model = build_model(dataclasses.replace(found.facts, encoder=encoder))
+    model = build_model(dataclasses.replace(found.facts, encoder=encoder), found.decoder)
     match = fit(model.encoder.vit, found.tensors, found.grid)
     return model.to(device or torch.device("cpu")).eval(), match
 
@@ -63,20 +64,36 @@ def find(weights: str | Path) -> Found:
     path = expand(weights)
     if path.is_dir():
         ours = [path / name for name in (CLASSIFIER_FILE, FILE) if (path / name).is_file()]
-        if not ours and (path / CONFIG).is_file():
+        if ours:
+            return find_run(ours[0])
+        if (path / CONFIG).is_file():
             with said_of(path):
                 return checked(find_hugging_face(path))
-        path = ours[0] if ours else path
     if not path.is_file():
         raise ValueError(
             f"weights {str(weights)!r} is neither a run folder with {CLASSIFIER_FILE} or {FILE}, nor a file of "
             "weights, a folder of Hugging Face's ViT or timm:NAME; is the run finished?"
         )
-    tensors, header = (read_torch(path), {}) if path.suffix in TORCH_SUFFIXES else read_safetensors(path)
+    return find_file(path)
+
+
+def find_file(path: Path) -> Found:
+    """What a file of weights holds."""
+    settings, header = {}, {}
+    if path.suffix in TORCH_SUFFIXES:
+        tensors, settings = read_torch(path)
+    else:
+        tensors, header = read_safetensors(path)
     if "pcae" in header:
         return find_ours(tensors, header["pcae"], path)
     with said_of(path):
-        return checked(find_plain(tensors, path))
+        return checked(find_plain(tensors, path, settings))
+
+
+def find_run(path: Path) -> Found:
+    """What a run folder holds: its classifier, or its encoder with the decoder beside it."""
+    found, decoder = find_file(path), path.with_name(DECODER_FILE)
+    return with_our_decoder(found, decoder) if path.name == FILE and decoder.is_file() else found
 
 
 def checked(found: Found) -> Found:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from pcae.model.pretrained import PretrainedFacts
+from pcae.model.pretrained import PretrainedFacts, TrainedDecoder
 from pcae.model.tokens import Grid, grid_of
 
 EMBEDDING = "patch_embed.proj.weight"
@@ -16,13 +16,15 @@ class Found:
     """Weights that were found.
 
     tensors: in timm's names, on the CPU. facts: the model that they are of. source: where they come from, in words.
-    remarks: what the weights did not say themselves and was taken for granted.
+    remarks: what the weights did not say themselves and was taken for granted, and why a decoder was left out.
+    decoder: the one that the encoder was trained with, where it can be read.
     """
 
     tensors: dict[str, Tensor]
     facts: PretrainedFacts
     source: str
     remarks: tuple[str, ...] = ()
+    decoder: TrainedDecoder | None = None
 
     @property
     def grid(self) -> Grid:

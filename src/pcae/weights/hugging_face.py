@@ -6,13 +6,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pcae.model.decoder import DecoderConfig
 from pcae.model.encoder import EncoderConfig
-from pcae.model.pretrained import PretrainedFacts
+from pcae.model.pretrained import DecoderFacts, PretrainedFacts, TrainedDecoder
 from pcae.settings import check_values
+from pcae.weights.decoders import from_mae, with_decoder
 from pcae.weights.found import Found, check_embedding
 from pcae.weights.reading import read_json, read_safetensors, read_torch
 
 CONFIG = "config.json"
+DECODER = "decoder."
+"""How the names of ViTMAE's decoder begin."""
 DEFAULTS = {
     "hidden_size": 768,
     "num_hidden_layers": 12,
@@ -24,6 +28,9 @@ DEFAULTS = {
     "patch_size": 16,
     "num_channels": 3,
     "qkv_bias": True,
+    "decoder_num_attention_heads": 16,
+    "decoder_num_hidden_layers": 8,
+    "norm_pix_loss": False,
 }
 """What a config.json that leaves a setting out stands for."""
 NAMES = {
@@ -61,7 +68,32 @@ def find_hugging_face(folder: Path) -> Found:
         norm_eps=float(config["layer_norm_eps"]),
     )
     source = f"{folder}, Hugging Face's {config['model_type']}"
-    return Found(tensors=tensors, facts=facts, source=source, remarks=remarks)
+    found = Found(tensors=tensors, facts=facts, source=source, remarks=remarks)
+    if config["model_type"] == "vit_mae" and any(name.startswith(DECODER) for name in tensors):
+        return with_decoder(found, lambda: decoder_of(config, found))
+    return found
+
+
+def decoder_of(config: dict[str, Any], found: Found) -> TrainedDecoder:
+    """The decoder of a ViTMAE. Raises ValueError or KeyError for one that ours cannot be."""
+    theirs = {name: value for name, value in found.tensors.items() if name.startswith(DECODER)}
+    tensors = joined({of_mae(name): value for name, value in theirs.items()})
+    norm_pix_loss, heads = config["norm_pix_loss"], config["decoder_num_attention_heads"]
+    facts = DecoderFacts(
+        decoder=DecoderConfig(**check_values(DecoderConfig, {"decoder_heads": heads}, CONFIG)),
+        predicts="pixels",
+        norm_eps=float(config["layer_norm_eps"]),
+        norm_pix_loss=norm_pix_loss if isinstance(norm_pix_loss, bool) else None,
+    )
+    decoder = from_mae(found, tensors, facts)
+    if decoder.depth != config["decoder_num_hidden_layers"]:
+        raise ValueError(f"it has {decoder.depth} blocks, {CONFIG} says {config['decoder_num_hidden_layers']}")
+    return decoder
+
+
+def of_mae(name: str) -> str:
+    """MAE's name of one of their decoder's tensors; `renamed` does for the layers as transformers 5 writes them."""
+    return renamed(name.removeprefix(DECODER).replace("decoder_layers.", "decoder_blocks."))
 
 
 def check_config(config: dict[str, Any], folder: Path) -> None:
@@ -113,14 +145,14 @@ def read_folder(folder: Path) -> dict[str, Tensor]:
         parts = [read_safetensors(folder / name)[0] for name in sorted(set(files.values()))]
         return {name: value for part in parts for name, value in part.items()}
     if (folder / "pytorch_model.bin").is_file():
-        return read_torch(folder / "pytorch_model.bin")
+        return read_torch(folder / "pytorch_model.bin")[0]
     raise ValueError(f"{folder} has a {CONFIG} but no model.safetensors, its index, or pytorch_model.bin")
 
 
 def renamed(name: str) -> str:
     """timm's name of one of their tensors; queries, keys and values stay apart, the decoder stays as it is."""
     name = name.removeprefix("vit.")
-    if not name.startswith("decoder."):
+    if not name.startswith(DECODER):
         for theirs, ours in NAMES.items():
             name = name.replace(theirs, ours)
     return name

@@ -1,18 +1,24 @@
 """Files of tensors in timm's names that say nothing of themselves, as MAE's: their sizes are read off the tensors."""
 
+from dataclasses import replace
 from math import isqrt
 from pathlib import Path
+from typing import Any
 
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor
 
 from pcae.model.encoder import EncoderConfig
 from pcae.model.pretrained import PretrainedFacts
+from pcae.weights.decoders import with_mae_decoder
 from pcae.weights.found import EMBEDDING, Found, check_embedding
 from pcae.weights.match import first_of
+from pcae.weights.reading import number_in
 
 HEADS = {192: 3, 384: 6, 768: 12, 1024: 16, 1280: 16}
 """Attention heads of the usual widths; others have heads of 64 features."""
+HEADS_OF_ENCODER = "num_heads"
+"""What MAE's code calls them; among the settings only in files that pcae wrote."""
 ARCHITECTURES = {
     (True, 0, 1, False): "vit_base_patch16_224",
     (True, 0, 1, True): "vit_base_patch14_dinov2",
@@ -27,11 +33,15 @@ ARCHITECTURES = {
 """timm's names by what makes plain ViTs differ: class token, registers, positions of these two, layer scale."""
 
 
-def find_plain(tensors: dict[str, Tensor], path: Path) -> Found:
-    """The weights of a file that says nothing of itself. Raises ValueError for what is no plain ViT."""
+def find_plain(tensors: dict[str, Tensor], path: Path, settings: dict[str, Any]) -> Found:
+    """The weights of a file that says nothing of itself, and MAE's decoder where there is one.
+
+    settings: of the training script, where the file holds them. Raises ValueError for what is no plain ViT.
+    """
     check_embedding(tensors, str(path))
     check_names(tensors, path)
-    config = read_off(tensors, path)
+    config, heads = read_off(tensors, path), number_in(settings, HEADS_OF_ENCODER)
+    config = replace(config, heads=heads or config.heads)
     usual = config.channels == len(IMAGENET_DEFAULT_MEAN)
     mean, std = (IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD) if usual else ([0.5] * (config.channels or 0),) * 2
     facts = PretrainedFacts(
@@ -43,11 +53,11 @@ def find_plain(tensors: dict[str, Tensor], path: Path) -> Found:
     )
     remarks = (
         f"read as timm's {config.model}: {config.depth} blocks of width {config.width}; "
-        f"{config.heads} heads, by the width",
+        f"{config.heads} heads, {'as the file says' if heads else 'by the width'}",
         f"taken for granted: mean and std {'of ImageNet' if usual else '0.5'}, images of "
         f"{config.image_size[0]} x {config.image_size[1]}, as the positions have it",
     )
-    return Found(tensors=tensors, facts=facts, source=str(path), remarks=remarks)
+    return with_mae_decoder(Found(tensors=tensors, facts=facts, source=str(path), remarks=remarks), settings)
 
 
 def check_names(tensors: dict[str, Tensor], path: Path) -> None:
@@ -78,8 +88,13 @@ def read_off(tensors: dict[str, Tensor], path: Path) -> EncoderConfig:
         channels=channels,
         width=width,
         depth=len({name.split(".")[1] for name in tensors if name.startswith("blocks.")}),
-        heads=HEADS.get(width, max(1, width // 64)),
+        heads=usual_heads(width),
     )
+
+
+def usual_heads(width: int) -> int:
+    """Attention heads that a ViT of this width has where nobody says."""
+    return HEADS.get(width, max(1, width // 64))
 
 
 def check_mlp(tensors: dict[str, Tensor], width: int, path: Path) -> None:

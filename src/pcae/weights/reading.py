@@ -30,12 +30,17 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise ValueError(f"{path} is no whole safetensors file: {error}") from error
 
 
-def read_torch(path: Path) -> dict[str, Tensor]:
-    """Tensors, on the CPU, of a torch checkpoint: under "model", "state_dict" or flat, without "module." in front.
+def read_torch(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors, on the CPU, of a torch checkpoint, and the settings that a training script saved beside them.
 
     Raises ValueError when it is damaged, holds no tensors, or holds more than data: nothing of it is run.
     """
     content = unpickled(path)
+    return tensors_in(content, path), settings_in(content)
+
+
+def tensors_in(content: Any, path: Path) -> dict[str, Tensor]:
+    """Tensors under "model", "state_dict" or flat, without "module." in front. Raises ValueError for none."""
     for key in ("model", "state_dict"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
@@ -44,6 +49,20 @@ def read_torch(path: Path) -> dict[str, Tensor]:
     if not tensors:
         raise ValueError(f"{path} holds no tensors by name, neither under model or state_dict nor by themselves")
     return tensors
+
+
+def settings_in(content: Any) -> dict[str, Any]:
+    """The parsed command line under "args"; none where there is none, or something else."""
+    said = content.get("args") if isinstance(content, dict) else None
+    if isinstance(said, argparse.Namespace):
+        return vars(said)
+    return said if isinstance(said, dict) else {}
+
+
+def number_in(settings: dict[str, Any], name: str) -> int | None:
+    """A whole number above 0 among the settings; None where there is none, or something else."""
+    value = settings.get(name)
+    return value if type(value) is int and value > 0 else None
 
 
 def unpickled(path: Path) -> Any:

@@ -19,12 +19,23 @@ from pcae.weights.export.hugging_face import (
     reopen_hugging_face,
     write_hugging_face,
 )
+from pcae.weights.export.mae import (
+    check_mae,
+    check_pcae_code,
+    mae_decoder,
+    remarks_on_mae,
+    remarks_on_pcae_code,
+    reopen_mae,
+    write_mae,
+    write_pcae_code,
+)
 from pcae.weights.export.parity import Parity, Reference, Reopened, compare
 from pcae.weights.export.place import check_folder, folder_in_one_move
 from pcae.weights.export.timm_folder import remarks_on_timm, reopen_timm, write_timm
+from pcae.weights.export.vit_mae import check_vit_mae, reference_vit_mae, reopen_vit_mae, write_vit_mae
 from pcae.weights.files import load, save_model
 
-Name = Literal["onnx", "torch-export", "timm", "hf", "safetensors"]
+Name = Literal["onnx", "torch-export", "timm", "hf", "vitmae", "mae", "pcae-code", "safetensors"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +45,7 @@ class Format:
     suffix: of its file; none for a folder. packages: what it needs beside pcae's own. tolerance: largest
     difference of logits or features. write: (model, drop ratio, place). reopen: (model, place), by the program that
     the format is for. reference: what its answers are held against. check: raises ValueError for a model that it
-    cannot hold. remarks: what it will do otherwise.
+    cannot hold. remarks: what it will do otherwise. answers: what is compared, in words.
     """
 
     suffix: str | None
@@ -46,6 +57,7 @@ class Format:
     reference: Callable[[Pretrained, float], Reference] = lambda model, _: partial(whole_answer, model)
     check: Callable[[Pretrained], None] = lambda _: None
     remarks: Callable[[Pretrained], list[str]] = lambda _: []
+    answers: Callable[[Pretrained], str] = lambda model: "features" if model.facts.classes is None else "logits"
 
 
 def reduced_reference(model: Pretrained, drop_ratio: float) -> Reference:
@@ -90,6 +102,31 @@ FORMATS: dict[Name, Format] = {
         reopen=reopen_hugging_face,
         check=check_hugging_face,
         remarks=remarks_on_hugging_face,
+    ),
+    "vitmae": Format(
+        suffix=None,
+        packages=("transformers",),
+        tolerance=1e-4,
+        write=lambda model, _, folder: write_vit_mae(model, folder),
+        reopen=reopen_vit_mae,
+        reference=lambda model, _: reference_vit_mae(model),
+        check=check_vit_mae,
+        answers=lambda _: "features and predictions",
+        remarks=remarks_on_hugging_face,
+    ),
+    "mae": Format(
+        suffix=".pth",
+        write=lambda model, _, path: write_mae(model, path),
+        reopen=lambda model, path: reopen_mae(model, mae_decoder(model), path),
+        check=check_mae,
+        remarks=remarks_on_mae,
+    ),
+    "pcae-code": Format(
+        suffix=".pth",
+        write=lambda model, _, path: write_pcae_code(model, path),
+        reopen=lambda model, path: reopen_mae(model, model.decoder, path),
+        check=check_pcae_code,
+        remarks=remarks_on_pcae_code,
     ),
     "safetensors": Format(
         suffix=".safetensors",

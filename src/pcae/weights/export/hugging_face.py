@@ -37,11 +37,9 @@ BICUBIC = 3
 
 def check_hugging_face(model: Pretrained) -> None:
     """Raise ValueError, naming it, for what transformers' ViT cannot compute."""
-    vit = model.encoder.vit
-    odd = [what for part, what in WORDS.items() if any(part in name for name in vit.state_dict())]
+    vit, odd = model.encoder.vit, oddities(model)
     if model.facts.classes is not None and model.facts.global_pool != "token":
         odd.append(f"a classifier with global_pool {model.facts.global_pool!r}")
-    odd += [what for what, there in unnamed(vit).items() if there]
     if odd:
         raise ValueError(f"transformers' ViT cannot hold {', '.join(odd)}; {REMEDY}")
     try:
@@ -50,6 +48,13 @@ def check_hugging_face(model: Pretrained) -> None:
         raise ValueError(f"transformers' ViT needs {error.args[0]}, which the weights lack; {REMEDY}") from error
     if left:
         raise ValueError(f"transformers' ViT has no place for {sorted(left)[0]}; {REMEDY}")
+
+
+def oddities(model: Pretrained) -> list[str]:
+    """What the first Vision Transformer and its followers, such as MAE's, do not have, in words."""
+    vit = model.encoder.vit
+    odd = [what for part, what in WORDS.items() if any(part in name for name in vit.state_dict())]
+    return odd + [what for what, there in unnamed(vit).items() if there]
 
 
 def unnamed(vit: VisionTransformer) -> dict[str, bool]:
@@ -163,18 +168,25 @@ def reopen_hugging_face(model: Pretrained, folder: Path) -> Reopened:
     import transformers
 
     classifies = model.facts.classes is not None
-    kind: Any = transformers.ViTForImageClassification if classifies else transformers.ViTModel
-    options = {} if classifies else {"add_pooling_layer": False}
+    kind = transformers.ViTForImageClassification if classifies else transformers.ViTModel
+    theirs, processor = open_theirs(kind, folder, {} if classifies else {"add_pooling_layer": False})
+
+    def answer(images: Tensor) -> tuple[Tensor, ...]:
+        inputs = processor(images=images, input_data_format="channels_first", return_tensors="pt")
+        output = theirs(pixel_values=inputs["pixel_values"])
+        return (output.logits if classifies else output.last_hidden_state,)
+
+    return answer
+
+
+def open_theirs(kind: Any, folder: Path, options: dict[str, Any]) -> tuple[Any, Any]:
+    """A model of transformers', in evaluation mode, and its processor. Raises ValueError when names differ."""
+    import transformers
+
     with quiet():
         theirs, found = kind.from_pretrained(folder, output_loading_info=True, **options)
         processor = transformers.AutoImageProcessor.from_pretrained(folder)
     lost = {*found["missing_keys"], *found["unexpected_keys"]}
     if lost:
         raise ValueError(f"transformers {transformers.__version__} and pcae disagree on the names {sorted(lost)[:3]}")
-
-    def answer(images: Tensor) -> tuple[Tensor, ...]:
-        inputs = processor(images=images, input_data_format="channels_first", return_tensors="pt")
-        output = theirs.eval()(pixel_values=inputs["pixel_values"])
-        return (output.logits if classifies else output.last_hidden_state,)
-
-    return answer
+    return theirs.eval(), processor

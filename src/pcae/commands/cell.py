@@ -1,0 +1,164 @@
+"""One cell of a comparison, a contender with a seed: its runs, and its values in a file of their own."""
+
+import json
+import platform
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pcae.commands import finetune, pretrain, probe, task
+from pcae.commands.contenders import (
+    HOW,
+    Conditions,
+    Contender,
+    digest_of,
+    finetune_config,
+    pretrain_config,
+    probe_config,
+)
+from pcae.commands.probe import Probe
+from pcae.commands.report import console
+from pcae.evaluation.paper import Measure
+from pcae.settings import to_plain
+from pcae.training.checkpoint import replace_text
+from pcae.training.distributed import World
+from pcae.training.folder import prepare
+from pcae.weights.files import FILE, load
+
+PROBES: tuple[Probe, ...] = ("knn", "linear", "attentive")
+OF_RUNS: tuple[Measure, ...] = (*PROBES, "finetuned", "seconds")
+"""What is measured on a contender's runs."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A contender with a seed: its runs, and the folder of all cells."""
+
+    contender: Contender
+    seed: int
+    pretrain: pretrain.Config
+    finetune: task.Config
+    probe: probe.Config
+    folder: Path
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All that decides what comes out."""
+        parts = {
+            "pretrain": to_plain(self.pretrain),
+            "finetune": to_plain(self.finetune),
+            "probe": to_plain(self.probe),
+        }
+        deciding = {
+            part: {
+                name: value for name, value in values.items() if name not in HOW | {"weights", "probes", "token_gib"}
+            }
+            for part, values in parts.items()
+        }
+        return {"trained": self.contender.trained, **deciding}
+
+    @property
+    def path(self) -> Path:
+        """Its file, under whichever row's name it was measured."""
+        end = f"seed{self.seed}-{digest_of(self.settings)}.json"
+        slug = re.sub(r"[^a-z0-9]+", "-", self.contender.name.lower()).strip("-")
+        return next(self.folder.glob(f"*{end}"), self.folder / f"{slug}-{end}")
+
+    def values(self) -> dict[str, float]:
+        """What was measured already. Raises ValueError for a file that is damaged."""
+        if not self.path.is_file():
+            return {}
+        try:
+            return {name: float(value) for name, value in json.loads(self.path.read_text("utf-8"))["values"].items()}
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{self.path} is no whole cell; remove it to have it measured again") from error
+
+    def write(self, values: dict[str, float], device: torch.device) -> None:
+        """Keep the values, with what they are of and where they come from."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        described = {
+            "row": self.contender.name,
+            "seed": self.seed,
+            "values": values,
+            "date": datetime.now(UTC).date().isoformat(),
+            **machine(device),
+            "settings": self.settings,
+        }
+        replace_text(self.path, json.dumps(described, indent=2) + "\n")
+
+
+def cell_of(contender: Contender, seed: int, at: Conditions, folder: Path, **budget: Any) -> Cell:
+    """A cell. budget: steps or epochs over the contender's own. Raises ValueError for knobs that cannot be."""
+    first = pretrain_config(contender, at, seed, **budget)
+    tuned = finetune_config(contender, at, seed, first.out)
+    return Cell(contender, seed, first, tuned, probe_config(contender, at, first.out), folder)
+
+
+def machine(device: torch.device) -> dict[str, str | int]:
+    """What measured."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    return {"device": f"{device.type}, {name}", "threads": torch.get_num_threads(), "torch": str(torch.__version__)}
+
+
+def measured(cell: Cell, measures: tuple[Measure, ...], here: World) -> dict[str, float]:
+    """A cell's values: those in its file, and what they lack by runs, which go on where they stopped.
+
+    Every process calls it; the main one writes.
+    """
+    values = here.from_main(cell.values)
+    wanted: list[Measure] = [name for name in measures if name in OF_RUNS and name not in values]
+    if not cell.contender.trained:
+        wanted = [name for name in wanted if name != "seconds"]
+    if wanted:
+        with quiet():
+            values = values | carry_out(cell, wanted, here)
+        if here.is_main:
+            cell.write(values, here.device)
+    return values
+
+
+def carry_out(cell: Cell, wanted: list[Measure], here: World) -> dict[str, float]:
+    """Pre-train, then whatever is wanted: probes, fine-tuning, seconds of pre-training."""
+    values: dict[str, float] = {}
+    if cell.contender.trained:
+        values["seconds"] = pretrain.train(cell.pretrain, here)["seconds"]
+    else:
+        leave_untrained(cell.pretrain, here)
+    probes: tuple[Probe, ...] = tuple(name for name in PROBES if name in wanted)
+    if probes:
+        values |= here.from_main(lambda: probed(cell.probe, probes, here))
+    if "finetuned" in wanted:
+        values["finetuned"] = finetune.train(cell.finetune, here)["top1"]
+    return values
+
+
+def leave_untrained(config: pretrain.Config, here: World) -> None:
+    """Put the network as it begins into the run's folder."""
+    parts, beginning = pretrain.build_parts(config, here)
+    if here.is_main and not (config.out / FILE).is_file():
+        prepare(config.out, "")
+        pretrain.save_weights(parts, beginning)
+
+
+def probed(config: probe.Config, probes: tuple[Probe, ...], here: World) -> dict[str, float]:
+    """Accuracies of the probes on the mean of the patch tokens (the attentive one on all of them)."""
+    asked = replace(config, probes=probes, pool=None if probes == ("attentive",) else ("mean",))
+    probe.check(asked)
+    found = probe.measure(asked, load(config.model.weights, here.device))
+    return {row["probe"]: row["accuracy"] for row in found.rows}
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """What the runs of a cell say stays in their folders."""
+    console.quiet = True
+    try:
+        yield
+    finally:
+        console.quiet = False

@@ -1,0 +1,257 @@
+"""`pcae compare`: methods and settings side by side, on the same images, budget and seeds."""
+
+import json
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from pcae.commands.cell import Cell, cell_of, machine, measured
+from pcae.commands.contenders import Comparison, Conditions, Contender, read_rows
+from pcae.commands.pace import OF_PACE, SECONDS, paces
+from pcae.commands.paper_rows import ScaleName, paper_comparison, read_scale
+from pcae.commands.report import as_json, console, table, warn
+from pcae.data.batches import check_workers
+from pcae.data.images import open_images
+from pcae.data.labelled import open_labelled
+from pcae.evaluation.comparison import ACCURACIES, Column, Row, explain, to_cells, to_markdown, to_plain
+from pcae.evaluation.comparison_plots import plot
+from pcae.evaluation.paper import Measure
+from pcae.settings import without_rivals
+from pcae.training.checkpoint import replace_text
+from pcae.training.distributed import World, pick_device, world
+from pcae.training.folder import check_place
+
+COLUMNS: dict[str, Column] = {
+    column.name: column
+    for column in (
+        Column(name="finetuned", title="fine-tuned, top-1 in %", digits=2, scale=100.0, better="higher"),
+        Column(name="knn", title="kNN in %", digits=2, scale=100.0, better="higher"),
+        Column(name="linear", title="linear probe in %", digits=2, scale=100.0, better="higher"),
+        Column(name="attentive", title="attentive probe in %", digits=2, scale=100.0, better="higher"),
+        Column(name="training_images_per_second", title="training images/s", digits=1, better="higher"),
+        Column(name="inference_images_per_second", title="inference images/s", digits=1, better="higher"),
+        Column(name="peak_memory", title="peak memory in MiB", digits=1, scale=2**-20, better="lower"),
+        Column(name="training_gmacs", title="GMACs of a training image", digits=3, better="lower"),
+        Column(name="inference_gmacs", title="GMACs of inference", digits=3, better="lower"),
+        Column(name="seconds", title="seconds of pre-training", digits=1, better="lower"),
+    )
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Pre-train settings side by side, measure them, and put them into one table.
+
+    Rows come from a YAML file (--rows), or from a table of the paper (--table) at a scale. A finished cell, a row with
+    a seed, is one file in OUT/cells and is not run again; a row that fails does not stop the others. The table is
+    printed, and written to OUT with plots after every cell.
+    """
+
+    data: Annotated[str | None, Positional, arg(metavar="DATA")] = None
+    """Labelled images, as for `pcae probe`; with --table, those of the scale."""
+    rows: Path | None = None
+    """YAML file of rows: docs/compare.md has the format."""
+    table: int | None = None
+    """Table of the paper, 1 or 3 to 15."""
+    scale: ScaleName = "small"
+    """Of a table: smoke (proves that it runs), small (Fashion-MNIST, small ViTs), paper (an ImageNet folder)."""
+    out: Path
+    """Folder of cells, runs and tables; several comparisons may share it, and then their cells too."""
+    seeds: tuple[int, ...] = (0,)
+    """Each row is run with each of them."""
+    measures: tuple[Measure, ...] | None = None
+    """What is measured; without it, what the file or the table says."""
+    epochs: float | None = None
+    """The same pre-training in passes over the images for all rows, instead of their own."""
+    seconds: float | None = None
+    """The same pre-training in seconds for all rows: as many steps as fit by each row's own speed, measured first."""
+    device: str = "auto"
+    """cpu, cuda, mps, ...; auto is the first accelerator, else the CPU."""
+    workers: int = 0
+    """Processes that read images beside this one."""
+    accumulation: int = 1
+    """Micro-batches per optimizer step of pre-training, where memory is short."""
+    json: bool = False
+    """Print the table as JSON."""
+
+
+def run(config: Config) -> None:
+    """Compare and print. Exits with status 1 when a row failed."""
+    check(config)
+    with world(config.device) as here:
+        comparison, rows = compare(config, here)
+        if here.is_main:
+            report(config, comparison, rows)
+    if any(row.failed for row in rows):
+        sys.exit(1)
+
+
+def check(config: Config) -> None:
+    """Raise ValueError for what cannot be, before any work."""
+    check_workers(config.workers)
+    if (config.rows is None) == (config.table is None):
+        raise ValueError("give either --rows FILE or --table N")
+    if config.epochs is not None and config.seconds is not None:
+        raise ValueError(f"give epochs or seconds, not both (got {config.epochs:g} and {config.seconds:g})")
+    for name in ("epochs", "seconds", "accumulation"):
+        value = getattr(config, name)
+        if value is not None and not 0 < value < float("inf"):
+            raise ValueError(f"{name} must be positive, got {value:g}")
+    for name in ("seeds", "measures"):
+        value = getattr(config, name)
+        if value is not None and len(set(value)) != max(1, len(value)):
+            raise ValueError(f"{name} needs at least one value, and each once")
+    if min(config.seeds) < 0:
+        raise ValueError(f"seeds must not be negative, got {min(config.seeds)}")
+
+
+def compare(config: Config, here: World) -> tuple[Comparison, list[Row]]:
+    """Measure all cells that are not there yet; the table is written after each. Every process calls it."""
+    data = data_of(config)
+    check_place(config.out, data)
+    comparison = here.main_first(lambda: comparison_of(config))
+    at = Conditions(
+        data=data,
+        runs=config.out / "runs",
+        device=config.device,
+        workers=config.workers,
+        accumulation=config.accumulation,
+    )
+    contenders = [contender for contender in comparison.contenders if not contender.quoted]
+    cells = [cell_of(contender, seed, at, config.out / "cells") for seed in config.seeds for contender in contenders]
+    channels = here.main_first(lambda: check_data(data, comparison))
+    pace = here.from_main(lambda: paces_of(config, comparison, cells[: len(contenders)], channels, here))
+    if config.seconds is not None:
+        cells = [within(cell, config.seconds, pace, at) for cell in cells]
+    rows = [row_of(contender, pace) for contender in comparison.contenders]
+    by_name = {row.name: row for row in rows}
+    for number, cell in enumerate(cells, start=1):
+        fill(by_name[cell.contender.name], cell, comparison, f"{number} of {len(cells)}", here)
+        if here.is_main:
+            write(config, comparison, rows)
+    return comparison, rows
+
+
+def data_of(config: Config) -> str:
+    """The images. Raises ValueError where neither the caller nor the scale names any."""
+    usual = read_scale(config.scale).data if config.table is not None else None
+    data = config.data or usual
+    if data is None:
+        what = "--rows" if config.rows else f"--scale {config.scale}"
+        raise ValueError(
+            f"missing: DATA; {what} needs labelled images, such as a folder with train/CLASS and val/CLASS"
+        )
+    return data
+
+
+def comparison_of(config: Config) -> Comparison:
+    """What is compared, with the measures and the budget that the caller asks for."""
+    if config.rows is not None:
+        comparison = read_rows(config.rows)
+    else:
+        comparison = paper_comparison(config.table or 0, config.scale, config.out)
+    contenders = comparison.contenders
+    if config.epochs is not None:
+        contenders = tuple(with_epochs(contender, config.epochs) for contender in contenders)
+    return replace(comparison, contenders=contenders, measures=config.measures or comparison.measures)
+
+
+def with_epochs(contender: Contender, epochs: float) -> Contender:
+    """The same for so many epochs of pre-training."""
+    return replace(contender, pretrain=without_rivals(contender.pretrain, ["epochs"]) | {"epochs": epochs})
+
+
+def check_data(data: str, comparison: Comparison) -> int:
+    """Channels of the images. Raises ValueError where there are none, or no labels that the measures need."""
+    asked = {contender.pretrain.get("channels") for contender in comparison.contenders if not contender.quoted}
+    channels = asked.pop() if len(asked) == 1 else None
+    if set(comparison.measures) & set(ACCURACIES):
+        return open_labelled(data, channels)[0].channels
+    return open_images(data, "train", channels).channels
+
+
+def paces_of(
+    config: Config, comparison: Comparison, cells: list[Cell], channels: int, here: World
+) -> dict[str, dict[str, float]]:
+    """Speed, memory and arithmetic of all contenders."""
+    wanted = {*comparison.measures, *([SECONDS] if config.seconds is not None else [])}
+    if wanted & OF_PACE:
+        console.print("measuring speed, all rows taking turns: nothing else should run now")
+    return paces(cells, wanted, comparison.rounds, channels, config.out / "cells", here.device)
+
+
+def within(cell: Cell, seconds: float, pace: dict[str, dict[str, float]], at: Conditions) -> Cell:
+    """The cell with as many steps as its own speed makes in so many seconds; as it is, where it has no speed."""
+    step = pace[cell.contender.name].get(SECONDS)
+    if step is None:
+        return cell
+    return cell_of(cell.contender, cell.seed, at, cell.folder, steps=max(1, round(seconds / step)))
+
+
+def row_of(contender: Contender, pace: dict[str, dict[str, float]]) -> Row:
+    """A row with what does not depend on the seed."""
+    once = {name: value for name, value in pace.get(contender.name, {}).items() if name != SECONDS}
+    return Row(
+        name=contender.name, paper=contender.paper, quoted=contender.quoted, control=contender.control, once=once
+    )
+
+
+def fill(row: Row, cell: Cell, comparison: Comparison, number: str, here: World) -> None:
+    """Measure a cell into its row, or the reason why it failed."""
+    if cell.contender.speed_only:
+        return
+    try:
+        values = measured(cell, comparison.measures, here)
+    except Exception as error:  # whatever a row fails by, the others go on
+        row.failed[cell.seed] = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        warn(f"{number}: {row.name}, seed {cell.seed}, failed: {row.failed[cell.seed]}")
+        return
+    row.cells[cell.seed] = {name: values[name] for name in comparison.measures if name in values}
+    shown = ", ".join(
+        f"{COLUMNS[name].title} {COLUMNS[name].scale * values[name]:.4g}" for name in row.cells[cell.seed]
+    )
+    if here.is_main:
+        console.print(f"{number}: {row.name}, seed {cell.seed}: {shown}")
+
+
+def columns_of(comparison: Comparison) -> list[Column]:
+    """What is shown, in the order of COLUMNS."""
+    return [column for name, column in COLUMNS.items() if name in comparison.measures]
+
+
+def stem(config: Config) -> Path:
+    """Where the table is written, without suffix."""
+    name = config.rows.stem if config.rows else f"table-{config.table:02}-{config.scale}"
+    return config.out / name
+
+
+def write(config: Config, comparison: Comparison, rows: list[Row]) -> None:
+    """Write the table as Markdown and JSON."""
+    columns, place = columns_of(comparison), stem(config)
+    text = to_markdown(comparison.title, rows, columns, comparison.figures, comparison.remark)
+    plain = to_plain(rows, columns, comparison.figures)
+    facts = {"title": comparison.title, "remark": comparison.remark, **machine(pick_device(config.device))}
+    config.out.mkdir(parents=True, exist_ok=True)
+    replace_text(place.with_suffix(".md"), text)
+    replace_text(place.with_suffix(".json"), json.dumps(facts | plain, indent=2) + "\n")
+
+
+def report(config: Config, comparison: Comparison, rows: list[Row]) -> None:
+    """Print the table, and draw it."""
+    columns, place = columns_of(comparison), stem(config)
+    write(config, comparison, rows)
+    drawn = plot(place.with_suffix(".png"), comparison.title, rows, columns)
+    if config.json:
+        as_json(to_plain(rows, columns, comparison.figures))
+    else:
+        table(comparison.title, *to_cells(rows, columns, comparison.figures))
+        for line in (*explain(rows, columns, comparison.figures), comparison.remark):
+            console.print(line)
+    pictures = ", ".join(str(path) for path in drawn)
+    console.print(f"written: {place}.md, {place}.json{f', {pictures}' if drawn else ''}")
+    failed = [row.name for row in rows if row.failed]
+    if failed:
+        warn(f"failed: {', '.join(failed)}; the same command tries them again, and nothing else")

@@ -1,0 +1,188 @@
+"""What a comparison compares: settings by name, and the runs that they stand for."""
+
+import hashlib
+import json
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pcae.commands import finetune, pretrain, probe, task
+from pcae.commands.parts import NEUTRAL, configure
+from pcae.evaluation.paper import Measure
+from pcae.methods.choice import foreign_settings
+from pcae.settings import Yaml, build, check_values, leaves, to_plain, without_rivals
+
+HOW = NEUTRAL - {"data", "mean", "std", "validation"}
+"""Knobs that do not change what a run comes to."""
+MEASURES: tuple[Measure, ...] = ("knn", "linear", "training_images_per_second", "training_gmacs", "seconds")
+"""What is measured where nothing is asked for."""
+THE_COMPARISONS = {
+    "data", "out", "seed", "resume", "json", "config", "weights", "from_scratch", "device", "workers", "accumulation",
+    "probes", "validation",
+}  # fmt: skip
+"""Knobs that a row cannot set, because the comparison does."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contender:
+    """A row of a comparison.
+
+    pretrain, finetune, probe: knobs of the three verbs. trained: False is a network with random weights. speed_only:
+    nothing is trained, only speed and memory are measured. paper: what the paper reports. quoted: it is not built here.
+    control: a row that the paper lacks.
+    """
+
+    name: str
+    pretrain: dict[str, Any] = field(default_factory=dict)
+    finetune: dict[str, Any] = field(default_factory=dict)
+    probe: dict[str, Any] = field(default_factory=dict)
+    trained: bool = True
+    speed_only: bool = False
+    paper: dict[str, float] = field(default_factory=dict)
+    quoted: bool = False
+    control: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Contenders with what is measured of them. figures: the paper's, in words, by key. remark: what must be said."""
+
+    title: str
+    contenders: tuple[Contender, ...]
+    measures: tuple[Measure, ...] = MEASURES
+    figures: dict[str, str] = field(default_factory=dict)
+    remark: str = ""
+    rounds: int = 7
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A row of a file of rows."""
+
+    name: str
+    pretrain: dict[str, Any] = field(default_factory=dict)
+    finetune: dict[str, Any] = field(default_factory=dict)
+    scratch: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowsFile:
+    """A file of rows: what all share, and each by its name."""
+
+    rows: list[dict[str, Any]]
+    title: str = "Comparison"
+    pretrain: dict[str, Any] = field(default_factory=dict)
+    finetune: dict[str, Any] = field(default_factory=dict)
+    probe: dict[str, Any] = field(default_factory=dict)
+    measures: tuple[Measure, ...] = MEASURES
+
+
+def read_rows(path: Path) -> Comparison:
+    """The comparison that a YAML file describes. Raises ValueError when it cannot be read or does not make sense."""
+    try:
+        values = yaml.load(path.read_text(encoding="utf-8"), Yaml)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ValueError(f"rows {str(path)!r} cannot be read: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict) or not isinstance(values.get("rows"), list) or not values["rows"]:
+        raise ValueError(f"rows {str(path)!r} must hold `rows:` with a list of `- name: ...`; see docs/compare.md")
+    file = RowsFile(**check_values(RowsFile, values, str(path)))
+    entries = [entry_of(row, path) for row in file.rows]
+    names = [entry.name for entry in entries]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"rows {str(path)!r} has two rows named {name!r}; tell them apart")
+    contenders = tuple(contender_of(entry, file) for entry in entries)
+    return Comparison(title=file.title, contenders=contenders, measures=file.measures)
+
+
+def entry_of(row: dict[str, Any], path: Path) -> Entry:
+    """A row of the file. Raises ValueError for one without a name."""
+    if "name" not in row:
+        raise ValueError(f"rows {str(path)!r} has a row without a name: {row}")
+    return Entry(**check_values(Entry, row, f"{path}, row {row['name']}"))
+
+
+def contender_of(entry: Entry, file: RowsFile) -> Contender:
+    """A row with what it shares with the others."""
+    return Contender(
+        name=entry.name,
+        pretrain=over(file.pretrain, entry.pretrain, entry.name),
+        finetune=over(file.finetune, entry.finetune, entry.name, task.Config),
+        probe=over(file.probe, {}, entry.name, probe.Config),
+        trained=not entry.scratch,
+    )
+
+
+def over(shared: dict[str, Any], own: dict[str, Any], name: str, cls: type = pretrain.Config) -> dict[str, Any]:
+    """A row's knobs over the shared ones, less those of these that its method does not have.
+
+    Raises ValueError naming the row for an unknown knob or one that is the comparison's to set.
+    """
+    shared, own = (check_values(cls, knobs, f"row {name}") for knobs in (shared, own))
+    for knob in THE_COMPARISONS:
+        if knob in shared | own and knob in leaves(cls):
+            raise ValueError(f"row {name}: {knob} is the comparison's to set; leave it out")
+    if cls is pretrain.Config:
+        foreign = foreign_settings((shared | own).get("method", "pcae"))
+        shared = {knob: value for knob, value in shared.items() if knob not in foreign}
+    return without_rivals(shared, own) | own
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conditions:
+    """What all contenders share beside their knobs: images, device and how the runs are made."""
+
+    data: str
+    runs: Path
+    device: str
+    workers: int
+    accumulation: int
+
+
+def pretrain_config(contender: Contender, at: Conditions, seed: int, **budget: Any) -> pretrain.Config:
+    """The pre-training of a contender; its folder is named by all that decides its result."""
+    knobs = without_rivals(contender.pretrain, budget) | budget
+    config = configured(pretrain.Config, pretrain.choose_recipe, contender, at, seed, knobs, at.accumulation)
+    name = f"{'pretrained' if contender.trained else 'untrained'}-{digest(config)}"
+    return replace(config, out=at.runs / name)
+
+
+def finetune_config(contender: Contender, at: Conditions, seed: int, weights: Path) -> task.Config:
+    """The fine-tuning of a contender from its weights, or from random ones of their architecture."""
+    knobs = contender.finetune | {"weights": str(weights), "from_scratch": not contender.trained}
+    config = configured(task.Config, finetune.choose_recipe, contender, at, seed, knobs, 1)
+    return replace(config, out=at.runs / f"finetuned-{digest(replace(config, weights=weights.name))}")
+
+
+def probe_config(contender: Contender, at: Conditions, weights: Path) -> probe.Config:
+    """How a contender's features are probed."""
+    shared = {"data": at.data, "weights": str(weights), "workers": at.workers, "device": at.device}
+    return build(probe.Config, contender.probe | shared)
+
+
+def configured(
+    cls: Any,
+    choose_recipe: Any,
+    contender: Contender,
+    at: Conditions,
+    seed: int,
+    knobs: dict[str, Any],
+    accumulation: int,
+) -> Any:
+    """The configuration of a run of a contender."""
+    how = {"device": at.device, "workers": at.workers, "accumulation": accumulation}
+    shared = {"data": at.data, "out": str(at.runs / "unnamed"), "seed": seed, **how}
+    return configure(cls, f"row {contender.name}", choose_recipe, **knobs, **shared)
+
+
+def digest(config: Any) -> str:
+    """A short name of all settings that change what a run comes to."""
+    deciding = {name: value for name, value in to_plain(config).items() if name not in HOW}
+    return digest_of(deciding)
+
+
+def digest_of(values: Any) -> str:
+    """A short name of values in JSON's types."""
+    return hashlib.blake2b(json.dumps(values, sort_keys=True).encode(), digest_size=6).hexdigest()

@@ -1,0 +1,143 @@
+"""The paper's tables as comparisons, at a scale that a machine can bear."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import yaml
+
+from pcae.commands import probe, task
+from pcae.commands.contenders import Comparison, Contender, over
+from pcae.evaluation.paper import TABLES, PaperRow, PaperTable, paper_table
+from pcae.methods.choice import MethodConfig, build_method
+from pcae.model.decoder import DecoderConfig
+from pcae.model.encoder import EncoderConfig, build_encoder
+from pcae.model.pretrained import PretrainedFacts
+from pcae.settings import Yaml, build, check_values
+from pcae.weights.files import save_model
+
+ScaleName = Literal["smoke", "small", "paper"]
+RANDOM = "random"
+"""Stands for weights that a scale does not have: a network with random ones takes their place."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scale:
+    """What the rows of all tables share at one scale.
+
+    data: without it, the caller's. epoch_share: epochs here for one of the paper's. rounds: of measuring speed.
+    architectures: knobs by the paper's name of a network. teachers: weights by the tables' names of fixed teachers.
+    """
+
+    epoch_share: float
+    rounds: int
+    architectures: dict[str, dict[str, dict[str, Any]]]
+    teachers: dict[str, str]
+    data: str | None = None
+    pretrain: dict[str, Any] = field(default_factory=dict)
+    finetune: dict[str, Any] = field(default_factory=dict)
+    probe: dict[str, Any] = field(default_factory=dict)
+
+
+def read_scale(name: ScaleName) -> Scale:
+    """A scale that the package ships."""
+    file = f"scale-{name}.yaml"
+    return Scale(**check_values(Scale, yaml.load((TABLES / file).read_text("utf-8"), Yaml), file))
+
+
+def paper_comparison(number: int, name: ScaleName, out: Path) -> Comparison:
+    """A table of the paper at a scale. Raises ValueError for one that is not there.
+
+    out: where a stand-in for a teacher that the scale does not have is written.
+    """
+    table, scale = paper_table(number), read_scale(name)
+    contenders = [contender_of(row, scale, out) for row in table.rows]
+    return Comparison(
+        title=f"Table {number}, scale {name}: {table.title}",
+        contenders=tuple(contenders),
+        measures=table.measures,
+        figures=table.figures,
+        remark=remark_of(table, name),
+        rounds=scale.rounds,
+    )
+
+
+def remark_of(table: PaperTable, name: ScaleName) -> str:
+    """The table's remark, and what its accuracies are not at a smaller scale."""
+    said = {
+        "smoke": "Scale smoke proves that every row runs: its accuracies and speeds say nothing about the methods.",
+        "small": "Scale small is Fashion-MNIST with small ViTs: other data and sizes than the paper's.",
+        "paper": "",
+    }
+    return " ".join(part for part in (table.remark, said[name]) if part)
+
+
+def contender_of(row: PaperRow, scale: Scale, out: Path) -> Contender:
+    """A row of a table at a scale."""
+    facts = {"paper": row.paper, "quoted": row.quoted, "control": row.control}
+    if row.quoted:
+        return Contender(name=row.name, **facts)
+    sizes = scale.architectures[row.architecture]
+    own = translated(row, scale, out)
+    shared = {**scale.pretrain, **sizes.get("pretrain", {})}
+    if "teacher" in own:
+        shared.pop("momentum", None)  # a fixed teacher has none
+    pretrain = over(shared, own, row.name)
+    if row.epochs:
+        pretrain |= {"epochs": row.epochs * scale.epoch_share}
+    if row.batch_size:
+        pretrain |= {"batch_size": row.batch_size}
+    return Contender(
+        name=row.name,
+        pretrain=pretrain,
+        finetune=over({**scale.finetune, **sizes.get("finetune", {})}, row.finetune, row.name, task.Config),
+        probe=over(scale.probe, {}, row.name, probe.Config),
+        trained=row.epochs != 0,
+        speed_only=row.batch_size is not None,
+        **facts,
+    )
+
+
+def translated(row: PaperRow, scale: Scale, out: Path) -> dict[str, Any]:
+    """A row's knobs, with what the tables leave to the scale filled in: a fixed teacher, a number of random targets."""
+    knobs = dict(row.pretrain)
+    shared = {**scale.pretrain, **scale.architectures[row.architecture].get("pretrain", {})}
+    if knobs.get("teacher") in scale.teachers:
+        knobs["teacher"] = scale.teachers[knobs["teacher"]]
+        if knobs["teacher"] == RANDOM:
+            knobs["teacher"] = str(stand_in(scale, out))
+    if knobs.get("random-targets") == "kept":
+        knobs["random-targets"] = kept_by_three_stages(shared, knobs)
+    return knobs
+
+
+def kept_by_three_stages(shared: dict[str, Any], knobs: dict[str, Any]) -> int:
+    """As many targets as PCAE's usual teacher keeps of these images."""
+    config = MethodConfig(mask_ratio=knobs.get("mask-ratio"))
+    with torch.device("meta"):
+        return build_method(build_encoder(encoder_of(shared)), config, DecoderConfig()).counts[-1]
+
+
+def encoder_of(knobs: dict[str, Any]) -> EncoderConfig:
+    """The network that knobs describe."""
+    checked = check_values(
+        EncoderConfig, {name: knobs[name] for name in knobs if name.replace("-", "_") in FIELDS}, "scale"
+    )
+    return build(EncoderConfig, checked)
+
+
+FIELDS = EncoderConfig.__dataclass_fields__.keys()
+
+
+def stand_in(scale: Scale, out: Path) -> Path:
+    """A ViT-S with random weights, that reads images as all rows of the scale do; written once."""
+    path = out / "random-vit-s.safetensors"
+    if not path.exists():
+        config = replace(encoder_of({**scale.pretrain, **scale.architectures["ViT-S"]["pretrain"]}), patch_scale=1.0)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            facts = PretrainedFacts(encoder=config, mean=scale.pretrain["mean"], std=scale.pretrain["std"])
+            save_model(path, build_encoder(config).vit, facts)
+    return path

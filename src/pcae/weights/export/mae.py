@@ -1,0 +1,175 @@
+"""Models as .pth files in the names of MAE's code and of the public PCAE code, with the decoder where they hold it."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+from torch import Tensor, nn
+
+from pcae.model.pretrained import Pretrained, TrainedDecoder
+from pcae.weights.decoders import (
+    DECODER_HEADS,
+    HEADS_OF_DECODER,
+    NAMES,
+    OF_MAE,
+    POSITIONS,
+    channels_last,
+    mae_positions,
+)
+from pcae.weights.export.deployed import whole_answer
+from pcae.weights.export.hugging_face import REMEDY, WORDS, names, oddities, place_of
+from pcae.weights.export.parity import Reopened
+from pcae.weights.files import fill
+from pcae.weights.plain import HEADS_OF_ENCODER, find_plain, usual_heads
+from pcae.weights.reading import read_torch
+from pcae.weights.timm_models import sizes_of
+
+EPSILON = 1e-6
+"""Of the norms in MAE's code."""
+NORM_AFTER_POOLING = "fc_norm."
+"""Begins the names of the norm that MAE's fine-tuning has in place of the last one."""
+
+
+def check_mae(model: Pretrained) -> None:
+    """Raise ValueError, naming it, for what MAE's network does not have."""
+    facts, vit, (rows, columns) = model.facts, model.encoder.vit, model.encoder.grid
+    odd = [what for what in oddities(model) if what != WORDS[NORM_AFTER_POOLING]]
+    if facts.classes is not None and facts.global_pool not in ("token", "avg"):
+        odd.append(f"a classifier with global_pool {facts.global_pool!r}")
+    if rows != columns:
+        odd.append(f"a grid of {rows} x {columns} patches, which is no square")
+    if odd:
+        raise ValueError(f"MAE's code cannot hold {', '.join(odd)}; {REMEDY}")
+    state = vit.state_dict()
+    last = NORM_AFTER_POOLING if f"{NORM_AFTER_POOLING}weight" in state else "norm."
+    needed = {place_of(name)[0] for name in names(len(vit.blocks), "head.weight" in state)}
+    needed = {last + name.removeprefix("norm.") if name.startswith("norm.") else name for name in needed}
+    if needed != state.keys():
+        raise ValueError(f"MAE's code and the model do not both have {min(needed ^ state.keys())}; {REMEDY}")
+
+
+def check_pcae_code(model: Pretrained) -> None:
+    """Raise ValueError for what the public PCAE code does not have: its decoder predicts the width of a patch."""
+    check_mae(model)
+    decoder, values = model.decoder, model.encoder.embedding.proj.weight[0].numel()
+    if decoder is None or decoder.facts.predicts != "features":
+        has = "no decoder that can be read" if decoder is None else "one that predicts pixels"
+        raise ValueError(f"--to pcae-code needs a decoder that predicts features, the weights have {has}; use --to mae")
+    if decoder.out_dim != values:
+        raise ValueError(
+            f"the public PCAE code predicts as many values as a patch has, {values}; this decoder predicts "
+            f"{decoder.out_dim} features; use --to mae, without the decoder"
+        )
+
+
+def mae_decoder(model: Pretrained) -> TrainedDecoder | None:
+    """The decoder, if it is one of MAE's."""
+    return model.decoder if model.decoder is not None and model.decoder.facts.predicts == "pixels" else None
+
+
+def write_mae(model: Pretrained, path: Path) -> None:
+    """Write the encoder, and the decoder if it predicts pixels."""
+    decoder = mae_decoder(model)
+    settings = heads_of(model, decoder)
+    if decoder is not None and decoder.facts.norm_pix_loss is not None:
+        settings[OF_MAE] = decoder.facts.norm_pix_loss
+    save({"model": tensors_of(model, decoder), "args": settings}, path)
+
+
+def write_pcae_code(model: Pretrained, path: Path) -> None:
+    """Write student, decoder and, with the student's weights, the teacher, as `--resume` of the public code has it."""
+    decoder = model.decoder
+    assert decoder is not None
+    settings = heads_of(model, decoder) | {"decoder_depth": decoder.depth, "decoder_embed_dim": decoder.width}
+    save({"model": tensors_of(model, decoder), "teacher": tensors_of(model, None), "args": settings}, path)
+
+
+def heads_of(model: Pretrained, decoder: TrainedDecoder | None) -> dict[str, Any]:
+    """Attention heads, in the words of MAE's code, which does not read them from a file; pcae does."""
+    heads = {HEADS_OF_ENCODER: sizes_of(model.encoder)["heads"]}
+    return heads if decoder is None else heads | {HEADS_OF_DECODER: decoder.facts.decoder.decoder_heads}
+
+
+def save(content: dict[str, Any], path: Path) -> None:
+    """A file of torch.save's."""
+    try:
+        with path.open("wb") as file:
+            torch.save(content, file)
+    except RuntimeError as error:  # its only reason here is the disk
+        raise OSError(str(error)) from error
+
+
+def tensors_of(model: Pretrained, decoder: TrainedDecoder | None) -> dict[str, Tensor]:
+    """Encoder and decoder in MAE's names."""
+    encoder = {name: value.detach().clone() for name, value in model.encoder.vit.state_dict().items()}
+    if decoder is None:
+        return encoder
+    return encoder | tensors_of_decoder(model, decoder)
+
+
+def tensors_of_decoder(model: Pretrained, decoder: TrainedDecoder) -> dict[str, Tensor]:
+    """The decoder in MAE's names, positions included; pixels in MAE's order of a patch's values."""
+    theirs = {POSITIONS: mae_positions(model.encoder.grid, decoder.width)}
+    for name, value in decoder.tensors.items():
+        start, own = next((start, own) for start, own in NAMES.items() if name.startswith(own))
+        theirs[start + name.removeprefix(own)] = value
+    if decoder.facts.predicts == "pixels":
+        patch_size, channels = model.encoder.patch_size, model.encoder.embedding.proj.in_channels
+        for name in ("decoder_pred.weight", "decoder_pred.bias"):
+            theirs[name] = channels_last(theirs[name], channels, patch_size)
+    return theirs
+
+
+def remarks_on_mae(model: Pretrained) -> list[str]:
+    """What MAE's code has to be told, and what is left out."""
+    decoder = mae_decoder(model)
+    lost = unsaid(model, decoder)
+    if model.decoder is not None and decoder is None:
+        lost.append("the decoder predicts features and is left out; --to pcae-code takes it")
+    return lost
+
+
+def remarks_on_pcae_code(model: Pretrained) -> list[str]:
+    """The same of the public PCAE code's."""
+    return unsaid(model, model.decoder)
+
+
+def unsaid(model: Pretrained, decoder: TrainedDecoder | None) -> list[str]:
+    """What MAE's code does not read from a file, where it is not what it takes for granted."""
+    facts, sizes = model.facts, sizes_of(model.encoder)
+    epsilons = {part.eps for part in model.encoder.vit.modules() if isinstance(part, nn.LayerNorm)}
+    taken = {
+        "heads of the encoder": (sizes["heads"], usual_heads(sizes["width"])),
+        "mean": (list(facts.mean), list(IMAGENET_DEFAULT_MEAN)),
+        "std": (list(facts.std), list(IMAGENET_DEFAULT_STD)),
+        "epsilon of the norms": (*epsilons, EPSILON),
+    }
+    if decoder is not None:
+        taken["heads of the decoder"] = (decoder.facts.decoder.decoder_heads, DECODER_HEADS)
+        taken["epsilon of the decoder's norms"] = (decoder.facts.norm_eps, EPSILON)
+    return [
+        f"{what}: the weights are for {here}, MAE's code takes {there} if it is not told"
+        for what, (here, there) in taken.items()
+        if here != there
+    ]
+
+
+def reopen_mae(model: Pretrained, decoder: TrainedDecoder | None, path: Path) -> Reopened:
+    """The file as pcae reads it, told what it does not say. Raises ValueError if its decoder is not `decoder`."""
+    tensors, settings = read_torch(path)
+    found = find_plain(tensors, path, settings)
+    if not same_tensors(decoder, found.decoder):
+        raise ValueError(f"the decoder is not read back as it was written: {'; '.join(found.remarks)}")
+    again, _ = fill(replace(found, facts=replace(model.facts, norm_eps=EPSILON)))
+    return lambda images: (whole_answer(again, images).output,)
+
+
+def same_tensors(decoder: TrainedDecoder | None, other: TrainedDecoder | None) -> bool:
+    """Whether two decoders predict the same kind of thing by equal tensors, or neither is there."""
+    if decoder is None or other is None:
+        return decoder is other
+    here, there = decoder.tensors, other.tensors
+    equal = here.keys() == there.keys() and all(torch.equal(value, there[name]) for name, value in here.items())
+    return equal and decoder.facts.predicts == other.facts.predicts
