@@ -67,7 +67,7 @@ def test_flags_before_config_before_recipe_before_defaults(tmp_path):
     for order in (words, [*words[5:], *words[:5]], [*words[2:], "--seed=7"]):
         config = parse(pretrain.Config, order, "pcae pretrain")
         assert (config.run.seed, config.run.batch_size, config.encoder.width) == (7, 128, 64)
-        assert config.encoder.patch_size == 4 and config.method.mask_ratio == 0.75
+        assert config.encoder.patch_size == 4 and config.method.teacher.momentum == 0.999
 
 
 def test_steps_and_epochs_replace_each_other(tmp_path):
@@ -135,6 +135,43 @@ WRONG = [
     (["cost", "--pretrain", "--drop-ratio", "0.2"], "drop_ratio 0.2 is for classifying"),
     (["demo", "--steps", "-3", "--out", "{out}"], "steps must be positive, got -3"),
     (["doctor", "now"], "now"),
+    (["pretrain", "sample", "--out", "{out}", *RECIPE, "--method", "maee"], "--method takes one of pcae, mae"),
+    (["pretrain", "sample", "--out", "{out}", *RECIPE, "--method", "mae", "--stages", "2"], "stages 2 is no setting"),
+    (
+        ["pretrain", "sample", "--out", "{out}", *RECIPE, "--method", "simmim", "--decoder-width", "64"],
+        "has no decoder",
+    ),
+    (["pretrain", "sample", "--out", "{out}", *RECIPE, "--placement", "7"], "placement must be one of 1, 2, 3, 4, 5"),
+    (["pretrain", "sample", "--out", "{out}", *RECIPE, "--criterion", "best"], "--criterion takes one of"),
+    (["pretrain", "sample", "--out", "{out}", *RECIPE, "--random-targets", "5"], "random_targets must lie in [1, 4]"),
+    (["pretrain", "sample", "--out", "{out}", *RECIPE, "--stages-after", "0", "9"], "blocks [9] are named"),
+    (["pretrain", "sample", "--out", "{out}", "--init", "{tmp}/no"], "neither a run folder"),
+    (["pretrain", "sample", "--out", "{out}", *RECIPE, "--method", "mae", "--teacher", "{tmp}/no"], "neither a run"),
+    (["cost", "--pretrain", "--method", "mae", "--keep-ratio", "0.3"], "keep_ratio 0.3 is no setting of method mae"),
+    (["cost", "--method", "mae"], "need --pretrain"),
+    (["compare", "sample", "--out", "{out}"], "give either --rows FILE or --table N"),
+    (["compare", "sample", "--out", "{out}", "--table", "1", "--rows", "{rows}"], "give either --rows FILE or --table"),
+    (["compare", "--out", "{out}", "--table", "2"], "Table 2 is `pcae detect`'s"),
+    (["compare", "--out", "{out}", "--table", "16"], "the paper has Tables 1 to 15"),
+    (["compare", "--out", "{out}", "--table", "3", "--scale", "paper"], "missing: DATA; --scale paper needs"),
+    (["compare", "--out", "{out}", "--rows", "{rows}"], "missing: DATA; --rows needs"),
+    (["compare", "sample", "--out", "{out}", "--rows", "{tmp}/no.yaml"], "cannot be read"),
+    (["compare", "sample", "--out", "{out}", "--rows", "{unknown}"], "must hold `rows:`"),
+    (["compare", "sample", "--out", "{out}", "--rows", "{twice}"], "has two rows named 'A'"),
+    (["compare", "sample", "--out", "{out}", "--rows", "{badrow}"], "row A: unknown key 'mask-ration'; did you mean"),
+    (["compare", "sample", "--out", "{out}", "--rows", "{ownseed}"], "row A: seed is the comparison's to set"),
+    (["compare", "{tmp}/nowhere", "--out", "{out}", "--rows", "{rows}"], "neither a folder"),
+    (["compare", "{photos}", "--out", "{out}", "--rows", "{rows}"], "label"),
+    (
+        ["compare", "sample", "--out", "{out}", "--rows", "{rows}", "--seeds", "1", "1"],
+        "seeds needs at least one value",
+    ),
+    (["compare", "sample", "--out", "{out}", "--rows", "{rows}", "--seeds", "-1"], "seeds must not be negative"),
+    (["compare", "sample", "--out", "{out}", "--rows", "{rows}", "--measures", "best"], "--measures takes some of"),
+    (["compare", "sample", "--out", "{out}", "--rows", "{rows}", "--epochs", "0"], "epochs must be positive, got 0"),
+    (["compare", "sample", "--out", "{out}", "--rows", "{rows}", "--epochs", "1", "--seconds", "1"], "not both"),
+    (["compare", "sample", "--out", "{file}/x", "--rows", "{rows}"], "cannot be written"),
+    (["probe", "sample", "--weights", "{tmp}/no", "--most-images", "0"], "most_images must be at least 1"),
     # every verb, and what each of them takes
     (["pretrain", "sample", "--out", "{out}", *RECIPE, "--steps", "x"], "--steps takes a whole number, got 'x'"),
     (["pretrain", "sample", "--out", "{out}", *RECIPE, "--epochs", "inf"], "epochs must be"),
@@ -313,7 +350,12 @@ def data(tmp_path_factory) -> dict[str, str]:
     (root / "list").with_suffix(".txt").write_text("gone.jpg\n")
     (root / "unknown.yaml").write_text("batchsize: 3\n")
     (root / "typed.yaml").write_text("steps: many\n")
-    files = {"list": "list.txt", "unknown": "unknown.yaml", "typed": "typed.yaml"}
+    (root / "rows.yaml").write_text("rows: [{name: A, pretrain: {recipe: sample, steps: 1}}]\n")
+    (root / "twice.yaml").write_text("rows: [{name: A}, {name: A}]\n")
+    (root / "badrow.yaml").write_text("rows: [{name: A, pretrain: {mask-ration: 0.5}}]\n")
+    (root / "ownseed.yaml").write_text("rows: [{name: A, pretrain: {seed: 3}}]\n")
+    named = ("unknown", "typed", "rows", "twice", "badrow", "ownseed")
+    files = {"list": "list.txt"} | {name: f"{name}.yaml" for name in named}
     folders = ("photos", "torn", "empty", "labelled", "single", "odd")
     return {name: str(root / files.get(name, name)) for name in (*folders, *files)}
 

@@ -32,6 +32,7 @@ NEEDED = {
     "evaluate": ["{photos}", "--weights", "{classifier}", "--rounds", "0"],
     "predict": ["{photos}", "--weights", "{classifier}"],
     "probe": ["{photos}", "--weights", "{weights}", "--k", "2", "--epochs", "1"],
+    "compare": ["{photos}", "--rows", "{rows}", "--out", "{out}"],
     "embed": ["{photos}", "--weights", "{weights}", "--out", "{out}.npy"],
     "export": ["--weights", "{weights}", "--to", "safetensors", "--out", "{out}.safetensors"],
     "check-data": ["{photos}", "--workers", "0"],
@@ -45,7 +46,12 @@ VALUES = [
     "{photos}/train/one/0.png",
     "~nobody/x", "1e308", "99999999999999999999", "/proc/x", "meta", "{empty}", "a.npy", "a.html",
 ]  # fmt: skip
-LONG = {"epochs": ["0", "-1", "nan", "inf", "1e308", "x", "0.001"], "steps": ["0", "1", "2", "-1", "x", "1.5"]}
+LONG = {
+    "epochs": ["0", "-1", "nan", "inf", "1e308", "x", "0.001"],
+    "steps": ["0", "1", "2", "-1", "x", "1.5"],
+    "seconds": ["0", "-1", "nan", "inf", "x", "0.001"],
+    "table": ["0", "2", "16", "-1", "x"],
+}
 """Knobs with which a random value would run for hours."""
 QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture]
 
@@ -61,11 +67,16 @@ def places(tmp_path_factory) -> dict[str, str]:
         Image.effect_noise((40, 36), 60).save(path)
     (root / "file").write_text("seed: 1\n")
     (root / "torn").write_bytes(b"no weights")
+    knobs = {"recipe": "sample", "width": 24, "depth": 3, "heads": 2, "batch-size": 4, "steps": 1}
+    file = {"pretrain": knobs, "probe": {"k": [2], "epochs": 1}, "measures": ["knn"], "rows": [{"name": "A"}]}
+    (root / "rows").write_text(
+        json.dumps(file | {"finetune": {"recipe": "finetune-small", "steps": 1, "batch-size": 4}})
+    )
     main(["pretrain", "sample", "--out", str(root / "run"), *SMALL])
     words = ["--weights", str(root / "run"), "--out", str(root / "classifier"), *SMALL_FINETUNE]
     main(["finetune", str(root / "photos"), *words])
     made = {"weights": str(root / "run"), "classifier": str(root / "classifier")}
-    return {name: str(root / name) for name in ("photos", "empty", "file", "torn", "gone")} | made
+    return {name: str(root / name) for name in ("photos", "empty", "file", "torn", "gone", "rows")} | made
 
 
 NUMBERS = {
@@ -145,11 +156,14 @@ def number(word: str) -> int | float | str:
 
 def check(status: int, folder: Path, err: str, words: list[str], made: set[str]) -> None:
     """One line and nothing left behind in the folder where the words were said, or the whole result."""
-    assert status in {0, 2}, (words, err)
+    assert status in ({0, 1, 2} if words[0] == "compare" else {0, 2}), (words, err)
     assert "Traceback" not in err
     if status == 2:
         assert err.splitlines()[-1].startswith("pcae: ") and err.count("pcae: ") == 1, (words, err)
         assert not made, (words, made)
+    elif words[0] == "compare" and "--help" not in words:
+        out = folder / words[words.index("--out") + 1]
+        assert (out / "rows.json").is_file() and ("failed:" in err) is (status == 1), (words, err)
     elif words[0] in {"pretrain", "finetune"} and "--help" not in words:
         out = folder / words[words.index("--out") + 1]
         made_of = {"pretrain": "encoder.safetensors", "finetune": "classifier.safetensors"}
@@ -222,7 +236,7 @@ def test_random_command_lines_as_processes(number, places, tmp_path):
     """Fifty lines that a generator with this seed writes; what a shell would see."""
     chance = random.Random(number)
     verb = chance.choice([verb for verb in VERBS if verb not in {"demo", "doctor"}])
-    knobs = sorted(KNOBS[verb].keys() - {"workers", "data", "out", "epochs", "steps"})
+    knobs = sorted(KNOBS[verb].keys() - {"workers", "data", "out", *LONG})
     words = [verb]
     words += NEEDED.get(verb, [])
     for _ in range(chance.randint(0, 2)):
