@@ -8,7 +8,9 @@ if TYPE_CHECKING:
     from pcae.commands.pretrain import pretrain
     from pcae.data.images import open_images
     from pcae.evaluation.features import embed
+    from pcae.methods.mae import MAE, MAEConfig
     from pcae.methods.pcae import PCAE, PCAEConfig
+    from pcae.methods.simmim import SimMIM, SimMIMConfig
     from pcae.model.decoder import Decoder, DecoderConfig
     from pcae.model.encoder import Encoder, EncoderConfig, build_encoder
     from pcae.model.pretrained import Pretrained
@@ -21,10 +23,14 @@ _PUBLIC = {
     "DecoderConfig": "model.decoder",
     "Encoder": "model.encoder",
     "EncoderConfig": "model.encoder",
+    "MAE": "methods.mae",
+    "MAEConfig": "methods.mae",
     "PCAE": "methods.pcae",
     "PCAEConfig": "methods.pcae",
     "Pretrained": "model.pretrained",
     "Reduction": "model.reduction",
+    "SimMIM": "methods.simmim",
+    "SimMIMConfig": "methods.simmim",
     "build_encoder": "model.encoder",
     "embed": "evaluation.features",
     "finetune": "commands.finetune",
@@ -34,8 +40,9 @@ _PUBLIC = {
     "reduce": "model.reduced",
 }
 __all__ = [
-    "PCAE", "Decoder", "DecoderConfig", "Encoder", "EncoderConfig", "PCAEConfig", "Pretrained", "Reduction",
-    "build_encoder", "embed", "finetune", "load", "open_images", "pretrain", "reduce",
+    "MAE", "PCAE", "Decoder", "DecoderConfig", "Encoder", "EncoderConfig", "MAEConfig", "PCAEConfig", "Pretrained",
+    "Reduction", "SimMIM", "SimMIMConfig", "build_encoder", "embed", "finetune", "load", "open_images", "pretrain",
+    "reduce",
 ]  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,8 +19,10 @@ from pcae.commands.parts import batches
 from pcae.data.images import RandomCrops
 from pcae.evaluation.memory import peak_bytes
 from pcae.methods.choice import build_method
-from pcae.model.encoder import build_encoder
+from pcae.model.encoder import EncoderConfig, build_encoder
+from pcae.model.pretrained import PretrainedFacts
 from pcae.training.distributed import World
+from pcae.weights.files import save_model
 from tests.photographs import photographs
 
 SMALL = {
@@ -122,6 +125,33 @@ def test_an_interrupted_comparison_repeats_no_finished_cell_and_ends_in_the_same
     assert not begun
 
 
+def test_a_cell_is_known_by_its_images_and_weights_wherever_they_lie(photos, tmp_path, monkeypatch):
+    """Moved data are the same cell; fewer images or other weights under the same name are another."""
+    data, teacher = tmp_path / "data", tmp_path / "teacher.safetensors"
+    shutil.copytree(photos, data)
+
+    def teach(seed: int) -> None:
+        torch.manual_seed(seed)
+        size = EncoderConfig(image_size=(28, 28), patch_size=4, channels=3, width=24, depth=3, heads=2)
+        facts = PretrainedFacts(encoder=size, mean=[0.4] * 3, std=[0.3] * 3)
+        save_model(teacher, build_encoder(size).vit, facts)
+
+    teach(0)
+    begun: list[str] = []
+    original = cell.carry_out
+    monkeypatch.setattr(cell, "carry_out", lambda *words: begun.append("") or original(*words))
+    taught = {"name": "taught", "pretrain": {"method": "pcae", "teacher": str(teacher)}}
+    rows = described(tmp_path, [taught], measures=["knn"])
+    out = str(tmp_path / "out")
+    assert call(str(data), "--rows", rows, "--out", out) == 0 and len(begun) == 1
+    data.rename(tmp_path / "moved")
+    assert call(str(tmp_path / "moved"), "--rows", rows, "--out", out) == 0 and len(begun) == 1
+    teach(1)
+    assert call(str(tmp_path / "moved"), "--rows", rows, "--out", out) == 0 and len(begun) == 2
+    next((tmp_path / "moved" / "train" / "cat").glob("*")).unlink()
+    assert call(str(tmp_path / "moved"), "--rows", rows, "--out", out) == 0 and len(begun) == 3
+
+
 def test_a_row_that_fails_loses_no_other_and_is_tried_again(photos, tmp_path, capsys):
     bad = {"name": "keeps nothing", "pretrain": {"method": "pcae", "keep-ratio": 0.01}}
     rows = described(tmp_path, [bad, *ROWS[:2]], measures=["knn", "training_gmacs"])
@@ -157,7 +187,7 @@ def test_a_budget_of_epochs_holds_for_all_rows(photos, tmp_path):
 
 
 def test_two_methods_with_the_same_seed_see_the_same_crops_and_flips(photos, tmp_path):
-    at = Conditions(data=photos, runs=tmp_path, device="cpu", workers=0, accumulation=1)
+    at = Conditions(data=photos, files="", runs=tmp_path, device="cpu", workers=0, accumulation=1)
     here, seen = World(0, 1, torch.device("cpu")), []
     for method in ("pcae", "mae", "simmim"):
         knobs = over(SMALL | {"crop-scale": [0.3, 1.0]}, {"method": method}, method)
@@ -190,7 +220,7 @@ def test_the_peak_of_a_step_is_what_is_alive_at_once():
 @pytest.mark.parametrize("number", [1, *range(3, 16)])
 def test_every_row_of_every_table_is_a_run_that_can_be_built(number, scale, tmp_path):
     comparison = paper_comparison(number, scale, tmp_path)
-    at = Conditions(data="sample", runs=tmp_path, device="cpu", workers=0, accumulation=1)
+    at = Conditions(data="sample", files="", runs=tmp_path, device="cpu", workers=0, accumulation=1)
     for contender in comparison.contenders:
         if contender.quoted:
             assert not contender.pretrain and contender.paper

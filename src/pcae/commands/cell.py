@@ -14,9 +14,9 @@ import torch
 
 from pcae.commands import finetune, pretrain, probe, task
 from pcae.commands.contenders import (
-    HOW,
     Conditions,
     Contender,
+    deciding,
     digest_of,
     finetune_config,
     pretrain_config,
@@ -25,7 +25,6 @@ from pcae.commands.contenders import (
 from pcae.commands.probe import Probe
 from pcae.commands.report import console
 from pcae.evaluation.paper import Measure
-from pcae.settings import to_plain
 from pcae.training.checkpoint import replace_text
 from pcae.training.distributed import World
 from pcae.training.folder import prepare
@@ -38,30 +37,22 @@ OF_RUNS: tuple[Measure, ...] = (*PROBES, "finetuned", "seconds")
 
 @dataclass(frozen=True)
 class Cell:
-    """A contender with a seed: its runs, and the folder of all cells."""
+    """A contender with a seed: its runs, the images' short name, and the folder of all cells."""
 
     contender: Contender
     seed: int
     pretrain: pretrain.Config
     finetune: task.Config
     probe: probe.Config
+    files: str
     folder: Path
 
     @property
     def settings(self) -> dict[str, Any]:
         """All that decides what comes out."""
-        parts = {
-            "pretrain": to_plain(self.pretrain),
-            "finetune": to_plain(self.finetune),
-            "probe": to_plain(self.probe),
-        }
-        deciding = {
-            part: {
-                name: value for name, value in values.items() if name not in HOW | {"weights", "probes", "token_gib"}
-            }
-            for part, values in parts.items()
-        }
-        return {"trained": self.contender.trained, **deciding}
+        parts = {"pretrain": self.pretrain, "finetune": self.finetune, "probe": self.probe}
+        settings = {name: deciding(config) for name, config in parts.items()}
+        return {"files": self.files, "trained": self.contender.trained, **settings}
 
     @property
     def path(self) -> Path:
@@ -97,7 +88,7 @@ def cell_of(contender: Contender, seed: int, at: Conditions, folder: Path, **bud
     """A cell. budget: steps or epochs over the contender's own. Raises ValueError for knobs that cannot be."""
     first = pretrain_config(contender, at, seed, **budget)
     tuned = finetune_config(contender, at, seed, first.out)
-    return Cell(contender, seed, first, tuned, probe_config(contender, at, first.out), folder)
+    return Cell(contender, seed, first, tuned, probe_config(contender, at, first.out), at.files, folder)
 
 
 def machine(device: torch.device) -> dict[str, str | int]:

@@ -9,7 +9,7 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from pcae.commands.cell import Cell, cell_of, machine, measured
-from pcae.commands.contenders import Comparison, Conditions, Contender, read_rows
+from pcae.commands.contenders import Comparison, Conditions, Contender, digest_of, read_rows
 from pcae.commands.pace import OF_PACE, SECONDS, paces
 from pcae.commands.paper_rows import ScaleName, paper_comparison, read_scale
 from pcae.commands.report import as_json, console, table, warn
@@ -113,8 +113,10 @@ def compare(config: Config, here: World) -> tuple[Comparison, list[Row]]:
     data = data_of(config)
     check_place(config.out, data)
     comparison = here.main_first(lambda: comparison_of(config))
+    files, channels = here.main_first(lambda: look_at(data, comparison))
     at = Conditions(
         data=data,
+        files=files,
         runs=config.out / "runs",
         device=config.device,
         workers=config.workers,
@@ -122,7 +124,6 @@ def compare(config: Config, here: World) -> tuple[Comparison, list[Row]]:
     )
     contenders = [contender for contender in comparison.contenders if not contender.quoted]
     cells = [cell_of(contender, seed, at, config.out / "cells") for seed in config.seeds for contender in contenders]
-    channels = here.main_first(lambda: check_data(data, comparison))
     pace = here.from_main(lambda: paces_of(config, comparison, cells[: len(contenders)], channels, here))
     if config.seconds is not None:
         cells = [within(cell, config.seconds, pace, at) for cell in cells]
@@ -164,13 +165,16 @@ def with_epochs(contender: Contender, epochs: float) -> Contender:
     return replace(contender, pretrain=without_rivals(contender.pretrain, ["epochs"]) | {"epochs": epochs})
 
 
-def check_data(data: str, comparison: Comparison) -> int:
-    """Channels of the images. Raises ValueError where there are none, or no labels that the measures need."""
+def look_at(data: str, comparison: Comparison) -> tuple[str, int]:
+    """A short name of the images, and their channels. Raises ValueError where there are none, or no labels that the
+    measures need."""
     asked = {contender.pretrain.get("channels") for contender in comparison.contenders if not contender.quoted}
     channels = asked.pop() if len(asked) == 1 else None
     if set(comparison.measures) & set(ACCURACIES):
-        return open_labelled(data, channels)[0].channels
-    return open_images(data, "train", channels).channels
+        train, test = open_labelled(data, channels)
+        return digest_of([train.digest(), test.digest()]), train.channels
+    images = open_images(data, "train", channels)
+    return images.digest(), images.channels
 
 
 def paces_of(

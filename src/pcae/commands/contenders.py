@@ -12,12 +12,14 @@ from pcae.commands import finetune, pretrain, probe, task
 from pcae.commands.parts import NEUTRAL, configure
 from pcae.evaluation.paper import Measure
 from pcae.methods.choice import foreign_settings
-from pcae.settings import Yaml, build, check_values, leaves, to_plain, without_rivals
+from pcae.settings import Yaml, build, check_values, expand, leaves, to_plain, without_rivals
 
-HOW = NEUTRAL - {"data", "mean", "std", "validation"}
-"""Knobs that do not change what a run comes to."""
+HOW = NEUTRAL - {"mean", "std", "validation"}
+"""Knobs that do not change what a run comes to. Which images it is about is told by their names, not where they lie."""
 MEASURES: tuple[Measure, ...] = ("knn", "linear", "training_images_per_second", "training_gmacs", "seconds")
 """What is measured where nothing is asked for."""
+TENSORS = {".safetensors", ".bin", ".pth", ".pt"}
+"""Files that weights lie in."""
 THE_COMPARISONS = {
     "data", "out", "seed", "resume", "json", "config", "weights", "from_scratch", "device", "workers", "accumulation",
     "probes", "validation",
@@ -132,9 +134,13 @@ def over(shared: dict[str, Any], own: dict[str, Any], name: str, cls: type = pre
 
 @dataclass(frozen=True, kw_only=True)
 class Conditions:
-    """What all contenders share beside their knobs: images, device and how the runs are made."""
+    """What all contenders share beside their knobs: images, device and how the runs are made.
+
+    files: a short name of the images.
+    """
 
     data: str
+    files: str
     runs: Path
     device: str
     workers: int
@@ -145,15 +151,15 @@ def pretrain_config(contender: Contender, at: Conditions, seed: int, **budget: A
     """The pre-training of a contender; its folder is named by all that decides its result."""
     knobs = without_rivals(contender.pretrain, budget) | budget
     config = configured(pretrain.Config, pretrain.choose_recipe, contender, at, seed, knobs, at.accumulation)
-    name = f"{'pretrained' if contender.trained else 'untrained'}-{digest(config)}"
-    return replace(config, out=at.runs / name)
+    name = digest_of([at.files, contender.trained, deciding(config)])
+    return replace(config, out=at.runs / f"{'pretrained' if contender.trained else 'untrained'}-{name}")
 
 
 def finetune_config(contender: Contender, at: Conditions, seed: int, weights: Path) -> task.Config:
     """The fine-tuning of a contender from its weights, or from random ones of their architecture."""
     knobs = contender.finetune | {"weights": str(weights), "from_scratch": not contender.trained}
     config = configured(task.Config, finetune.choose_recipe, contender, at, seed, knobs, 1)
-    return replace(config, out=at.runs / f"finetuned-{digest(replace(config, weights=weights.name))}")
+    return replace(config, out=at.runs / f"finetuned-{digest_of([at.files, weights.name, deciding(config)])}")
 
 
 def probe_config(contender: Contender, at: Conditions, weights: Path) -> probe.Config:
@@ -177,10 +183,25 @@ def configured(
     return configure(cls, f"row {contender.name}", choose_recipe, **knobs, **shared)
 
 
-def digest(config: Any) -> str:
-    """A short name of all settings that change what a run comes to."""
-    deciding = {name: value for name, value in to_plain(config).items() if name not in HOW}
-    return digest_of(deciding)
+def deciding(config: Any) -> dict[str, Any]:
+    """All settings that change what a run comes to; other weights by what is in them."""
+    values = {
+        name: value for name, value in to_plain(config).items() if name not in HOW | {"weights", "probes", "token_gib"}
+    }
+    return values | {name: identity(values[name]) for name in ("init", "teacher") if values.get(name)}
+
+
+def identity(weights: str) -> str:
+    """What weights are: a digest of their files, or the words that name them elsewhere."""
+    place = expand(weights)
+    files = [place] if place.is_file() else sorted(path for path in place.glob("*") if path.suffix in TENSORS)
+    return digest_of([file_digest(path) for path in files]) if files else weights
+
+
+def file_digest(path: Path) -> str:
+    """A digest of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "blake2b").hexdigest()
 
 
 def digest_of(values: Any) -> str:
