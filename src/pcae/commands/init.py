@@ -106,8 +106,10 @@ def begin_encoder(beginning: Beginning) -> tuple[Encoder, list[str]]:
 def begin_decoder(method: Pretraining, beginning: Beginning) -> list[str]:
     """Put the decoder that came with the weights into the method's; returns what matched."""
     decoder = decoder_of(method)
-    if beginning.init is None or decoder is None:
+    if beginning.init is None:
         return []
+    if decoder is None:
+        return ["decoder: the method has a mask token and a linear head instead, which start as initialised"]
     return fit_decoder(decoder, beginning.init, method.predicts)
 
 
