@@ -42,7 +42,14 @@ def kind(annotation: Any) -> str:
         return f"{number} {kind(inner[0]).removeprefix('a ')}s"
     if len(inner) == 1 or (inner and get_origin(annotation) is Annotated):
         return kind(inner[0])
-    return {int: "a whole number", float: "a number", Path: "a path", bool: "true or false"}.get(annotation, "a word")
+    names = {
+        int: "a whole number",
+        float: "a number",
+        Path: "a path",
+        bool: "true or false",
+        dict: "`name: value` lines",
+    }
+    return names.get(get_origin(annotation) or annotation, "a word")
 
 
 def flatten(config: Any) -> dict[str, Any]:

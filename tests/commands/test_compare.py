@@ -88,7 +88,10 @@ def test_a_table_of_seeds_with_differences_to_the_first_row(photos, tmp_path, ca
     text = (out / "rows.md").read_text()
     assert "| MAE |" in text and "kNN in %, difference" in text
     cells = [json.loads(path.read_text()) for path in (out / "cells").glob("*seed*.json")]
-    assert len(cells) == 8 and all({"values", "settings", "date", "device", "torch"} <= cell.keys() for cell in cells)
+    assert len(cells) == 8 and all({"row", "seed", "measured", "settings"} == cell.keys() for cell in cells)
+    assert all(
+        {"value", "date", "device", "torch", "threads"} == entry.keys() for entry in cells[0]["measured"].values()
+    )
 
 
 def test_an_interrupted_comparison_repeats_no_finished_cell_and_ends_in_the_same_table(photos, tmp_path, monkeypatch):
@@ -169,9 +172,8 @@ def test_a_row_that_fails_loses_no_other_and_is_tried_again(photos, tmp_path, ca
 
 
 def test_a_budget_of_seconds_is_turned_into_steps_by_each_rows_own_speed(photos, tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        compare, "paces", lambda *_: {"PCAE": {"seconds_per_step": 0.5}, "MAE": {"seconds_per_step": 1.0}}
-    )
+    speeds = {"PCAE": {"seconds_per_step": 0.5}, "MAE": {"seconds_per_step": 1.0}}
+    monkeypatch.setattr(compare, "paces", lambda *_: (speeds, {}))
     rows = described(tmp_path, ROWS[:2], measures=["knn"])
     assert call(photos, "--rows", rows, "--out", str(tmp_path / "out"), "--seconds", "3") == 0
     cells = [json.loads(path.read_text()) for path in (tmp_path / "out" / "cells").glob("*seed*.json")]
@@ -187,7 +189,9 @@ def test_a_budget_of_epochs_holds_for_all_rows(photos, tmp_path):
 
 
 def test_two_methods_with_the_same_seed_see_the_same_crops_and_flips(photos, tmp_path):
-    at = Conditions(data=photos, files="", runs=tmp_path, device="cpu", workers=0, accumulation=1)
+    at = Conditions(
+        data=photos, files="", channels=1, classes=10, runs=tmp_path, device="cpu", workers=0, accumulation=1
+    )
     here, seen = World(0, 1, torch.device("cpu")), []
     for method in ("pcae", "mae", "simmim"):
         knobs = over(SMALL | {"crop-scale": [0.3, 1.0]}, {"method": method}, method)
@@ -220,7 +224,9 @@ def test_the_peak_of_a_step_is_what_is_alive_at_once():
 @pytest.mark.parametrize("number", [1, *range(3, 16)])
 def test_every_row_of_every_table_is_a_run_that_can_be_built(number, scale, tmp_path):
     comparison = paper_comparison(number, scale, tmp_path)
-    at = Conditions(data="sample", files="", runs=tmp_path, device="cpu", workers=0, accumulation=1)
+    at = Conditions(
+        data="sample", files="", channels=1, classes=10, runs=tmp_path, device="cpu", workers=0, accumulation=1
+    )
     for contender in comparison.contenders:
         if contender.quoted:
             assert not contender.pretrain and contender.paper

@@ -27,7 +27,6 @@ from pcae.commands.report import console
 from pcae.evaluation.paper import Measure
 from pcae.training.checkpoint import replace_text
 from pcae.training.distributed import World
-from pcae.training.folder import prepare
 from pcae.weights.files import FILE, load
 
 PROBES: tuple[Probe, ...] = ("knn", "linear", "attentive")
@@ -58,29 +57,29 @@ class Cell:
     def path(self) -> Path:
         """Its file, under whichever row's name it was measured."""
         end = f"seed{self.seed}-{digest_of(self.settings)}.json"
-        slug = re.sub(r"[^a-z0-9]+", "-", self.contender.name.lower()).strip("-")
+        slug = re.sub(r"[^a-z0-9]+", "-", self.contender.name.lower())[:60].strip("-") or "row"
         return next(self.folder.glob(f"*{end}"), self.folder / f"{slug}-{end}")
 
-    def values(self) -> dict[str, float]:
-        """What was measured already. Raises ValueError for a file that is damaged."""
+    def measured(self) -> dict[str, dict[str, Any]]:
+        """What was measured already, each with where and when. Raises ValueError for a file that is damaged."""
         if not self.path.is_file():
             return {}
         try:
-            return {name: float(value) for name, value in json.loads(self.path.read_text("utf-8"))["values"].items()}
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            found = json.loads(self.path.read_text("utf-8"))["measured"]
+            return {name: {**entry, "value": float(entry["value"])} for name, entry in found.items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{self.path} is no whole cell; remove it to have it measured again") from error
 
-    def write(self, values: dict[str, float], device: torch.device) -> None:
-        """Keep the values, with what they are of and where they come from."""
+    def values(self) -> dict[str, float]:
+        """What was measured already."""
+        return {name: entry["value"] for name, entry in self.measured().items()}
+
+    def add(self, values: dict[str, float], device: torch.device) -> None:
+        """Keep more values, with what they are of and where and when they were measured."""
+        now = {"date": datetime.now(UTC).date().isoformat(), **machine(device)}
+        measured = self.measured() | {name: {"value": value, **now} for name, value in values.items()}
+        described = {"row": self.contender.name, "seed": self.seed, "measured": measured, "settings": self.settings}
         self.folder.mkdir(parents=True, exist_ok=True)
-        described = {
-            "row": self.contender.name,
-            "seed": self.seed,
-            "values": values,
-            "date": datetime.now(UTC).date().isoformat(),
-            **machine(device),
-            "settings": self.settings,
-        }
         replace_text(self.path, json.dumps(described, indent=2) + "\n")
 
 
@@ -97,43 +96,42 @@ def machine(device: torch.device) -> dict[str, str | int]:
     return {"device": f"{device.type}, {name}", "threads": torch.get_num_threads(), "torch": str(torch.__version__)}
 
 
-def measured(cell: Cell, measures: tuple[Measure, ...], here: World) -> dict[str, float]:
-    """A cell's values: those in its file, and what they lack by runs, which go on where they stopped.
+def complete(cell: Cell, measures: tuple[Measure, ...], here: World) -> None:
+    """Measure what the cell's file lacks, by runs that go on where they stopped; each value is kept once it is there.
 
     Every process calls it; the main one writes.
     """
-    values = here.from_main(cell.values)
-    wanted: list[Measure] = [name for name in measures if name in OF_RUNS and name not in values]
+    kept = here.from_main(cell.values)
+    wanted: list[Measure] = [name for name in measures if name in OF_RUNS and name not in kept]
     if not cell.contender.trained:
         wanted = [name for name in wanted if name != "seconds"]
     if wanted:
         with quiet():
-            values = values | carry_out(cell, wanted, here)
-        if here.is_main:
-            cell.write(values, here.device)
-    return values
+            for values in carry_out(cell, wanted, here):
+                if here.is_main:
+                    cell.add({name: value for name, value in values.items() if name in wanted}, here.device)
 
 
-def carry_out(cell: Cell, wanted: list[Measure], here: World) -> dict[str, float]:
-    """Pre-train, then whatever is wanted: probes, fine-tuning, seconds of pre-training."""
-    values: dict[str, float] = {}
+def carry_out(cell: Cell, wanted: list[Measure], here: World) -> Iterator[dict[str, float]]:
+    """Pre-train, then whatever is wanted: seconds of it, probes, fine-tuning."""
     if cell.contender.trained:
-        values["seconds"] = pretrain.train(cell.pretrain, here)["seconds"]
+        yield {"seconds": pretrain.train(cell.pretrain, here)["seconds"]}
     else:
         leave_untrained(cell.pretrain, here)
     probes: tuple[Probe, ...] = tuple(name for name in PROBES if name in wanted)
     if probes:
-        values |= here.from_main(lambda: probed(cell.probe, probes, here))
+        yield here.from_main(lambda: probed(cell.probe, probes, here))
     if "finetuned" in wanted:
-        values["finetuned"] = finetune.train(cell.finetune, here)["top1"]
-    return values
+        yield {"finetuned": finetune.train(cell.finetune, here)["top1"]}
 
 
 def leave_untrained(config: pretrain.Config, here: World) -> None:
-    """Put the network as it begins into the run's folder."""
+    """Put the network as it begins into the run's folder, if it is not there yet."""
+    if here.from_main((config.out / FILE).is_file):
+        return
     parts, beginning = pretrain.build_parts(config, here)
-    if here.is_main and not (config.out / FILE).is_file():
-        prepare(config.out, "")
+    if here.is_main:
+        config.out.mkdir(parents=True, exist_ok=True)
         pretrain.save_weights(parts, beginning)
 
 

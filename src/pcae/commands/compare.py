@@ -2,15 +2,16 @@
 
 import json
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from pcae.commands.cell import Cell, cell_of, machine, measured
-from pcae.commands.contenders import Comparison, Conditions, Contender, digest_of, read_rows
-from pcae.commands.pace import OF_PACE, SECONDS, paces
+from pcae.commands.cell import Cell, cell_of, complete
+from pcae.commands.contenders import Comparison, Conditions, Contender, digest_of, fingerprint, read_rows
+from pcae.commands.pace import OF_PACE, SECONDS, Values, paces, steps_within
 from pcae.commands.paper_rows import ScaleName, paper_comparison, read_scale
 from pcae.commands.report import as_json, console, table, warn
 from pcae.data.batches import check_workers
@@ -21,9 +22,11 @@ from pcae.evaluation.comparison_plots import plot
 from pcae.evaluation.paper import Measure
 from pcae.settings import without_rivals
 from pcae.training.checkpoint import replace_text
-from pcae.training.distributed import World, pick_device, world
+from pcae.training.distributed import World, world
 from pcae.training.folder import check_place
 
+USUAL: ScaleName = "small"
+ENDS = ("md", "json")
 COLUMNS: dict[str, Column] = {
     column.name: column
     for column in (
@@ -56,8 +59,9 @@ class Config:
     """YAML file of rows: docs/compare.md has the format."""
     table: int | None = None
     """Table of the paper, 1 or 3 to 15."""
-    scale: ScaleName = "small"
-    """Of a table: smoke (proves that it runs), small (Fashion-MNIST, small ViTs), paper (an ImageNet folder)."""
+    scale: ScaleName | None = None
+    """Of a table: smoke (proves that it runs), small (Fashion-MNIST, small ViTs; the usual one), paper (an ImageNet
+    folder)."""
     out: Path
     """Folder of cells, runs and tables; several comparisons may share it, and then their cells too."""
     seeds: tuple[int, ...] = (0,)
@@ -83,9 +87,8 @@ def run(config: Config) -> None:
     check(config)
     with world(config.device) as here:
         comparison, rows = compare(config, here)
-        if here.is_main:
-            report(config, comparison, rows)
-    if any(row.failed for row in rows):
+        here.from_main(lambda: report(config, comparison, rows))
+    if here.is_main and any(row.failed for row in rows):
         sys.exit(1)
 
 
@@ -94,6 +97,10 @@ def check(config: Config) -> None:
     check_workers(config.workers)
     if (config.rows is None) == (config.table is None):
         raise ValueError("give either --rows FILE or --table N")
+    if config.rows is not None and config.scale is not None:
+        raise ValueError(f"scale {config.scale} is for the paper's tables; leave it out with --rows")
+    if config.rows is not None and config.rows.resolve() in {Path(f"{stem(config)}.{end}").resolve() for end in ENDS}:
+        raise ValueError(f"the table would be written over rows {str(config.rows)!r}; choose another --out")
     if config.epochs is not None and config.seconds is not None:
         raise ValueError(f"give epochs or seconds, not both (got {config.epochs:g} and {config.seconds:g})")
     for name in ("epochs", "seconds", "accumulation"):
@@ -104,8 +111,8 @@ def check(config: Config) -> None:
         value = getattr(config, name)
         if value is not None and len(set(value)) != max(1, len(value)):
             raise ValueError(f"{name} needs at least one value, and each once")
-    if min(config.seeds) < 0:
-        raise ValueError(f"seeds must not be negative, got {min(config.seeds)}")
+    if not 0 <= min(config.seeds) <= max(config.seeds) < 2**63:
+        raise ValueError(f"seeds must lie in [0, 2^63), got {', '.join(map(str, config.seeds))}")
 
 
 def compare(config: Config, here: World) -> tuple[Comparison, list[Row]]:
@@ -113,24 +120,19 @@ def compare(config: Config, here: World) -> tuple[Comparison, list[Row]]:
     data = data_of(config)
     check_place(config.out, data)
     comparison = here.main_first(lambda: comparison_of(config))
-    files, channels = here.main_first(lambda: look_at(data, comparison))
-    at = Conditions(
-        data=data,
-        files=files,
-        runs=config.out / "runs",
-        device=config.device,
-        workers=config.workers,
-        accumulation=config.accumulation,
-    )
+    at = here.main_first(lambda: conditions_of(config, data, comparison))
     contenders = [contender for contender in comparison.contenders if not contender.quoted]
     cells = [cell_of(contender, seed, at, config.out / "cells") for seed in config.seeds for contender in contenders]
-    pace = here.from_main(lambda: paces_of(config, comparison, cells[: len(contenders)], channels, here))
-    if config.seconds is not None:
-        cells = [within(cell, config.seconds, pace, at) for cell in cells]
-    rows = [row_of(contender, pace) for contender in comparison.contenders]
+    pace, failures = here.from_main(lambda: paces_of(config, comparison, cells[: len(contenders)], at, here))
+    rows = [row_of(contender, pace, failures, config.seeds[0]) for contender in comparison.contenders]
     by_name = {row.name: row for row in rows}
     for number, cell in enumerate(cells, start=1):
-        fill(by_name[cell.contender.name], cell, comparison, f"{number} of {len(cells)}", here)
+        row = by_name[cell.contender.name]
+        if not cell.contender.speed_only:
+            fill(row, cell, config, comparison, pace, at, here)
+            if here.is_main:
+                said = in_words(row, cell.seed)
+                console.print(f"{number} of {len(cells)}: {row.name}, seed {cell.seed}: {said}")
         if here.is_main:
             write(config, comparison, rows)
     return comparison, rows
@@ -138,10 +140,10 @@ def compare(config: Config, here: World) -> tuple[Comparison, list[Row]]:
 
 def data_of(config: Config) -> str:
     """The images. Raises ValueError where neither the caller nor the scale names any."""
-    usual = read_scale(config.scale).data if config.table is not None else None
+    usual = read_scale(config.scale or USUAL).data if config.table is not None else None
     data = config.data or usual
     if data is None:
-        what = "--rows" if config.rows else f"--scale {config.scale}"
+        what = "--rows" if config.rows else f"--scale {config.scale or USUAL}"
         raise ValueError(
             f"missing: DATA; {what} needs labelled images, such as a folder with train/CLASS and val/CLASS"
         )
@@ -153,72 +155,99 @@ def comparison_of(config: Config) -> Comparison:
     if config.rows is not None:
         comparison = read_rows(config.rows)
     else:
-        comparison = paper_comparison(config.table or 0, config.scale, config.out)
+        comparison = paper_comparison(config.table or 0, config.scale or USUAL, config.out)
     contenders = comparison.contenders
+    if not comparison.measures:
+        raise ValueError(f"rows {str(config.rows)!r} has no measures; name at least one")
     if config.epochs is not None:
         contenders = tuple(with_epochs(contender, config.epochs) for contender in contenders)
     return replace(comparison, contenders=contenders, measures=config.measures or comparison.measures)
 
 
 def with_epochs(contender: Contender, epochs: float) -> Contender:
-    """The same for so many epochs of pre-training."""
-    return replace(contender, pretrain=without_rivals(contender.pretrain, ["epochs"]) | {"epochs": epochs})
+    """The same for so many epochs of pre-training, with the usual share of warm-up."""
+    knobs = without_rivals(contender.pretrain, ["epochs"]) | {"epochs": epochs}
+    return replace(contender, pretrain={name: value for name, value in knobs.items() if name != "warmup_epochs"})
 
 
-def look_at(data: str, comparison: Comparison) -> tuple[str, int]:
-    """A short name of the images, and their channels. Raises ValueError where there are none, or no labels that the
-    measures need."""
-    asked = {contender.pretrain.get("channels") for contender in comparison.contenders if not contender.quoted}
-    channels = asked.pop() if len(asked) == 1 else None
+def conditions_of(config: Config, data: str, comparison: Comparison) -> Conditions:
+    """What all contenders share. Raises ValueError where there are no images, or no labels that the measures need."""
+    channels = {contender.pretrain.get("channels") for contender in comparison.contenders if not contender.quoted}
+    asked = channels.pop() if len(channels) == 1 else None
     if set(comparison.measures) & set(ACCURACIES):
-        train, test = open_labelled(data, channels)
-        return digest_of([train.digest(), test.digest()]), train.channels
-    images = open_images(data, "train", channels)
-    return images.digest(), images.channels
+        splits = open_labelled(data, asked)
+    else:
+        splits = (open_images(data, "train", asked),)
+    return Conditions(
+        data=data,
+        files=digest_of([fingerprint(images) for images in splits]),
+        channels=splits[0].channels,
+        classes=len(splits[0].classes) or 1000,
+        runs=config.out / "runs",
+        device=config.device,
+        workers=config.workers,
+        accumulation=config.accumulation,
+    )
 
 
 def paces_of(
-    config: Config, comparison: Comparison, cells: list[Cell], channels: int, here: World
-) -> dict[str, dict[str, float]]:
-    """Speed, memory and arithmetic of all contenders."""
+    config: Config, comparison: Comparison, cells: list[Cell], at: Conditions, here: World
+) -> tuple[Values, dict[str, str]]:
+    """Speed, memory and arithmetic of all contenders, and why some have none."""
     wanted = {*comparison.measures, *([SECONDS] if config.seconds is not None else [])}
     if wanted & OF_PACE:
         console.print("measuring speed, all rows taking turns: nothing else should run now")
-    return paces(cells, wanted, comparison.rounds, channels, config.out / "cells", here.device)
+    return paces(cells, wanted, comparison.rounds, at, config.out / "cells", here)
 
 
-def within(cell: Cell, seconds: float, pace: dict[str, dict[str, float]], at: Conditions) -> Cell:
-    """The cell with as many steps as its own speed makes in so many seconds; as it is, where it has no speed."""
+def within(cell: Cell, seconds: float, pace: Values, at: Conditions, here: World) -> Cell:
+    """The cell with as many steps as its own speed makes in so many seconds, with the usual share of warm-up.
+
+    Raises ValueError where its speed could not be measured.
+    """
     step = pace[cell.contender.name].get(SECONDS)
-    if step is None:
+    if not cell.contender.trained:
         return cell
-    return cell_of(cell.contender, cell.seed, at, cell.folder, steps=max(1, round(seconds / step)))
+    if step is None:
+        raise ValueError("its speed could not be measured, so that there are no steps for the seconds")
+    steps = here.from_main(lambda: steps_within(cell, seconds, step, at, here))
+    knobs = {name: value for name, value in cell.contender.pretrain.items() if name != "warmup_epochs"}
+    return cell_of(replace(cell.contender, pretrain=knobs), cell.seed, at, cell.folder, steps=steps)
 
 
-def row_of(contender: Contender, pace: dict[str, dict[str, float]]) -> Row:
-    """A row with what does not depend on the seed."""
+def row_of(contender: Contender, pace: Values, failures: dict[str, str], seed: int) -> Row:
+    """A row with what does not depend on the seed; a failure there is the first seed's."""
     once = {name: value for name, value in pace.get(contender.name, {}).items() if name != SECONDS}
-    return Row(
-        name=contender.name, paper=contender.paper, quoted=contender.quoted, control=contender.control, once=once
-    )
+    failed = {seed: failures[contender.name]} if contender.name in failures else {}
+    facts = {"paper": contender.paper, "quoted": contender.quoted, "control": contender.control}
+    return Row(name=contender.name, once=once, failed=failed, **facts)
 
 
-def fill(row: Row, cell: Cell, comparison: Comparison, number: str, here: World) -> None:
-    """Measure a cell into its row, or the reason why it failed."""
-    if cell.contender.speed_only:
-        return
+def fill(
+    row: Row, cell: Cell, config: Config, comparison: Comparison, pace: Values, at: Conditions, here: World
+) -> None:
+    """Measure a cell into its row, and the reason why it failed, on whichever process."""
+    reason = None
     try:
-        values = measured(cell, comparison.measures, here)
+        if config.seconds is not None:
+            cell = within(cell, config.seconds, pace, at, here)
+        complete(cell, comparison.measures, here)
     except Exception as error:  # whatever a row fails by, the others go on
-        row.failed[cell.seed] = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        warn(f"{number}: {row.name}, seed {cell.seed}, failed: {row.failed[cell.seed]}")
-        return
-    row.cells[cell.seed] = {name: values[name] for name in comparison.measures if name in values}
-    shown = ", ".join(
-        f"{COLUMNS[name].title} {COLUMNS[name].scale * values[name]:.4g}" for name in row.cells[cell.seed]
-    )
-    if here.is_main:
-        console.print(f"{number}: {row.name}, seed {cell.seed}: {shown}")
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    reason = next((said for said in here.gather(reason) if said), None)
+    if reason is not None:
+        row.failed[cell.seed] = reason
+    kept = {}
+    with suppress(ValueError):  # a damaged file, which is the reason then
+        kept = cell.measured()
+    row.cells[cell.seed] = {name: kept[name]["value"] for name in comparison.measures if name in kept}
+    row.devices.update(entry["device"] for name, entry in kept.items() if name == "seconds")
+
+
+def in_words(row: Row, seed: int) -> str:
+    """What came of a cell."""
+    shown = [f"{COLUMNS[name].title} {COLUMNS[name].scale * value:.4g}" for name, value in row.cells[seed].items()]
+    return ", ".join([*shown, *([f"failed: {row.failed[seed]}"] if seed in row.failed else [])])
 
 
 def columns_of(comparison: Comparison) -> list[Column]:
@@ -228,31 +257,38 @@ def columns_of(comparison: Comparison) -> list[Column]:
 
 def stem(config: Config) -> Path:
     """Where the table is written, without suffix."""
-    name = config.rows.stem if config.rows else f"table-{config.table:02}-{config.scale}"
+    name = config.rows.stem if config.rows else f"table-{config.table:02}-{config.scale or USUAL}"
     return config.out / name
 
 
 def write(config: Config, comparison: Comparison, rows: list[Row]) -> None:
     """Write the table as Markdown and JSON."""
     columns, place = columns_of(comparison), stem(config)
-    text = to_markdown(comparison.title, rows, columns, comparison.figures, comparison.remark)
+    remark = " ".join(part for part in (comparison.remark, about_devices(rows)) if part)
+    text = to_markdown(comparison.title, rows, columns, comparison.figures, remark)
     plain = to_plain(rows, columns, comparison.figures)
-    facts = {"title": comparison.title, "remark": comparison.remark, **machine(pick_device(config.device))}
     config.out.mkdir(parents=True, exist_ok=True)
-    replace_text(place.with_suffix(".md"), text)
-    replace_text(place.with_suffix(".json"), json.dumps(facts | plain, indent=2) + "\n")
+    replace_text(Path(f"{place}.md"), text)
+    said = {"title": comparison.title, "remark": remark} | plain
+    replace_text(Path(f"{place}.json"), json.dumps(said, indent=2) + "\n")
+
+
+def about_devices(rows: list[Row]) -> str:
+    """That seconds come from several devices, if they do."""
+    devices = sorted(set().union(*(row.devices for row in rows)))
+    return f"Seconds were measured on several devices: {'; '.join(devices)}." if len(devices) > 1 else ""
 
 
 def report(config: Config, comparison: Comparison, rows: list[Row]) -> None:
     """Print the table, and draw it."""
     columns, place = columns_of(comparison), stem(config)
     write(config, comparison, rows)
-    drawn = plot(place.with_suffix(".png"), comparison.title, rows, columns)
+    drawn = plot(Path(f"{place}.png"), comparison.title, rows, columns)
     if config.json:
         as_json(to_plain(rows, columns, comparison.figures))
     else:
         table(comparison.title, *to_cells(rows, columns, comparison.figures))
-        for line in (*explain(rows, columns, comparison.figures), comparison.remark):
+        for line in filter(None, (*explain(rows, columns, comparison.figures), comparison.remark, about_devices(rows))):
             console.print(line)
     pictures = ", ".join(str(path) for path in drawn)
     console.print(f"written: {place}.md, {place}.json{f', {pictures}' if drawn else ''}")

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,12 @@ import yaml
 
 from pcae.commands import finetune, pretrain, probe, task
 from pcae.commands.parts import NEUTRAL, configure
+from pcae.data.decode import Unreadable
+from pcae.data.images import Images, spread
 from pcae.evaluation.paper import Measure
-from pcae.methods.choice import foreign_settings
 from pcae.settings import Yaml, build, check_values, expand, leaves, to_plain, without_rivals
+from pcae.training.distributed import pick_device
+from pcae.training.plan import autocast_dtype
 
 HOW = NEUTRAL - {"mean", "std", "validation"}
 """Knobs that do not change what a run comes to. Which images it is about is told by their names, not where they lie."""
@@ -22,7 +26,7 @@ TENSORS = {".safetensors", ".bin", ".pth", ".pt"}
 """Files that weights lie in."""
 THE_COMPARISONS = {
     "data", "out", "seed", "resume", "json", "config", "weights", "from_scratch", "device", "workers", "accumulation",
-    "probes", "validation",
+    "probes", "validation", "pixels", "pool",
 }  # fmt: skip
 """Knobs that a row cannot set, because the comparison does."""
 
@@ -85,14 +89,17 @@ def read_rows(path: Path) -> Comparison:
     """The comparison that a YAML file describes. Raises ValueError when it cannot be read or does not make sense."""
     try:
         values = yaml.load(path.read_text(encoding="utf-8"), Yaml)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except Exception as error:  # the loader raises errors of every kind on what only looks like YAML
         raise ValueError(f"rows {str(path)!r} cannot be read: {' '.join(str(error).split())}") from error
-    if not isinstance(values, dict) or not isinstance(values.get("rows"), list) or not values["rows"]:
+    rows = values.get("rows") if isinstance(values, dict) else None
+    if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
         raise ValueError(f"rows {str(path)!r} must hold `rows:` with a list of `- name: ...`; see docs/compare.md")
     file = RowsFile(**check_values(RowsFile, values, str(path)))
     entries = [entry_of(row, path) for row in file.rows]
     names = [entry.name for entry in entries]
     for name in names:
+        if not name.strip():
+            raise ValueError(f"rows {str(path)!r} has a row with an empty name: {name!r}")
         if names.count(name) > 1:
             raise ValueError(f"rows {str(path)!r} has two rows named {name!r}; tell them apart")
     contenders = tuple(contender_of(entry, file) for entry in entries)
@@ -127,8 +134,11 @@ def over(shared: dict[str, Any], own: dict[str, Any], name: str, cls: type = pre
         if knob in shared | own and knob in leaves(cls):
             raise ValueError(f"row {name}: {knob} is the comparison's to set; leave it out")
     if cls is pretrain.Config:
-        foreign = foreign_settings((shared | own).get("method", "pcae"))
-        shared = {knob: value for knob, value in shared.items() if knob not in foreign}
+        void = pretrain.void_settings(shared | own)
+        shared = {knob: value for knob, value in shared.items() if knob not in void or knob in own}
+    k = (shared | own).get("k", (20,))
+    if cls is probe.Config and len(k) != 1:
+        raise ValueError(f"row {name}: k must be one number here, so that there is one kNN accuracy, got {list(k)}")
     return without_rivals(shared, own) | own
 
 
@@ -136,11 +146,13 @@ def over(shared: dict[str, Any], own: dict[str, Any], name: str, cls: type = pre
 class Conditions:
     """What all contenders share beside their knobs: images, device and how the runs are made.
 
-    files: a short name of the images.
+    files: a short name of the images, channels and classes theirs.
     """
 
     data: str
     files: str
+    channels: int
+    classes: int
     runs: Path
     device: str
     workers: int
@@ -188,7 +200,19 @@ def deciding(config: Any) -> dict[str, Any]:
     values = {
         name: value for name, value in to_plain(config).items() if name not in HOW | {"weights", "probes", "token_gib"}
     }
+    if "precision" in values:  # "auto" is another one on another device
+        values["precision"] = str(autocast_dtype(values["precision"], pick_device(config.run.device)))
     return values | {name: identity(values[name]) for name in ("init", "teacher") if values.get(name)}
+
+
+def fingerprint(images: Images) -> str:
+    """A short name of images: their names, labels and what is stored of 64 of them."""
+    digest = hashlib.blake2b(f"{images.digest()} {images.labels} {images.classes}".encode())
+    for index in spread(len(images), 64):
+        with suppress(Unreadable, OSError):
+            source = images.source(index)
+            digest.update(Path(source).read_bytes() if isinstance(source, str) else bytes(source))
+    return digest.hexdigest()
 
 
 def identity(weights: str) -> str:

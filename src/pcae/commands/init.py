@@ -4,6 +4,8 @@ from dataclasses import dataclass, replace
 
 from pcae.data.batches import DataConfig
 from pcae.methods.choice import MethodConfig, Pretraining, build_method
+from pcae.methods.discarding import DiscardingMAE
+from pcae.methods.mae import MAE
 from pcae.model.decoder import Decoder, DecoderConfig
 from pcae.model.encoder import Encoder, EncoderConfig, build_encoder, set_norm_eps
 from pcae.weights.decoders import fit_decoder
@@ -110,7 +112,11 @@ def begin_decoder(method: Pretraining, beginning: Beginning) -> list[str]:
         return []
     if decoder is None:
         return ["decoder: the method has a mask token and a linear head instead, which start as initialised"]
-    return fit_decoder(decoder, beginning.init, method.predicts)
+    lines = fit_decoder(decoder, beginning.init, method.predicts)
+    there = beginning.init.decoder and beginning.init.decoder.facts.norm_pix_loss
+    if isinstance(method, MAE | DiscardingMAE) and there not in (None, method.config.norm_pix_loss):
+        lines.append(f"decoder: it was trained with norm_pix_loss {there}, here it is {method.config.norm_pix_loss}")
+    return lines
 
 
 def decoder_of(method: Pretraining) -> Decoder | None:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any, TypeVar
@@ -11,22 +12,24 @@ import torch
 from torch import Tensor, nn
 
 from pcae.commands.cell import Cell, machine
-from pcae.commands.contenders import digest_of
+from pcae.commands.contenders import Conditions, digest_of
 from pcae.commands.init import Beginning, begin, find_beginning
-from pcae.commands.report import warn
 from pcae.evaluation.cost import inference_cost, pretraining_cost
 from pcae.evaluation.memory import peak_bytes
-from pcae.evaluation.throughput import take_turns, turns
-from pcae.model.encoder import create_vit
+from pcae.evaluation.throughput import turns
+from pcae.model.encoder import EncoderConfig, create_vit
 from pcae.model.reduced import reduce
 from pcae.tasks.dial import parse_drop_ratio
 from pcae.training.checkpoint import replace_text
+from pcae.training.distributed import World
 from pcae.training.loop import Progress, loop
 from pcae.training.optimizer import build_optimizer
 from pcae.training.plan import autocast_dtype
 from pcae.training.randomness import Draw, randomness
 
 Made = TypeVar("Made")
+Values = dict[str, dict[str, float]]
+"""What was measured, by contender."""
 INFERENCE_BATCH = {"cpu": 16}
 """Images that are classified at once, by device; 256 elsewhere."""
 SECONDS = "seconds_per_step"
@@ -35,16 +38,24 @@ OF_PACE = {
     "training_images_per_second", "peak_memory", "training_gmacs", "inference_images_per_second", "inference_gmacs",
     SECONDS,
 }  # fmt: skip
-LENGTH = {"epochs", "steps", "seed", "warmup_epochs", "base_lr", "mean", "std", "data"}
+LENGTH = {"epochs", "steps", "seed", "warmup_epochs", "base_lr", "mean", "std"}
 """Settings that change neither speed nor memory."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A contender that is measured, and the network that it begins with."""
+    """A contender that is measured: what it begins with, the classes of its classifier, the processes it trains on."""
 
     cell: Cell
     beginning: Beginning
+    classes: int
+    processes: int
+
+    @property
+    def classifier_config(self) -> EncoderConfig:
+        """The network that is fine-tuned, at its image size."""
+        encoder = self.beginning.encoder
+        return replace(encoder, image_size=self.cell.finetune.network.image_size or encoder.image_size)
 
     @property
     def drop_ratio(self) -> float:
@@ -60,24 +71,28 @@ class Subject:
 
     def inference_gmacs(self) -> float:
         """10^9 multiply-accumulates of classifying an image."""
-        return inference_cost(self.beginning.encoder, self.drop_ratio)["gmacs"]
+        return inference_cost(self.classifier_config, self.drop_ratio, self.classes)["gmacs"]
 
-    def classifier(self, device: torch.device) -> nn.Module:
-        """A classifier of its architecture."""
-        encoder = self.beginning.encoder
-        return reduce(create_vit(encoder, channels=encoder.channels or 3), self.drop_ratio).to(device).eval()
+    def inference(self, device: torch.device) -> Callable[[], Tensor]:
+        """Classifies a batch of made-up images, with random weights."""
+        config = self.classifier_config
+        vit = create_vit(config, channels=config.channels or 3, num_classes=self.classes)
+        model: nn.Module = reduce(vit, self.drop_ratio).to(device).eval()
+        batch = INFERENCE_BATCH.get(device.type, 256)
+        call = partial(model, torch.randn(batch, config.channels or 3, *config.image_size).to(device))
+        return torch.inference_mode()(call)
 
 
 class InTraining:
-    """A contender's method and optimizer, on made-up images of a micro-batch."""
+    """A contender's method and optimizer, on made-up images of a process's micro-batch. It has made a step."""
 
     def __init__(self, subject: Subject, device: torch.device) -> None:
         config, beginning = subject.cell.pretrain, subject.beginning
         torch.manual_seed(0)
         self.method = begin(beginning, config.method, config.decoder)[0].to(device)
         self.optimizer = build_optimizer(self.method, config.optimizer)
-        self.accumulation = config.run.accumulation
-        self.batch = config.run.batch_size // self.accumulation
+        self.accumulation, self.processes = config.run.accumulation, subject.processes
+        self.batch = config.run.batch_size // (self.accumulation * self.processes)
         shape = (beginning.encoder.channels or 3, *beginning.encoder.image_size)
         self.images, self.progress = torch.randn(self.batch, *shape).to(device), Progress(0)
         self.autocast = autocast_dtype(config.run.precision, device)
@@ -93,101 +108,131 @@ class InTraining:
         while True:
             yield self.images, randomness(0, self.progress.step, self.batch, self.images.device)
 
-    def peak(self) -> int:
+    def peak(self) -> float:
         """Bytes at the peak of a step."""
         states = [value for state in self.optimizer.state.values() for value in state.values()]
         held = [self.images, *self.method.parameters(), *self.method.buffers(), *states]
-        return peak_bytes(self.step, held, self.images.device)
+        return float(peak_bytes(self.step, held, self.images.device))
 
 
 def paces(
-    cells: list[Cell], wanted: set[str], rounds: int, channels: int, folder: Path, device: torch.device
-) -> dict[str, dict[str, float]]:
+    cells: list[Cell], wanted: set[str], rounds: int, at: Conditions, folder: Path, here: World
+) -> tuple[Values, dict[str, str]]:
     """Speed, memory and arithmetic by contender, from the folder's file where they were measured already.
 
-    channels: of the images. A contender that cannot be built has none, and the reason is said.
+    And why contenders have none: then nothing is kept, so that they are tried again.
     """
     wanted = wanted & OF_PACE
     if not wanted:
-        return {}
+        return {}, {}
     asked = {
-        "rows": {cell.contender.name: key_of(cell) for cell in cells},
+        "rows": {cell.contender.name: key_of(cell, at, here) for cell in cells},
         "measures": sorted(wanted),
         "rounds": rounds,
-        **machine(device),
+        **machine(here.device),
     }
     path = folder / f"pace-{digest_of(asked)}.json"
-    if not path.is_file():
-        found = measure(cells, wanted, rounds, channels, device)
-        values = {name: {key: of[name] for key, of in found.items() if name in of} for name in asked["rows"]}
+    if path.is_file():
+        return read_values(path, [cell.contender.name for cell in cells]), {}
+    found, failures = measure(cells, wanted, rounds, at, here)
+    values = {name: {key: of[name] for key, of in found.items() if name in of} for name in asked["rows"]}
+    if not failures:
         folder.mkdir(parents=True, exist_ok=True)
         replace_text(path, json.dumps({"values": values, **asked}, indent=2) + "\n")
-    return json.loads(path.read_text("utf-8"))["values"]
+    return values, failures
 
 
-def key_of(cell: Cell) -> dict[str, Any]:
+def read_values(path: Path, names: list[str]) -> Values:
+    """What was measured, from its file. Raises ValueError when it is damaged."""
+    try:
+        values = json.loads(path.read_text("utf-8"))["values"]
+        return {name: {key: float(value) for key, value in values[name].items()} for name in names}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} is damaged; remove it to have speeds measured again") from error
+
+
+def key_of(cell: Cell, at: Conditions, here: World) -> dict[str, Any]:
     """All that decides speed, memory and arithmetic of a contender."""
-    pretraining = {name: value for name, value in cell.settings["pretrain"].items() if name not in LENGTH}
-    return {"trained": cell.contender.trained, "drop_ratio": cell.finetune.task.drop_ratio, "pretrain": pretraining}
+    return {
+        "trained": cell.contender.trained,
+        "processes": here.size,
+        "accumulation": at.accumulation,
+        "channels": cell.pretrain.encoder.channels or at.channels,
+        "classes": at.classes,
+        "drop_ratio": cell.finetune.task.drop_ratio,
+        "image_size": cell.finetune.network.image_size,
+        "pretrain": {name: value for name, value in cell.settings["pretrain"].items() if name not in LENGTH},
+    }
+
+
+def steps_within(cell: Cell, seconds: float, step: float, at: Conditions, here: World) -> int:
+    """Steps that take so many seconds; decided once, and kept, so that a finished cell is not run again.
+
+    Raises ValueError when the file that keeps it is damaged.
+    """
+    asked = {"seconds": seconds, "row": key_of(cell, at, here)}
+    path = cell.folder / f"steps-{digest_of(asked)}.json"
+    if not path.is_file():
+        cell.folder.mkdir(parents=True, exist_ok=True)
+        kept = {"steps": max(1, round(seconds / step)), SECONDS: step, **machine(here.device), **asked}
+        replace_text(path, json.dumps(kept, indent=2) + "\n")
+    try:
+        return int(json.loads(path.read_text("utf-8"))["steps"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is damaged; remove it to have the number of steps decided again") from error
 
 
 def measure(
-    cells: list[Cell], wanted: set[str], rounds: int, channels: int, device: torch.device
-) -> dict[str, dict[str, float]]:
-    """The values, by what they are and by contender."""
-    subjects = attempted({cell.contender.name: cell for cell in cells}, lambda cell: subject_of(cell, channels))
+    cells: list[Cell], wanted: set[str], rounds: int, at: Conditions, here: World
+) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
+    """The values, by what they are and by contender; and why some contenders lack some."""
+    failures: dict[str, str] = {}
+    attempt = partial(attempted, failures)
+    subjects = attempt({cell.contender.name: cell for cell in cells}, lambda cell: subject_of(cell, at, here))
     trained = {name: subject for name, subject in subjects.items() if subject.cell.contender.trained}
     found: dict[str, dict[str, float]] = {}
     if "training_gmacs" in wanted:
-        found["training_gmacs"] = attempted(trained, Subject.training_gmacs)
-    if wanted & {"training_images_per_second", "peak_memory", SECONDS}:
-        found |= training_paces(attempted(trained, lambda subject: InTraining(subject, device)), rounds, device)
+        found["training_gmacs"] = attempt(trained, Subject.training_gmacs)
     if "inference_gmacs" in wanted:
-        found["inference_gmacs"] = attempted(subjects, Subject.inference_gmacs)
+        found["inference_gmacs"] = attempt(subjects, Subject.inference_gmacs)
+    if wanted & {"training_images_per_second", "peak_memory", SECONDS}:
+        trainings = attempt(trained, lambda subject: InTraining(subject, here.device))
+        found["peak_memory"] = attempt(trainings, InTraining.peak)
+        found |= training_paces(trainings, rounds, here.device)
     if "inference_images_per_second" in wanted:
-        classifiers = attempted(subjects, lambda subject: subject.classifier(device))
-        found["inference_images_per_second"] = inference_paces(classifiers, subjects, rounds, device)
-    return {key: values for key, values in found.items() if key in wanted}
+        calls = attempt(subjects, lambda subject: subject.inference(here.device))
+        spent = turns(calls, here.device, rounds)
+        batch = INFERENCE_BATCH.get(here.device.type, 256)
+        found["inference_images_per_second"] = {name: batch / median(seconds) for name, seconds in spent.items()}
+    return {key: values for key, values in found.items() if key in wanted}, failures
 
 
-def attempted(given: Mapping[str, Any], make: Callable[[Any], Made]) -> dict[str, Made]:
-    """What is made of each, by contender; where that fails it has none, and the reason is said."""
+def attempted(failures: dict[str, str], given: Mapping[str, Any], make: Callable[[Any], Made]) -> dict[str, Made]:
+    """What is made of each, by contender; where that fails it has none, and the reason is in `failures`."""
     made = {}
     for name, value in given.items():
         try:
             made[name] = make(value)
-        except (ValueError, RuntimeError, MemoryError) as error:
-            warn(f"{name}: not measured: {' '.join(str(error).split())}")
+        except Exception as error:  # whatever a row fails by, the others are measured
+            failures[name] = f"speed: {type(error).__name__}: {' '.join(str(error).split())}"
     return made
 
 
-def subject_of(cell: Cell, channels: int) -> Subject:
-    """A contender with its network, for images of so many channels."""
+def subject_of(cell: Cell, at: Conditions, here: World) -> Subject:
+    """A contender with its network."""
     config = cell.pretrain
     beginning = find_beginning(config.encoder, config.reading, config.init, config.teacher)
-    return Subject(cell, replace(beginning, encoder=replace(beginning.encoder, channels=channels)))
+    encoder = replace(beginning.encoder, channels=beginning.encoder.channels or at.channels)
+    return Subject(cell, replace(beginning, encoder=encoder), at.classes, here.size)
 
 
-def training_paces(
-    trainings: Mapping[str, InTraining], rounds: int, device: torch.device
-) -> dict[str, dict[str, float]]:
-    """Bytes at the peak of a step, images per second, and seconds of a step with all its micro-batches."""
-    peaks: dict[str, float] = {name: float(training.peak()) for name, training in trainings.items()}
+def training_paces(trainings: Mapping[str, InTraining], rounds: int, device: torch.device) -> Values:
+    """Images per second over all processes, and seconds of a step with all its micro-batches."""
     spent = turns({name: training.step for name, training in trainings.items()}, device, rounds)
     usual = {name: median(seconds) for name, seconds in spent.items()}
     return {
-        "peak_memory": peaks,
-        "training_images_per_second": {name: trainings[name].batch / seconds for name, seconds in usual.items()},
+        "training_images_per_second": {
+            name: trainings[name].batch * trainings[name].processes / seconds for name, seconds in usual.items()
+        },
         SECONDS: {name: trainings[name].accumulation * seconds for name, seconds in usual.items()},
     }
-
-
-def inference_paces(
-    classifiers: Mapping[str, nn.Module], subjects: Mapping[str, Subject], rounds: int, device: torch.device
-) -> dict[str, float]:
-    """Images per second. All have the same input: the first one's."""
-    encoder = subjects[next(iter(classifiers))].beginning.encoder
-    batch = INFERENCE_BATCH.get(device.type, 256)
-    images = torch.randn(batch, encoder.channels or 3, *encoder.image_size).to(device)
-    spent = take_turns(classifiers, images, rounds)
-    return {name: batch / median(seconds) for name, seconds in spent.items()}

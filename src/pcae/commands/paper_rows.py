@@ -79,11 +79,7 @@ def contender_of(row: PaperRow, scale: Scale, out: Path) -> Contender:
     if row.quoted:
         return Contender(name=row.name, **facts)
     sizes = scale.architectures[row.architecture]
-    own = translated(row, scale, out)
-    shared = {**scale.pretrain, **sizes.get("pretrain", {})}
-    if "teacher" in own:
-        shared.pop("momentum", None)  # a fixed teacher has none
-    pretrain = over(shared, own, row.name)
+    pretrain = over({**scale.pretrain, **sizes.get("pretrain", {})}, translated(row, scale, out), row.name)
     if row.epochs:
         pretrain |= {"epochs": row.epochs * scale.epoch_share}
     if row.batch_size:
@@ -132,9 +128,9 @@ FIELDS = EncoderConfig.__dataclass_fields__.keys()
 
 def stand_in(scale: Scale, out: Path) -> Path:
     """A ViT-S with random weights, that reads images as all rows of the scale do; written once."""
-    path = out / "random-vit-s.safetensors"
+    config = replace(encoder_of({**scale.pretrain, **scale.architectures["ViT-S"]["pretrain"]}), patch_scale=1.0)
+    path = out / f"random-vit-s-{config.width}.safetensors"
     if not path.exists():
-        config = replace(encoder_of({**scale.pretrain, **scale.architectures["ViT-S"]["pretrain"]}), patch_scale=1.0)
         path.parent.mkdir(parents=True, exist_ok=True)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)

@@ -60,11 +60,16 @@ class Config(RunSettings):
     def fitting(recipe: dict[str, Any], chosen: dict[str, Any]) -> dict[str, Any]:
         """A recipe less the settings that another method, a fixed teacher or a network that exists does not have."""
         usual = recipe.get("method", "pcae")
-        method = chosen.get("method", usual)
-        void = foreign_settings(method) | (BY_METHOD if method != usual else set())
-        void |= {"momentum", "momentum_end"} if chosen.get("teacher") else set()
-        void |= {"patch_scale"} if chosen.get("init") else set()
+        void = void_settings(recipe | chosen) | (BY_METHOD if chosen.get("method", usual) != usual else set())
         return {name: value for name, value in recipe.items() if name not in void}
+
+
+def void_settings(values: dict[str, Any]) -> set[str]:
+    """Settings that another method, a fixed teacher or a network that exists does not have."""
+    method = values.get("method", "pcae")
+    void = foreign_settings(method) | ({"teacher"} if method in {"mae", "simmim"} else set())
+    void |= {"momentum", "momentum_end"} if values.get("teacher") else set()
+    return void | ({"patch_scale"} if values.get("init") else set())
 
 
 def run(config: Config) -> None:

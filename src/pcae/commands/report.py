@@ -33,8 +33,13 @@ def table(title: str, columns: list[str], rows: list[list[str]]) -> None:
         shown.add_column(column, justify="right" if index else "left")
     for row in rows:
         shown.add_row(*row)
-    wide = None if sys.stdout.isatty() else max(80, Console(width=10_000).measure(shown).maximum)
-    Console(highlight=False, markup=False, emoji=False, width=wide).print(shown)
+    wide = None if sys.stdout.isatty() else max(80, plain(10_000).measure(shown).maximum)
+    plain(wide).print(shown)
+
+
+def plain(width: int | None) -> Console:
+    """A console to standard output on which brackets are brackets."""
+    return Console(highlight=False, markup=False, emoji=False, width=width)
 
 
 def as_json(result: Any) -> None:

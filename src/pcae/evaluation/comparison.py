@@ -26,7 +26,7 @@ class Column:
 class Row:
     """A setting. cells: values by seed and column. once: values by column that are no seed's, such as speed.
 
-    failed: reasons by seed. paper: its figures there, by key.
+    devices: that seconds were measured on. failed: reasons by seed. paper: its figures there, by key.
 
     quoted: a method that is not built here. control: a row that the paper lacks.
     """
@@ -38,6 +38,7 @@ class Row:
     quoted: bool = False
     failed: dict[int, str] = field(default_factory=dict)
     control: bool = False
+    devices: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def to_plain(rows: Sequence[Row], columns: Sequence[Column], figures: Mapping[st
         "reference": first and first.name,
         "columns": [asdict(column) for column in columns],
         "paper_figures": figures,
-        "rows": [asdict(row) | summaries(row, first, columns) for row in rows],
+        "rows": [asdict(row) | {"devices": sorted(row.devices)} | summaries(row, first, columns) for row in rows],
     }
     return plain(found)
 

@@ -43,10 +43,11 @@ def measure(module: nn.Module, blocks: Iterable[nn.Module], *inputs: Any, **opti
     return Cost(counter.get_total_flops() / 2e9, count_parameters(module), tokens), result
 
 
-def inference_cost(config: EncoderConfig, drop_ratio: float) -> dict[str, Any]:
-    """Classifying one image with token reduction (Table 5), with the model's own classifier."""
+def inference_cost(config: EncoderConfig, drop_ratio: float, classes: int | None = None) -> dict[str, Any]:
+    """Classifying one image with token reduction (Table 5), with the model's own classifier or one of `classes`."""
+    head = {} if classes is None else {"num_classes": classes}
     with META, torch.no_grad():
-        model = reduce(create_vit(config, channels=config.channels or 3), drop_ratio)
+        model = reduce(create_vit(config, channels=config.channels or 3, **head), drop_ratio)
         images = torch.empty(1, config.channels or 3, *config.image_size)
         cost, _ = measure(model, model.vit.blocks, images)
     return {"model": config.model, "drop_ratio": drop_ratio, **asdict(cost)}

@@ -11,16 +11,19 @@ from torch.utils._pytree import tree_leaves
 
 
 def peak_bytes(step: Callable[[], object], held: Iterable[Tensor], device: torch.device) -> int:
-    """Bytes of all tensors alive at the peak of `step`; held: those that are there before it.
+    """Bytes of `held`, the tensors that a step works on, and of all that it makes alive at its peak.
 
-    CUDA's allocator says so itself. Elsewhere storages are followed from operator to operator: what a kernel takes for
-    itself inside does not count.
+    On CUDA the allocator says what came on top. Elsewhere storages are followed from operator to operator: what a
+    kernel takes for itself inside does not count.
     """
     if device.type == "cuda":
+        storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in held}
+        torch.cuda.synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
         step()
         torch.cuda.synchronize(device)
-        return torch.cuda.max_memory_allocated(device)
+        return torch.cuda.max_memory_allocated(device) - before + sum(storages.values())
     with Alive(held) as alive:
         step()
     return alive.peak

@@ -42,7 +42,9 @@ def build_method(
     if config.method in ("mae", "simmim") and teacher is not None:
         raise ValueError(f"method {config.method} has no teacher; leave --teacher out, or use pcae or pcae-simmim")
     if config.method in ("simmim", "pcae-simmim") and decoder != DecoderConfig():
-        raise ValueError(f"method {config.method} has no decoder but a linear head; leave the decoder's settings out")
+        usual = flatten(DecoderConfig())
+        odd = [f"{name} {value}" for name, value in flatten(decoder).items() if value != usual[name]]
+        raise ValueError(f"method {config.method} has no decoder but a linear head; leave {', '.join(odd)} out")
     match config.method:
         case "pcae":
             return PCAE(encoder, told(PCAEConfig, config), decoder, teacher)

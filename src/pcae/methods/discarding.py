@@ -28,8 +28,8 @@ class DiscardingMAEConfig(MAEConfig, TeacherConfig):
 class DiscardingMAE(nn.Module):
     """The naive way to discard targets of MAE (appendix C), which PCAE is held against.
 
-    The paper does not say which scores the naive way goes by: here it is PCAE's own teacher that decides, so that what
-    is predicted, pixels or the teacher's features, is the only difference from PCAE. Its features are not used.
+    Patches are discarded by PCAE's strategy: its teacher decides, so that what is predicted, pixels or the teacher's
+    features, is the only difference from PCAE. Its features are not used.
     n_visible: the student's tokens; counts: the teacher's, at its input and after each stage.
     """
 

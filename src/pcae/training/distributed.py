@@ -51,18 +51,20 @@ class World:
         return cast(T, self._main(make, hand_on=True))
 
     def _main(self, make: Callable[[], T], hand_on: bool) -> T | None:
-        made, reason = None, ""
+        made, failure = None, None
         if self.is_main:
             try:
                 made = make()
-            except (ValueError, OSError) as error:
+            except Exception as error:  # whatever it is, the others wait to be told
                 if self.size == 1:
                     raise
-                reason = str(error)
+                failure = error
         if self.size == 1:
             return made
-        told = [made if hand_on else None, reason]
+        told = [made if hand_on else None, failure and (str(failure) or type(failure).__name__)]
         distributed.broadcast_object_list(told, device=self.device)
+        if failure is not None and not isinstance(failure, ValueError | OSError):
+            raise failure
         if told[1]:
             raise ValueError(told[1])
         return made if self.is_main else cast(T, told[0])
