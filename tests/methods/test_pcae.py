@@ -173,3 +173,62 @@ def take_two_steps(config: EncoderConfig, channels: int, size: tuple[int, int]) 
         method.after_step(Progress(2, step, taken=taken))
         assert bool(taken) and 0 < result.loss < 2
     assert not torch.equal(before, method.student.vit.blocks[-1].mlp.fc2.weight)
+
+
+def test_one_view_of_the_whole_pool_is_the_paper(encoder, images, draw):
+    plain = make(encoder)
+    same = PCAE(encoder, PCAEConfig(views=1, pool_ratio=0.25), SMALL)
+    same.load_state_dict(plain.state_dict())
+    assert torch.equal(same.eval()(images, draw).loss, plain(images, draw).loss)
+
+
+def test_views_share_the_teachers_targets_and_see_their_own_parts_of_the_pool(encoder, images, draw):
+    """The loss of three views is the mean of the losses of three students that see those patches; written out."""
+    method = PCAE(encoder, PCAEConfig(mask_ratio=0.85, views=3, pool_ratio=0.25), SMALL).double().eval()
+    images = images.double()
+    calls, seen = [], []
+    method.teacher.register_forward_pre_hook(lambda _, args: calls.append(args[1]))
+    method.student.register_forward_pre_hook(lambda _, args: seen.append(args[:2]))
+    loss = method(images, draw).loss
+    assert len(calls) == 1 and calls[0].shape == (4, 18)  # the teacher sees all but the pool, once
+    pixels, ids = seen[0]
+    assert ids.shape == (12, 3)  # int(24 * 0.15) of the 6 in the pool, three views of four images
+    patches, targets = (
+        patchify(images, (8, 8)),
+        method.teacher(gather(patchify(images, (8, 8)), calls[0]), calls[0], draw),
+    )
+    losses = []
+    for view in range(3):
+        mine = ids[view * 4 : view * 4 + 4]
+        for image in range(4):
+            assert set(mine[image].tolist()) <= set(range(24)) - set(calls[0][image].tolist())
+            assert mine[image].tolist() == sorted(set(mine[image].tolist()))
+        assert torch.equal(pixels[view * 4 : view * 4 + 4], gather(patches, mine))
+        encoded = method.student(gather(patches, mine), mine, (4, 6))
+        predictions = method.decoder(encoded.prefix, encoded.tokens, mine, targets.ids, (4, 6))
+        losses.append(1 - torch.cosine_similarity(predictions, targets.features, dim=-1).mean())
+    torch.testing.assert_close(loss, torch.stack(losses).mean())
+    views = {tuple(ids[view * 4].tolist()) for view in range(3)}
+    assert len(views) > 1
+
+
+def test_views_of_an_image_do_not_depend_on_the_batch_that_it_is_in(encoder, images, draw):
+    """Two half batches have the mean loss of the whole one."""
+    method = PCAE(encoder, PCAEConfig(mask_ratio=0.85, views=2, pool_ratio=0.25), SMALL).double().eval()
+    halves = [method(images.double()[part * 2 : part * 2 + 2], draw.part(part, 2)).loss for part in range(2)]
+    torch.testing.assert_close(method(images.double(), draw).loss, torch.stack(halves).mean())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"views": 0}, "views must be at least 1"),
+        ({"views": 2}, "need a larger pool than 6 of 24 patches; raise --pool-ratio"),
+        ({"views": 2, "pool_ratio": 0.25}, "need a larger pool"),
+        ({"pool_ratio": 0.1}, "need a larger pool"),
+        ({"pool_ratio": 1.0, "mask_ratio": 0.85}, r"pool_ratio must lie in \(0, 1\), got 1"),
+    ],
+)
+def test_views_that_do_not_go_together_are_refused(encoder, options, message):
+    with pytest.raises(ValueError, match=message):
+        make(encoder, **options)

@@ -58,4 +58,5 @@ def show_pretraining(result: dict[str, Any]) -> None:
     ]
     title = f"{result['model']}, {result['method']}: {result['visible']} visible, {counts}"
     table(title, ["one pass", "GMACs", "parameters", "tokens that enter each block"], rows)
-    print(f"a training image: {result['training_gmacs']:.2f} GMACs (3 x student and decoder + teacher)")
+    per_view = f", {result['training_gmacs'] / result['views']:.2f} for each view" if result["views"] > 1 else ""
+    print(f"a training image: {result['training_gmacs']:.2f} GMACs (3 x student and decoder + teacher){per_view}")

@@ -24,6 +24,7 @@ from pcae.commands.report import as_json, console
 from pcae.data.batches import check_data_config
 from pcae.data.images import RandomCrops, open_images
 from pcae.methods.choice import MethodConfig, Pretraining, foreign_settings, spelled_out
+from pcae.methods.pcae import PCAE
 from pcae.model.decoder import DecoderConfig
 from pcae.model.encoder import EncoderConfig
 from pcae.model.pretrained import PretrainedFacts
@@ -177,9 +178,10 @@ def announce(parts: Parts, beginning: Beginning, here: World) -> None:
     announce_numbers(parts, here)
     grid = method.student.grid
     millions = sum(parameter.numel() for parameter in method.student.parameters()) / 1e6
+    views = f" in each of {method.views} views" if isinstance(method, PCAE) and method.views > 1 else ""
     what = "in the teacher" if "teacher" in dict(method.named_children()) else "hidden"
     console.print(
         f"encoder of {millions:.1f} M parameters; tokens per image: {grid[0]} x {grid[1]} = {grid[0] * grid[1]}, "
-        f"{method.n_visible} visible; {' -> '.join(map(str, method.counts))} {what}; "
+        f"{method.n_visible} visible{views}; {' -> '.join(map(str, method.counts))} {what}; "
         f"predicted: {method.predicts} of {method.counts[-1]}"
     )

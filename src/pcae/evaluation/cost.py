@@ -64,7 +64,7 @@ class AnyDraw(Draw):
 def pretraining_cost(
     config: EncoderConfig, method: MethodConfig, decoder: DecoderConfig, teacher: EncoderConfig | None = None
 ) -> dict[str, Any]:
-    """One training image: each part's forward pass; training costs 3 x student and decoder, 1 x teacher.
+    """One training image, all its views: each part's forward pass; training costs 3 x student and decoder, 1 x teacher.
 
     teacher: a fixed one. The decoder of a method that has a linear head is that head.
     """
@@ -74,6 +74,7 @@ def pretraining_cost(
     return {
         "model": config.model,
         "method": method.method,
+        "views": method.views,
         "visible": built.n_visible,
         "hidden": built.counts[0],
         "kept": built.counts[1:],

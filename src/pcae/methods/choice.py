@@ -28,6 +28,11 @@ class MethodConfig:
     pcae-simmim: both ideas. mae-discard: mae without the targets that the teacher drops (Table 9)."""
     mask_ratio: float | None = None
     """Share of the patches that the student does not see, in (0, 1); without it 0.75, with simmim 0.6."""
+    views: int = 1
+    """For pcae: students' views of an image for one pass of the teacher; each sees its own part of the pool."""
+    pool_ratio: float | None = None
+    """For pcae: share of the patches that views are drawn from, such as 0.25 with several views and a mask ratio of
+    0.85; the teacher sees the others. Without it, one view is the pool."""
     norm_pix_loss: bool = True
     """For mae: predict the pixels of each patch less their mean, over their standard deviation."""
     discard: Literal["loss", "decode"] = "loss"

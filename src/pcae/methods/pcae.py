@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from jaxtyping import Float
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
 from pcae.methods.teacher import Teacher, TeacherConfig, cosine_distance, spread
@@ -20,6 +20,25 @@ class PCAEConfig(TeacherConfig):
 
     mask_ratio: float = 0.75
     """Share of the patches that the student does not see, in (0, 1)."""
+    views: int = 1
+    """Students' views of an image for one pass of the teacher; each sees its own part of the pool. 1 is the paper."""
+    pool_ratio: float | None = None
+    """Share of the patches that views are drawn from; the teacher sees the others. Without it, one view is the pool."""
+
+
+def pool_size(config: PCAEConfig, n_tokens: int, n_visible: int) -> int:
+    """Patches that views are drawn from. Raises ValueError for settings that do not go together."""
+    if config.views < 1:
+        raise ValueError(f"views must be at least 1, got {config.views}")
+    if config.pool_ratio is not None and not 0 < config.pool_ratio < 1:
+        raise ValueError(f"pool_ratio must lie in (0, 1), got {config.pool_ratio:g}")
+    n_pool = n_visible if config.pool_ratio is None else count_visible(n_tokens, 1 - config.pool_ratio)
+    if n_pool < n_visible or (config.views > 1 and n_pool == n_visible):
+        raise ValueError(
+            f"{config.views} views of {n_visible} patches (mask_ratio {config.mask_ratio:g}) need a larger pool than "
+            f"{n_pool} of {n_tokens} patches; raise --pool-ratio (now {config.pool_ratio}) or --mask-ratio"
+        )
+    return n_pool
 
 
 class PCAE(nn.Module):
@@ -27,8 +46,10 @@ class PCAE(nn.Module):
 
     The student encodes the visible patches, the teacher the hidden ones, dropping redundant tokens stage by stage;
     the decoder predicts the teacher's tokens that are left. Loss: 1 - cosine similarity (Eq. 1).
-    teacher: a fixed, pre-trained encoder in place of the moving average (Table 12).
-    n_visible: the student's tokens; counts: the teacher's, at its input and after each stage.
+    teacher: a fixed, pre-trained encoder in place of the moving average (Table 12). Several views share a pool of
+    patches and the teacher's targets; what a view misses of the pool is neither seen nor predicted.
+    n_visible: a view's tokens; n_pool: patches that views are drawn from; counts: the teacher's tokens, at its input
+    and after each stage.
     Raises ValueError for settings that fit neither each other nor the encoder.
     """
 
@@ -44,9 +65,10 @@ class PCAE(nn.Module):
         super().__init__()
         config = config or PCAEConfig()
         n_tokens = encoder.grid[0] * encoder.grid[1]
-        self.n_visible = count_visible(n_tokens, config.mask_ratio)
+        self.views, self.n_visible = config.views, count_visible(n_tokens, config.mask_ratio)
+        self.n_pool = pool_size(config, n_tokens, self.n_visible)
         self.student = encoder
-        self.teacher = Teacher(encoder, config, n_tokens - self.n_visible, fixed=teacher)
+        self.teacher = Teacher(encoder, config, n_tokens - self.n_pool, fixed=teacher)
         self.decoder = Decoder(
             decoder or DecoderConfig(), in_dim=encoder.width, out_dim=self.teacher.encoder.width, grid=encoder.grid
         )
@@ -56,14 +78,27 @@ class PCAE(nn.Module):
         """The loss of normalised images of the encoder's size."""
         grid = self.student.grid
         patches = patchify(batch, self.student.patch_size)
-        visible_ids, hidden_ids = split(draw.uniform("mask", patches.shape[1]), self.n_visible)
+        pool_ids, hidden_ids = split(draw.uniform("mask", patches.shape[1]), self.n_pool)
 
         targets = self.teacher(gather(patches, hidden_ids), hidden_ids, draw)
-        seen = self.student(gather(patches, visible_ids), visible_ids, grid)
-        predictions = self.decoder(seen.prefix, seen.tokens, seen.ids, targets.ids, grid)
+        visible_ids = self.drawn_views(pool_ids, draw)
+        seen = self.student(gather(self.each_view(patches), visible_ids), visible_ids, grid)
+        predictions = self.decoder(seen.prefix, seen.tokens, seen.ids, self.each_view(targets.ids), grid)
 
-        loss = cosine_distance(predictions, targets.features)
+        loss = cosine_distance(predictions, self.each_view(targets.features))
         return StepResult(loss, {"target_std": spread(targets.features), "student_std": spread(seen.tokens)})
+
+    def each_view(self, values: Shaped[Tensor, "batch ..."]) -> Shaped[Tensor, "batch_of_views ..."]:
+        """The same for every view, one view of all images after the other."""
+        return values if self.views == 1 else values.repeat(self.views, *[1] * (values.ndim - 1))
+
+    def drawn_views(self, pool_ids: Int[Tensor, "batch pool"], draw: Draw) -> Int[Tensor, "batch_of_views visible"]:
+        """Positions that each view sees: a random part of the pool, or all of it."""
+        if self.n_visible == self.n_pool:
+            return self.each_view(pool_ids)
+        noise = draw.uniform("views", self.views, self.n_pool).transpose(0, 1).flatten(0, 1)
+        places, _ = split(noise, self.n_visible)
+        return self.each_view(pool_ids).gather(1, places)
 
     def after_step(self, progress: Progress) -> None:
         """Move the teacher, if the optimizer's step was taken."""
