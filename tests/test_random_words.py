@@ -113,7 +113,9 @@ def lines(draw: st.DrawFn) -> list[str]:
     if draw(st.integers(0, 9)):
         words += NEEDED.get(verb, [])
     for _ in range(draw(st.integers(0, 2))):
-        name = draw(st.sampled_from([*sorted(knobs.keys() - {"workers", "data", "out"}), "no_such_knob", "seeed"]))
+        name = draw(
+            st.sampled_from([*sorted(knobs.keys() - {"workers", "data", "out", "dry_run"}), "no_such_knob", "seeed"])
+        )
         flag = f"--{name}" if draw(st.booleans()) else f"--{name.replace('_', '-')}"
         found = draw(values(verb, name))
         if name == "epochs" and "--steps" in words:  # they exclude each other
@@ -132,7 +134,7 @@ def files(draw: st.DrawFn) -> str:
     """A configuration file with a few random lines, or none that is one."""
     if draw(st.integers(0, 9)) == 0:
         return draw(st.text(max_size=40))
-    knobs = sorted(KNOBS["pretrain"].keys() - {"epochs", "steps", "workers", "out", "json"})
+    knobs = sorted(KNOBS["pretrain"].keys() - {"epochs", "steps", "workers", "out", "json", "dry_run"})
     atoms = st.one_of(
         st.none(), st.booleans(), st.integers(-2, 40), st.floats(-2, 2), st.sampled_from(VALUES), st.text(max_size=5)
     )
@@ -236,7 +238,7 @@ def test_random_command_lines_as_processes(number, places, tmp_path):
     """Fifty lines that a generator with this seed writes; what a shell would see."""
     chance = random.Random(number)
     verb = chance.choice([verb for verb in VERBS if verb not in {"demo", "doctor"}])
-    knobs = sorted(KNOBS[verb].keys() - {"workers", "data", "out", *LONG})
+    knobs = sorted(KNOBS[verb].keys() - {"workers", "data", "out", "dry_run", *LONG})
     words = [verb]
     words += NEEDED.get(verb, [])
     for _ in range(chance.randint(0, 2)):

@@ -26,7 +26,7 @@ TENSORS = {".safetensors", ".bin", ".pth", ".pt"}
 """Files that weights lie in."""
 THE_COMPARISONS = {
     "data", "out", "seed", "resume", "json", "config", "weights", "from_scratch", "device", "workers", "accumulation",
-    "probes", "validation", "pixels", "pool",
+    "probes", "validation", "pixels", "pool", "dry_run",
 }  # fmt: skip
 """Knobs that a row cannot set, because the comparison does."""
 

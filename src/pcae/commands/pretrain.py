@@ -7,6 +7,7 @@ from typing import Any, cast
 import torch
 
 from pcae.commands.advice import Advice, advise, typical_side
+from pcae.commands.dry_run import forecast, show_forecast
 from pcae.commands.init import Beginning, begin, decoder_of, find_beginning
 from pcae.commands.parts import (
     Parts,
@@ -53,6 +54,8 @@ class Config(RunSettings):
     ViTMAE, timm:NAME. Network and normalisation are theirs where none are given; so is an image size of 224 224."""
     teacher: str | None = None
     """Weights of a fixed teacher in place of the moving average of the student, of the same patches."""
+    dry_run: bool = False
+    """Make a few steps, write nothing, and say what the run takes: hours, images/s, memory, the largest batch."""
     encoder: EncoderConfig = EncoderConfig()
     method: MethodConfig = MethodConfig()
     decoder: DecoderConfig = DecoderConfig()
@@ -77,7 +80,9 @@ def run(config: Config) -> None:
     """Pre-train, and say where everything lies."""
     with world(config.run.device) as here:
         summary = train(config, here)
-        if here.is_main and config.json:
+        if here.is_main and config.dry_run:
+            show_forecast(summary, config.json)
+        elif here.is_main and config.json:
             as_json(summary)
         elif here.is_main:
             console.print(f"done: weights in {summary['weights']}, everything else beside it")
@@ -111,13 +116,17 @@ def recorded_recipe(folder: Path) -> Advice | None:
 
 
 def train(config: Config, here: World) -> dict[str, Any]:
-    """Pre-train as configured, from the start or from a checkpoint; returns the summary of the run."""
+    """Pre-train as configured, from the start or from a checkpoint; returns the summary of the run, or its forecast."""
     parts, beginning = build_parts(config, here)
+    config = cast(Config, parts.config)
+    crops = RandomCrops(parts.images, config.encoder.image_size, config.reading.crop_scale, config.run.seed)
+    if config.dry_run:
+        if here.is_main:
+            announce(parts, beginning, here)
+        return forecast(parts, batches(parts, crops, here), here)
     summary = finished(parts)
     if summary is not None:
         return summary
-    config = cast(Config, parts.config)
-    crops = RandomCrops(parts.images, config.encoder.image_size, config.reading.crop_scale, config.run.seed)
     done = carry_out("pre-training", parts, batches(parts, crops, here), here, lambda: announce(parts, beginning, here))
     summary = {"weights": str(config.out / FILE), **done}
     if here.is_main:
@@ -134,7 +143,7 @@ def save_weights(parts: Parts, beginning: Beginning) -> None:
         encoder=config.encoder,
         mean=parts.facts["mean"],
         std=parts.facts["std"],
-        pixel_range=config.reading.pixel_range,
+        pixel_range=parts.images.pixel_range,
         norm_eps=beginning.norm_eps,
     )
     save_model(config.out / FILE, method.student.vit, described)
