@@ -10,7 +10,7 @@ import tifffile
 from PIL import Image
 from skimage import data
 
-from pcae.data.decode import Unreadable, decode, to_eight_bits
+from pcae.data.decode import ORIENTATION, Part, Unreadable, decode, decode_part, to_eight_bits
 from pcae.data.images import open_images
 from pcae.data.survey import look
 from tests.photographs import KINDS
@@ -202,3 +202,57 @@ def test_an_image_without_pixels_is_refused(tmp_path):
     (tmp_path / "a.tif").write_bytes(bytes(raw))
     with pytest.raises(Unreadable, match="no pixels: 6 x 0"):
         decode(str(tmp_path / "a.tif"), 1)
+
+
+def part_of(left, top, right, bottom, target):
+    return lambda size: Part((float(left), float(top), float(right), float(bottom)), target)
+
+
+@pytest.mark.parametrize("times", [1, 2, 4, 8])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_reduced_photograph_is_upright_and_its_part_where_it_was(tmp_path, times, orientation):
+    """Odd sides, which are rounded up, under every orientation: the same part as that of the upright photograph."""
+    photograph = Image.fromarray(data.retina()[300:1103, 200:1207])
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    photograph.save(tmp_path / "a.jpg", exif=exif, quality=95)
+    upright = decode(str(tmp_path / "a.jpg"), 3)[0]
+    width, height = upright.width // 2, upright.height // 2
+    left, top = upright.width - width - 3, upright.height - height - 5
+    target = (int(width / times / 2), int(height / times / 2))
+    (reduced,), box = decode_part(str(tmp_path / "a.jpg"), 3, part_of(left, top, left + width, top + height, target))
+    assert reduced.size == (-(-upright.width // times), -(-upright.height // times)) and reduced.mode == "RGB"
+    expected = upright.resize(target, Image.Resampling.BICUBIC, box=(left, top, left + width, top + height))
+    found = reduced.resize(target, Image.Resampling.BICUBIC, box=box)
+    assert apart(found, expected) < 0.5
+    if times > 1:
+        moved = tuple(place - 0.5 for place in box)
+        assert apart(found, expected) < apart(reduced.resize(target, Image.Resampling.BICUBIC, box=moved), expected)
+
+
+@pytest.mark.parametrize("kind", ["L", "CMYK", "progressive", "MPO"])
+def test_other_jpegs_are_reduced_as_well(tmp_path, kind):
+    photograph = PHOTOGRAPH.convert(kind) if kind in {"L", "CMYK"} else PHOTOGRAPH
+    options = {"progressive": {"progressive": True}, "MPO": {"save_all": True, "append_images": [PHOTOGRAPH]}}
+    photograph.save(tmp_path / "a.jpg", "MPO" if kind == "MPO" else "JPEG", quality=95, **options.get(kind, {}))
+    for channels in (1, 3):
+        planes, box = decode_part(str(tmp_path / "a.jpg"), channels, part_of(40, 20, 200, 160, (40, 35)))
+        assert planes[0].size == (120, 90) and box == (20, 10, 100, 80)
+        small = decode(str(tmp_path / "a.jpg"), channels)[0].resize((120, 90), Image.Resampling.BOX)
+        assert apart(planes[0], small) < 4
+
+
+def test_other_formats_and_parts_without_room_are_read_whole(tmp_path):
+    PHOTOGRAPH.save(tmp_path / "a.png")
+    PHOTOGRAPH.save(tmp_path / "a.jpg")
+    for name, target in (("a.png", (5, 5)), ("a.jpg", (41, 30)), ("a.jpg", (30, 36))):
+        planes, box = decode_part(str(tmp_path / name), 3, part_of(40, 20, 200, 160, target))
+        assert planes[0].size == PHOTOGRAPH.size and box == (40, 20, 200, 160)
+
+
+def test_half_a_photograph_is_refused_when_reduced(tmp_path):
+    PHOTOGRAPH.save(tmp_path / "a.jpg")
+    whole = (tmp_path / "a.jpg").read_bytes()
+    (tmp_path / "a.jpg").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(Unreadable, match="truncated"):
+        decode_part(str(tmp_path / "a.jpg"), 3, part_of(0, 0, 240, 180, (8, 8)))

@@ -4,10 +4,16 @@ import numpy as np
 import pytest
 import tifffile
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
+from PIL.JpegImagePlugin import JpegImageFile
+from scipy.stats import ks_2samp
+from torchvision.transforms import RandomResizedCrop
+from torchvision.transforms.v2 import InterpolationMode
+from torchvision.transforms.v2.functional import resized_crop
 
 from pcae.data import sample
-from pcae.data.images import RandomCrops, WholeImages, open_images
+from pcae.data.images import RandomCrops, RoughImages, WholeImages, open_images
+from tests.photographs import photographs
 
 
 @pytest.fixture
@@ -168,3 +174,119 @@ def test_numbers_are_classes_by_value_in_folders_too(tmp_path):
     assert open_images(str(tmp_path)).classes == ["0", "9", "10"]
     (tmp_path / "9").rename(tmp_path / "nine")
     assert open_images(str(tmp_path)).classes == ["0", "10", "nine"]
+
+
+BOXES = [(30, 3, 464, 351), (168, 26, 393, 257), (116, 78, 450, 366)]
+SHAPES = [(500, 375), (375, 500), (64, 64), (1500, 120), (90, 1200), (7, 5)]
+
+
+@pytest.mark.parametrize("size", SHAPES)
+def test_boxes_are_distributed_as_torchvisions(size):
+    """Area, aspect and place of 3,000 boxes of either, by Kolmogorov and Smirnov's test for two samples."""
+    count = 3_000
+    crops = RandomCrops(open_images("sample"), (16, 16), (0.2, 1.0), seed=5)
+    ours = measures(np.array([crops.box(size, position) for position in range(count)]))
+    image = Image.new("L", size)
+    torch.manual_seed(77)
+    drawn = [RandomResizedCrop.get_params(image, [0.2, 1.0], [3 / 4, 4 / 3]) for _ in range(count)]
+    theirs = measures(np.array([(left, top, left + width, top + height) for top, left, height, width in drawn]))
+    for name, values in ours.items():
+        assert ks_2samp(values, theirs[name], method="asymp").pvalue > 1e-3, name
+    narrower = RandomCrops(open_images("sample"), (16, 16), (0.3, 1.0), seed=5)
+    other = measures(np.array([narrower.box(size, position) for position in range(count)]))
+    if min(size) > 60 and max(size) < 3 * min(size):  # of longer images, the middle is taken nearly always
+        assert ks_2samp(other["area"], theirs["area"], method="asymp").pvalue < 1e-6
+
+
+def measures(boxes):
+    """What decides a crop, of boxes (left, top, right, bottom)."""
+    left, top, right, bottom = boxes.T
+    width, height = right - left, bottom - top
+    return {"area": width * height, "aspect": width / height, "across": left + right, "down": top + bottom}
+
+
+def test_the_boxes_of_a_run_stay_what_they_were():
+    """Written down before images were reduced while they are decoded: a run that goes on takes the same crops."""
+    crops = RandomCrops(open_images("sample"), (16, 16), (0.2, 1.0), seed=3)
+    assert [crops.box((500, 375), position) for position in (0, 1, 1000)] == BOXES
+
+
+@pytest.fixture(scope="module")
+def jpegs(tmp_path_factory):
+    """Photographs as JPEG: larger ones, sharp ones, and one with odd sides."""
+    folder = tmp_path_factory.mktemp("jpegs")
+    for index, photograph in enumerate([*photographs(), photographs()[6].crop((3, 2, 634, 421))]):
+        photograph.save(folder / f"{index}.jpg", quality=92, subsampling=(0, 2)[index % 2])
+    return open_images(str(folder))
+
+
+def full(images, index):
+    return torch.from_numpy(np.array(images.open(index)[0])).permute(2, 0, 1)
+
+
+REDUCED = {(24, 24): {2, 4, 8}, (32, 48): {1, 2, 4, 8}, (96, 64): {1, 2, 4}, (224, 224): {1, 2}}
+"""Crops' sizes, and how many times reduced these photographs are then."""
+
+
+@pytest.mark.parametrize("size", REDUCED)
+def test_reduced_crops_look_as_torchvisions_of_the_full_image(jpegs, size, decoded):
+    """For the same box, within 2 gray levels on average in every crop, and within 1 in the mean of all."""
+    crops, apart, times = RandomCrops(jpegs, size, (0.2, 1.0), seed=1), [], set()
+    for index in range(len(jpegs)):
+        whole = full(jpegs, index)
+        for position in range(20):
+            left, top, right, bottom = map(int, crops.box((whole.shape[2], whole.shape[1]), position))
+            decoded.clear()
+            crop = crops[index, position]
+            times.add(round(whole.shape[2] / decoded[0][0]))
+            reduced = decoded != [(whole.shape[2], whole.shape[1])]
+            assert reduced == (right - left >= 4 * size[1] and bottom - top >= 4 * size[0])
+            expected = resized_crop(whole, top, left, bottom - top, right - left, list(size), InterpolationMode.BICUBIC)
+            apart.append((crop.float() - expected.float()).abs().mean().item())
+            assert apart[-1] < 2 and (reduced or torch.equal(crop, expected))
+    assert max(apart) > 0 and np.mean(apart) < 1 and times == REDUCED[size]
+
+
+@pytest.fixture
+def decoded(monkeypatch):
+    """The sizes at which JPEGs are decoded."""
+    sizes, load = [], JpegImageFile.load
+
+    def noted(image):
+        if image.tile:
+            sizes.append(image.size)
+        return load(image)
+
+    monkeypatch.setattr(JpegImageFile, "load", noted)
+    return sizes
+
+
+@pytest.mark.parametrize("size", [(64, 48), (16, 24), (7, 200)])
+def test_crops_of_gray_and_of_many_channels_are_those_of_pillow(tmp_path, size):
+    pixels = np.random.default_rng(0).integers(0, 256, (80, 90, 5)).astype(np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="minisblack", planarconfig="contig")
+    Image.fromarray(pixels[..., 0]).save(tmp_path / "a.png")
+    for name, channels in (("a.png", 1), ("a.tif", 5)):
+        crops = RandomCrops(open_images(str(tmp_path / name), channels=channels), size, (0.2, 1.0), seed=2)
+        for position, band in ((9, 0), (10, channels - 1)):
+            box = crops.box((90, 80), position)
+            expected = Image.fromarray(pixels[..., band]).resize(size[::-1], Image.Resampling.BICUBIC, box=box)
+            assert np.array_equal(crops[0, position][band].numpy(), np.asarray(expected))
+
+
+@pytest.mark.parametrize("size", [(48, 48), (40, 60), (300, 100)])
+def test_whole_training_images_are_whole_images(jpegs, size):
+    """With crop_scale (1, 1), of which JPEGs alone are reduced; what decides accuracies is not."""
+    crops, exact = RandomCrops(jpegs, size, (1.0, 1.0), seed=0), WholeImages(jpegs, size)
+    for index in range(len(jpegs)):
+        assert (crops[index, 0].float() - exact[index].float()).abs().mean() < 2
+        assert torch.equal(crops[index, 0], RoughImages(jpegs, size)[index])
+        by_pillow = ImageOps.fit(jpegs.open(index)[0], size[::-1], Image.Resampling.BICUBIC)
+        assert np.array_equal(exact[index].permute(1, 2, 0).numpy(), np.asarray(by_pillow))
+
+
+def test_rough_images_have_the_pixels_mean_and_deviation(jpegs):
+    for index in range(len(jpegs)):
+        rough, exact = (kind(jpegs, (64, 64))[index].flatten(1) / 255 for kind in (RoughImages, WholeImages))
+        assert (rough.mean(1) - exact.mean(1)).abs().max() < 0.002
+        assert (rough.std(1) - exact.std(1)).abs().max() < 0.02

@@ -52,7 +52,7 @@ def test_a_rectangle_becomes_noise_of_the_datas_mean_and_deviation_and_the_rest_
         if len(rows):
             box = (slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1))
             noise.append(erased[place, place][0][box].flatten())
-            assert changed[box].float().mean() > 0.8 and changed.sum() <= 0.4 * 28 * 28
+            assert changed[box].float().mean() > 0.7 and changed.sum() <= 0.4 * 28 * 28
             boxes += 1
     values = torch.cat(noise).float() / 255
     assert (

@@ -41,7 +41,7 @@ def advise(data: str, images: int, side: int, device: torch.device) -> Advice:
 def typical_side(images: Images, looks: int = 64) -> int:
     """Median of the shorter sides of some images spread over the data, in pixels, read off their headers."""
     if isinstance(images.items, np.ndarray):
-        return min(images.items.shape[1:])
+        return min(images.items.shape[1:3])
     sides = shorter_sides(images, spread(len(images), looks))
     return int(median(sides)) if sides else UNKNOWN_SIDE
 

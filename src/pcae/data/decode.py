@@ -3,11 +3,14 @@
 import io
 import logging
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import tifffile
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
@@ -17,6 +20,10 @@ File = io.BufferedReader | io.BytesIO
 Planes = tuple[Image.Image, ...]
 """One picture of mode L or RGB for 1 or 3 channels, else one of mode L for each channel."""
 PixelRange = tuple[float, float]
+Size = tuple[int, int]
+"""Width and height."""
+Box = tuple[float, float, float, float]
+"""Left, top, right and bottom."""
 MODES = {1: "L", 3: "RGB"}
 MOST_PIXELS = 178_956_970
 """Larger images are taken for decompression bombs, as Pillow does; it is about 13,000 x 13,000 pixels."""
@@ -24,6 +31,13 @@ TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """How TIFFs begin."""
 BITS, SAMPLES = 258, 277
 """TIFF's tags for the bits of each band and the number of bands."""
+ORIENTATION = 274
+"""EXIF's tag for how a picture is turned: 1 is upright, 5 to 8 lie on their side."""
+MIRRORED = {2: (1, 0), 3: (1, 1), 4: (0, 1), 6: (1, 0), 7: (1, 1), 8: (0, 1)}
+"""Whether turning a picture upright makes its left the right and its top the bottom of what is stored."""
+ROOM = 2
+"""How many times as large as wanted the part of a reduced picture is at least. At 2, no crop of a photograph is further
+than 2 gray levels on average from what full resolution gives; at 1, sharp ones are 8 away."""
 
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what is wrong with a file is said once, in the exception
 
@@ -39,6 +53,22 @@ class Unreadable(ValueError):
         return type(self), (self.path, self.reason)
 
 
+class Part(NamedTuple):
+    """A part of a picture, and the size in which it is wanted."""
+
+    box: Box
+    target: Size
+
+
+Choose = Callable[[Size], Part]
+"""The part that is wanted of an upright picture of a size in full resolution."""
+
+
+def whole(size: Size) -> Part:
+    """All of a picture as it is."""
+    return Part((0.0, 0.0, float(size[0]), float(size[1])), size)
+
+
 def decode(source: Source, channels: int, pixel_range: PixelRange | None = None, name: str | None = None) -> Planes:
     """The first picture in a file, turned as its EXIF data say, with this number of channels of 8 bits.
 
@@ -46,10 +76,20 @@ def decode(source: Source, channels: int, pixel_range: PixelRange | None = None,
     TIFF. Others: the bands that the file has. pixel_range: the values of 16-bit and float pixels that become 0 and
     255; without it 0 to 65,535 and 0 to 1. name: what messages call it; without it, the path. Raises Unreadable.
     """
+    return decode_part(source, channels, whole, pixel_range, name)[0]
+
+
+def decode_part(
+    source: Source, channels: int, choose: Choose, pixel_range: PixelRange | None = None, name: str | None = None
+) -> tuple[Planes, Box]:
+    """A picture as `decode` has it, of which a part is wanted, and the box of the part in it.
+
+    A JPEG is decoded at 1/2, 1/4 or 1/8 of its size where the part is then still `ROOM` times as large as wanted.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # decoders warn of odd metadata and palettes
-            return planes_of(source, channels, pixel_range)
+            return planes_of(source, channels, choose, pixel_range)
     except Exception as error:  # decoders raise errors of every kind on strangers' files
         raise Unreadable(name or str(source), reason_of(error)) from error
 
@@ -76,22 +116,53 @@ def is_tiff(file: File) -> bool:
     return start in TIFF
 
 
-def planes_of(source: Source, channels: int, pixel_range: PixelRange | None) -> Planes:
+def planes_of(source: Source, channels: int, choose: Choose, pixel_range: PixelRange | None) -> tuple[Planes, Box]:
     """By Pillow where it can, by tifffile where it cannot: bands of any number and floats of any width."""
     with opened(source) as file:
         tiff = is_tiff(file)
         if tiff and channels not in MODES:
-            return from_tiff(file, channels, pixel_range)
+            return located(from_tiff(file, channels, pixel_range), choose)
         try:
             with Image.open(file) as image:
                 check_pixels(image.width, image.height)
+                if isinstance(image, JpegImageFile):
+                    box = reduce(image, choose)
+                    return from_pillow(image, channels, pixel_range), box
                 if not beyond_pillow(image, pixel_range):
-                    return from_pillow(image, channels, pixel_range)
+                    return located(from_pillow(image, channels, pixel_range), choose)
         except UnidentifiedImageError:
             if not tiff:
                 raise
         file.seek(0)
-        return from_tiff(file, channels, pixel_range)
+        return located(from_tiff(file, channels, pixel_range), choose)
+
+
+def located(planes: Planes, choose: Choose) -> tuple[Planes, Box]:
+    """A picture in full resolution, and the box that is wanted of it."""
+    return planes, choose(planes[0].size).box
+
+
+def reduce(image: JpegImageFile, choose: Choose) -> Box:
+    """Have an opened JPEG decoded as small as the part wanted of it allows; the part's box in the upright picture."""
+    orientation = image.getexif().get(ORIENTATION, 1)
+    size = image.size if orientation < 5 else (image.height, image.width)
+    part = choose(size)
+    times = reduction(part)
+    if times > 1:
+        image.draft(None, (image.width // times, image.height // times))
+    # sides that do not divide are rounded up: what a mirrored picture begins with is then no part of it
+    across, down = (
+        mirrored * (-side % times) for mirrored, side in zip(MIRRORED.get(orientation, (0, 0)), size, strict=True)
+    )
+    left, top, right, bottom = part.box
+    return (left + across) / times, (top + down) / times, (right + across) / times, (bottom + down) / times
+
+
+def reduction(part: Part) -> int:
+    """How many times smaller a JPEG is decoded for a part of it: 1, 2, 4 or 8, which its decoder does in passing."""
+    (left, top, right, bottom), (width, height) = part
+    room = min((right - left) / width, (bottom - top) / height) / ROOM
+    return max(times for times in (1, 2, 4, 8) if times <= max(room, 1))
 
 
 def check_pixels(width: int, height: int, bands: int = 1) -> None:
@@ -123,14 +194,16 @@ def beyond_pillow(image: Image.Image, pixel_range: PixelRange | None) -> bool:
 
 
 def from_pillow(image: Image.Image, channels: int, pixel_range: PixelRange | None) -> Planes:
-    """An opened image with these channels."""
-    upright = ImageOps.exif_transpose(image)
+    """An opened image with these channels, without copies that nothing asks for."""
+    image.load()
+    upright = image if image.getexif().get(ORIENTATION, 1) == 1 else ImageOps.exif_transpose(image)
     if upright.mode.startswith(("I", "F")):
         pixels = np.asarray(upright)
         pixels = pixels.astype(np.uint16) if image.format == "PNG" else pixels  # Pillow 10 has them in 32 bits
         upright = Image.fromarray(to_eight_bits(pixels, pixel_range))
     if channels in MODES:
-        return (over_white(upright).convert(MODES[channels]),)
+        opaque = over_white(upright)
+        return (opaque if opaque.mode == MODES[channels] else opaque.convert(MODES[channels]),)
     bands = (upright.convert("RGBA") if channels == 4 else upright).split()
     check_bands(len(bands), channels)
     return bands

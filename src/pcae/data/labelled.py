@@ -18,7 +18,7 @@ def open_labelled(
     none of their own. Raises ValueError with the remedy.
     """
     train = open_images(data, "train", channels, pixel_range)
-    held_out = open_images(validation or data, "test", train.channels, pixel_range)
+    held_out = open_images(validation or data, "test", train.channels, train.pixel_range)
     for name, images in ((data, train), (validation or data, held_out)):
         if images.labels is None:
             raise ValueError(f"data {name!r} has no labels; {REMEDY}")

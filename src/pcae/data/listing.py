@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from PIL import Image
 
 Split = Literal["train", "test"]
@@ -25,15 +26,17 @@ class Listing:
     """Images in order, their names, the class of each where known, and how many other files there were, by suffix.
 
     root: the part that all names begin with; it says where the images lie, not which they are. classes: all that there
-    may be, in order, where the source says so.
+    may be, in order, where the source says so. channels, pixel_range: with which they were packed, where they were.
     """
 
-    items: Sequence[Any]  # of Source, as in Images
+    items: Sequence[Any] | np.ndarray  # of Source, as in Images
     names: Sequence[str]
     labels: Sequence[str] | None
     root: str
     others: Counter[str] = field(default_factory=Counter)
     classes: Sequence[str] | None = None
+    channels: int | None = None
+    pixel_range: tuple[float, float] | None = None
 
 
 def is_image(name: str) -> bool:

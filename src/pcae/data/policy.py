@@ -16,7 +16,7 @@ from torch import Tensor
 
 from pcae.data.augment import Normalise
 from pcae.data.decode import MODES
-from pcae.data.images import RandomCrops, to_tensor
+from pcae.data.images import RandomCrops, to_picture, to_tensor
 
 Distortion = Callable[[Image.Image], Image.Image]
 
@@ -40,9 +40,9 @@ class AugmentedCrops(RandomCrops):
     std: tuple[float, ...]
 
     def __getitem__(self, item: tuple[int, int]) -> UInt8[Tensor, "channels height width"]:
-        planes, distort, erase = self.crop(*item), self.distort, self.eraser
+        pixels, distort, erase = super().__getitem__(item), self.distort, self.eraser
         with seeded(self.seed, item[1]):
-            pixels = to_tensor(planes if distort is None else (distorted(planes[0], distort),))
+            pixels = pixels if distort is None else to_tensor((distorted(to_picture(pixels), distort),))
             return erase(pixels) if random.random() < self.policy.erasing else pixels
 
     @cached_property

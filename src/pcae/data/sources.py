@@ -1,4 +1,4 @@
-"""What DATA names: a folder, a list, an image, WebDataset shards, or a Hugging Face data set."""
+"""What DATA names: a folder, packed or not, a list, an image, WebDataset shards, or a Hugging Face data set."""
 
 import os
 import re
@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pcae.data.hugging_face import PREFIX, list_rows
 from pcae.data.listing import Listing, Split, is_image, list_split, read_list
+from pcae.data.packed import is_packed, list_packed
 from pcae.data.shards import SHARD, list_shards, matching, of_split
 from pcae.settings import expand
 
@@ -28,9 +29,11 @@ def list_data(data: str, split: Split) -> Listing:
 def list_path(data: str, split: Split) -> Listing:
     """The images of a split of what lies on this machine."""
     path = expand(data)
+    if is_packed(path):
+        return list_packed(path, split)
     if path.is_dir():
         found = list_split(path, split)
-        return found if found.items else shards_below(path, split) or found
+        return found if len(found.items) else shards_below(path, split) or found
     if path.is_file() and path.suffix.lower() in {".txt", ".csv"}:
         return read_list(path)
     if path.is_file() and is_image(path.name):

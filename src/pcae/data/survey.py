@@ -12,7 +12,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from pcae.data.batches import count_cores
-from pcae.data.decode import File, Planes, Source, Unreadable, check_pixels, is_tiff, opened, tiff_shape
+from pcae.data.decode import MODES, File, Planes, Source, Unreadable, check_pixels, is_tiff, opened, tiff_shape
 from pcae.data.images import Images
 
 SKETCH = 16
@@ -65,10 +65,12 @@ def look(images: Images, index: int) -> Facts:
 
 
 def of_array(pixels: np.ndarray) -> dict[str, Any]:
-    """What an array of a reserved word is."""
+    """What an array of a reserved word or of packed pixels is."""
     digest = hashlib.blake2b(pixels.tobytes(), digest_size=16).hexdigest()
-    height, width = pixels.shape
-    return {"format": "array", "kind": "L", "size": (width, height), "bytes": pixels.nbytes, "digest": digest}
+    height, width = pixels.shape[:2]
+    bands = pixels.shape[2] if pixels.ndim == 3 else 1
+    kind = MODES.get(bands, f"uint8 x {bands}")
+    return {"format": "array", "kind": kind, "size": (width, height), "bytes": pixels.nbytes, "digest": digest}
 
 
 def of_file(source: Source) -> dict[str, Any]:

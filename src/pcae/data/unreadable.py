@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from pcae.data.decode import Unreadable
-from pcae.data.images import Images, RandomCrops, WholeImages
+from pcae.data.images import Images, RandomCrops, RoughImages, WholeImages
 
 TRIES = 100
 """Images in a row that may be unreadable before a run stops at once."""
@@ -47,7 +47,7 @@ def collate(read: list[Read]) -> Batch:
 class LeftOut(Dataset):
     """Whole images, less those that cannot be read."""
 
-    whole: WholeImages
+    whole: WholeImages | RoughImages
 
     def __len__(self) -> int:
         return len(self.whole)
