@@ -17,6 +17,7 @@ from typing import Any
 VERBS = {
     "demo": "pre-train on the built-in sample, probe before and after, draw kept tokens; minutes on 2 CPU cores",
     "check-data": "what is in a folder of images: unreadable files, duplicates, balance, and a recipe for it",
+    "pack": "images decoded and shrunk once, into a folder that every verb reads faster",
     "pretrain": "self-supervised pre-training on a folder of images without labels",
     "finetune": "an encoder becomes a classifier that drops redundant tokens; --drop-ratio A:B serves every ratio",
     "evaluate": "accuracy and speed of a classifier by drop ratio",
@@ -25,6 +26,7 @@ VERBS = {
     "embed": "features of images to a .npy or .parquet file, deterministic",
     "compare": "methods and settings side by side: same images, budget and seeds; the paper's tables",
     "export": "a model for ONNX Runtime, torch.export, timm or transformers, checked against PyTorch",
+    "benchmark": "training speed and memory of our methods and of other people's MAE, side by side in one run",
     "cost": "multiply-accumulates, parameters and tokens by block of a model",
     "doctor": "versions, devices and data sets that pcae finds here",
 }
@@ -37,10 +39,10 @@ usage: pcae VERB [...]      pcae VERB --help      pcae --version      pcae compl
 
 {chr(10).join(f"  {verb:<12}{what}" for verb, what in VERBS.items())}
 
-DATA is a folder (flat or nested), an image, a .txt or .csv list, WebDataset shards (.tar), hf:NAME, or one of the words
-sample and fashion-mnist (./sample is a folder of that name). WEIGHTS are a run folder, a .safetensors or .pth file, a
-folder of Hugging Face's ViT, or timm:NAME. Flags go before --config FILE, that before --recipe NAME, that before the
-defaults. Bad input gets one line and exit status 2.
+DATA is a folder (flat, nested or packed), an image, a .txt or .csv list, WebDataset shards (.tar), hf:NAME, or one of
+the words sample and fashion-mnist (./sample is a folder of that name). WEIGHTS are a run folder, a .safetensors or .pth
+file, a folder of Hugging Face's ViT, or timm:NAME. Flags go before --config FILE, that before --recipe NAME, that
+before the defaults. Bad input gets one line and exit status 2.
 """
 
 
@@ -194,7 +196,7 @@ def plain(text: str, cls: type, words: list[str]) -> str:
     lines = [line.strip("│╭╰╮╯─ ") for line in text.splitlines()]
     line = " ".join(line for line in lines[1:] if line and "helptext" not in line and set(line) - set("─━- "))
     if line.startswith("Missing from"):
-        return f"missing: {', '.join(re.findall(r'DATA|--[a-z-]+ [A-Z]+', line))}; see --help"
+        return f"missing: {', '.join(re.findall(r'DATA|OUT|--[a-z-]+ [A-Z]+', line))}; see --help"
     if line.startswith("Unrecognized options"):
         return f"unexpected: {line.partition(': ')[2]}; see --help"
     flag = re.search(r"(?:Error parsing |argument ')--([a-z0-9-]+)", line)

@@ -11,13 +11,13 @@ from torch import Tensor
 
 from pcae.commands.parts import Parts
 from pcae.commands.report import as_json, table
-from pcae.evaluation.memory import peak_bytes
+from pcae.evaluation.stepper import Stepper
 from pcae.evaluation.throughput import wait_for
 from pcae.training.distributed import World
 from pcae.training.feed import Labelled
 from pcae.training.loop import Progress, loop
 from pcae.training.plan import autocast_dtype
-from pcae.training.randomness import Draw, randomness
+from pcae.training.randomness import Draw
 
 WARM_UP = 2
 STEPS = 5
@@ -89,18 +89,8 @@ def time_steps(parts: Parts, stream: Iterator[tuple[Tensor | Labelled, Draw]], h
 def peak_of(parts: Parts, batch: int, here: World) -> int:
     """Bytes at the peak of a step on so many made-up images."""
     config: Any = parts.config
-    shape = (parts.images.channels, *config.encoder.image_size)
-    images, progress = torch.randn(batch, *shape).to(here.device), Progress(1)
-
-    def stream() -> Iterator[tuple[Tensor, Draw]]:
-        yield images, randomness(0, 0, batch, here.device)
-
-    def step() -> None:
-        precision = autocast_dtype(config.run.precision, here.device)
-        loop(parts.method, stream(), parts.optimizer, lambda _: 0.0, progress, [], autocast=precision)
-
-    states = [value for state in parts.optimizer.state.values() for value in state.values()]
-    return peak_bytes(step, [images, *parts.method.parameters(), *parts.method.buffers(), *states], here.device)
+    images = torch.randn(batch, parts.images.channels, *config.encoder.image_size).to(here.device)
+    return int(Stepper(parts.method, parts.optimizer, images, autocast_dtype(config.run.precision, here.device)).peak())
 
 
 def free_bytes(device: torch.device, ours: int) -> int:

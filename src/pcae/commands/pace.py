@@ -1,7 +1,7 @@
 """Speed, memory and arithmetic of contenders, all of them taking turns in one run."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -15,17 +15,15 @@ from pcae.commands.cell import Cell, machine
 from pcae.commands.contenders import Conditions, digest_of
 from pcae.commands.init import Beginning, begin, find_beginning
 from pcae.evaluation.cost import inference_cost, pretraining_cost
-from pcae.evaluation.memory import peak_bytes
+from pcae.evaluation.stepper import Stepper
 from pcae.evaluation.throughput import turns
 from pcae.model.encoder import EncoderConfig, create_vit
 from pcae.model.reduced import reduce
 from pcae.tasks.dial import parse_drop_ratio
 from pcae.training.checkpoint import replace_text
 from pcae.training.distributed import World
-from pcae.training.loop import Progress, loop
 from pcae.training.optimizer import build_optimizer
 from pcae.training.plan import autocast_dtype
-from pcae.training.randomness import Draw, randomness
 
 Made = TypeVar("Made")
 Values = dict[str, dict[str, float]]
@@ -83,36 +81,25 @@ class Subject:
         return torch.inference_mode()(call)
 
 
+@dataclass(frozen=True)
 class InTraining:
-    """A contender's method and optimizer, on made-up images of a process's micro-batch. It has made a step."""
+    """A contender in training on a process's micro-batch."""
 
-    def __init__(self, subject: Subject, device: torch.device) -> None:
-        config, beginning = subject.cell.pretrain, subject.beginning
-        torch.manual_seed(0)
-        self.method = begin(beginning, config.method, config.decoder)[0].to(device)
-        self.optimizer = build_optimizer(self.method, config.optimizer)
-        self.accumulation, self.processes = config.run.accumulation, subject.processes
-        self.batch = config.run.batch_size // (self.accumulation * self.processes)
-        shape = (beginning.encoder.channels or 3, *beginning.encoder.image_size)
-        self.images, self.progress = torch.randn(self.batch, *shape).to(device), Progress(0)
-        self.autocast = autocast_dtype(config.run.precision, device)
-        self.step()
+    stepper: Stepper
+    processes: int
+    accumulation: int
 
-    def step(self) -> None:
-        """One step of the very loop that trains, on one micro-batch."""
-        self.progress.steps += 1
-        loop(self.method, self.stream(), self.optimizer, lambda _: 1e-6, self.progress, [], autocast=self.autocast)
 
-    def stream(self) -> Iterator[tuple[Tensor, Draw]]:
-        """The same images in every step."""
-        while True:
-            yield self.images, randomness(0, self.progress.step, self.batch, self.images.device)
-
-    def peak(self) -> float:
-        """Bytes at the peak of a step."""
-        states = [value for state in self.optimizer.state.values() for value in state.values()]
-        held = [self.images, *self.method.parameters(), *self.method.buffers(), *states]
-        return float(peak_bytes(self.step, held, self.images.device))
+def in_training(subject: Subject, device: torch.device) -> InTraining:
+    """A contender's method and optimizer, at work on made-up images."""
+    config, beginning = subject.cell.pretrain, subject.beginning
+    torch.manual_seed(0)
+    method = begin(beginning, config.method, config.decoder)[0].to(device)
+    batch = config.run.batch_size // (config.run.accumulation * subject.processes)
+    images = torch.randn(batch, beginning.encoder.channels or 3, *beginning.encoder.image_size).to(device)
+    precision = autocast_dtype(config.run.precision, device)
+    stepper = Stepper(method, build_optimizer(method, config.optimizer), images, precision)
+    return InTraining(stepper, subject.processes, config.run.accumulation)
 
 
 def paces(
@@ -196,8 +183,8 @@ def measure(
     if "inference_gmacs" in wanted:
         found["inference_gmacs"] = attempt(subjects, Subject.inference_gmacs)
     if wanted & {"training_images_per_second", "peak_memory", SECONDS}:
-        trainings = attempt(trained, lambda subject: InTraining(subject, here.device))
-        found["peak_memory"] = attempt(trainings, InTraining.peak)
+        trainings = attempt(trained, lambda subject: in_training(subject, here.device))
+        found["peak_memory"] = attempt(trainings, lambda training: training.stepper.peak())
         found |= training_paces(trainings, rounds, here.device)
     if "inference_images_per_second" in wanted:
         calls = attempt(subjects, lambda subject: subject.inference(here.device))
@@ -228,11 +215,11 @@ def subject_of(cell: Cell, at: Conditions, here: World) -> Subject:
 
 def training_paces(trainings: Mapping[str, InTraining], rounds: int, device: torch.device) -> Values:
     """Images per second over all processes, and seconds of a step with all its micro-batches."""
-    spent = turns({name: training.step for name, training in trainings.items()}, device, rounds)
+    spent = turns({name: training.stepper.step for name, training in trainings.items()}, device, rounds)
     usual = {name: median(seconds) for name, seconds in spent.items()}
     return {
         "training_images_per_second": {
-            name: trainings[name].batch * trainings[name].processes / seconds for name, seconds in usual.items()
+            name: trainings[name].stepper.batch * trainings[name].processes / seconds for name, seconds in usual.items()
         },
         SECONDS: {name: trainings[name].accumulation * seconds for name, seconds in usual.items()},
     }

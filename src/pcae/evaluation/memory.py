@@ -29,6 +29,24 @@ def peak_bytes(step: Callable[[], object], held: Iterable[Tensor], device: torch
     return alive.peak
 
 
+def kept_bytes(forward: Callable[[], Tensor], there: Iterable[Tensor]) -> int:
+    """Bytes of all that a forward pass keeps for the backward pass, each storage once; `there` does not count."""
+    own = {tensor.untyped_storage().data_ptr() for tensor in there}
+    kept: dict[int, int] = {}
+    tensors: list[Tensor] = []
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage.nbytes()
+            tensors.append(tensor)  # so that its place is not given away
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        forward()
+    return sum(kept.values())
+
+
 class Alive(TorchDispatchMode):
     """Counts the bytes of storages from the operator that makes them until they are freed."""
 
