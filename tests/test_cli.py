@@ -166,7 +166,10 @@ WRONG = [
         ["compare", "sample", "--out", "{out}", "--rows", "{rows}", "--seeds", "1", "1"],
         "seeds needs at least one value",
     ),
-    (["compare", "sample", "--out", "{out}", "--rows", "{rows}", "--seeds", "-1"], "seeds must not be negative"),
+    (
+        ["compare", "sample", "--out", "{out}", "--rows", "{rows}", "--seeds", "-1"],
+        "seeds must lie in [0, 2^63), got -1",
+    ),
     (["compare", "sample", "--out", "{out}", "--rows", "{rows}", "--measures", "best"], "--measures takes some of"),
     (["compare", "sample", "--out", "{out}", "--rows", "{rows}", "--epochs", "0"], "epochs must be positive, got 0"),
     (["compare", "sample", "--out", "{out}", "--rows", "{rows}", "--epochs", "1", "--seconds", "1"], "not both"),
