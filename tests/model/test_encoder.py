@@ -2,7 +2,8 @@ import pytest
 import timm
 import torch
 
-from pcae.model.encoder import Encoder, EncoderConfig, build_encoder, run_blocks
+from pcae.model.blocks import run_blocks
+from pcae.model.encoder import Encoder, EncoderConfig, build_encoder
 from pcae.model.reduction import Reduction
 from pcae.model.tokens import all_ids, gather, patchify, sincos_positions
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from pcae.model.encoder import Stage
+from pcae.model.blocks import Stage
 from pcae.weights.export.deployed import Answer
 from pcae.weights.export.formats import FORMATS, export
 from pcae.weights.export.parity import compare

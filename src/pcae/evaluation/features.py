@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 from pcae.data.batches import Follow, whole_loader
 from pcae.data.images import Images
 from pcae.data.unreadable import BadFiles, Batch
-from pcae.model.encoder import Encoded
+from pcae.model.blocks import Encoded
 from pcae.model.pretrained import Pretrained
 
 Pool = Literal["mean", "cls"]

@@ -10,8 +10,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pcae.model.blocks import Encoded, check_blocks
 from pcae.model.criteria import CriterionName, named_criterion
-from pcae.model.encoder import Encoded, Encoder, check_blocks
+from pcae.model.encoder import Encoder
 from pcae.model.reduction import Reduction, kept_counts
 from pcae.model.tokens import gather, locate, split, upcast
 from pcae.training.average import follow

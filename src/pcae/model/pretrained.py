@@ -9,8 +9,9 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from pcae.data.augment import Normalise
+from pcae.model.blocks import Encoded
 from pcae.model.decoder import Decoder, DecoderConfig
-from pcae.model.encoder import Encoded, Encoder, EncoderConfig, create_vit
+from pcae.model.encoder import Encoder, EncoderConfig, create_vit, set_norm_eps
 from pcae.model.reduced import ReducedViT, reduce
 from pcae.model.tokens import Grid, all_ids, patchify
 
@@ -138,9 +139,7 @@ def build_vit(config: EncoderConfig, classes: int, global_pool: str, norm_eps: f
     """timm's model of these sizes, pooling and classes, with timm's initial weights."""
     vit = create_vit(config, channels=config.channels or 3, num_classes=classes, global_pool=global_pool)
     if norm_eps is not None:
-        for part in vit.modules():
-            if isinstance(part, nn.LayerNorm):
-                part.eps = norm_eps
+        set_norm_eps(vit, norm_eps)
     return vit
 
 

@@ -4,7 +4,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pcae.model.encoder import Encoded, plain_vit, run_blocks
+from pcae.model.blocks import Encoded, run_blocks
+from pcae.model.encoder import plain_vit
 from pcae.model.reduction import Reduction
 from pcae.model.tokens import all_ids
 

@@ -9,9 +9,10 @@ import torch
 from pydantic import TypeAdapter
 from timm.layers.attention import Attention
 from timm.models.vision_transformer import Block
-from torch import Tensor, nn
+from torch import Tensor
 
 from pcae.model.decoder import Decoder, DecoderConfig
+from pcae.model.encoder import set_norm_eps
 from pcae.model.pretrained import DecoderFacts, Predicts, TrainedDecoder, build_decoder
 from pcae.model.tokens import Grid, sincos_positions
 from pcae.settings import check_values
@@ -195,9 +196,7 @@ def fit_decoder(decoder: Decoder, found: Found, predicts: Predicts) -> list[str]
     same = theirs.facts.predicts == predicts and theirs.out_dim == decoder.head.out_features
     taken = {name: value for name, value in theirs.tensors.items() if same or not name.startswith("head.")}
     decoder.load_state_dict(taken, strict=False)
-    for part in decoder.modules():
-        if isinstance(part, nn.LayerNorm):
-            part.eps = theirs.facts.norm_eps
+    set_norm_eps(decoder, theirs.facts.norm_eps)
     lines = [f"decoder: {len(taken)} of {len(decoder.state_dict())} tensors matched, {size(said)}"]
     if not same:
         lines.append(

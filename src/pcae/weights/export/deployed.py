@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from pcae.model.encoder import Encoded, Stage
+from pcae.model.blocks import Encoded, Stage
 from pcae.model.pretrained import Pretrained
 from pcae.model.reduced import reduce
 from pcae.model.reduction import kept_counts

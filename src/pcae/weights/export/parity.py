@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from pcae.model.encoder import Stage
+from pcae.model.blocks import Stage
 from pcae.weights.export.deployed import Answer
 
 TIE = 1e-5
