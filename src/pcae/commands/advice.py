@@ -1,5 +1,6 @@
 """Which recipe suits these images on this device."""
 
+import os
 from collections.abc import Sequence
 from statistics import median
 from typing import NamedTuple
@@ -7,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from pcae.commands.report import console
 from pcae.data.images import RESERVED, Images, spread
 from pcae.data.survey import header_of
 
@@ -55,3 +57,9 @@ def shorter_sides(images: Images, places: Sequence[int]) -> list[int]:
         except Exception:  # a torn header tells nothing; the run will name the file
             continue
     return sides
+
+
+def say_recipe(recipe: str, reason: str) -> None:
+    """Say, once, what `--recipe auto` stands for."""
+    if os.environ.get("RANK", "0") == "0":
+        console.print(f"recipe auto: {recipe} ({reason})")

@@ -1,7 +1,6 @@
 """`pcae benchmark`: training speed and memory of our methods and of other people's MAE, side by side in one run."""
 
 import json
-import platform
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -13,11 +12,12 @@ from torch import nn
 
 from pcae.commands.report import as_json, console, table
 from pcae.evaluation.bars import draw_bars
+from pcae.evaluation.comparison import markdown_table
 from pcae.evaluation.cost import pretraining_cost
 from pcae.evaluation.peers import PEERS
 from pcae.evaluation.stepper import Stepper
-from pcae.evaluation.throughput import ratios, turns
-from pcae.methods.choice import MethodConfig, build_method
+from pcae.evaluation.throughput import device_name, ratios, turns
+from pcae.methods.choice import WITHOUT_DECODER, MethodConfig, build_method
 from pcae.model.decoder import DecoderConfig
 from pcae.model.encoder import EncoderConfig, build_encoder
 from pcae.training.checkpoint import check_writable, replace_text
@@ -156,8 +156,8 @@ def build(name: RowName, config: Config) -> nn.Module:
 
 def decoder_of(own: Contestant, config: Config) -> DecoderConfig:
     """The decoder of a row; SimMIM's kind has none."""
-    simmim = own.method is not None and "simmim" in own.method.method
-    return DecoderConfig() if simmim else replace(config.decoder, **own.decoder)
+    headed = own.method is not None and own.method.method in WITHOUT_DECODER
+    return DecoderConfig() if headed else replace(config.decoder, **own.decoder)
 
 
 def matrix_product(config: Config, device: torch.device) -> Callable[[], object]:
@@ -193,8 +193,7 @@ def described(
 
 def machine(device: torch.device) -> dict[str, Any]:
     """What measured."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
-    return {"name": name, "threads": torch.get_num_threads(), "torch": str(torch.__version__)}
+    return {"name": device_name(device), "threads": torch.get_num_threads(), "torch": str(torch.__version__)}
 
 
 def cells(found: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
@@ -220,10 +219,7 @@ def cells(found: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
 
 def write(out: Path, found: dict[str, Any]) -> None:
     """JSON, Markdown and a picture."""
-    header, lines = cells(found)
-    rule = ["---", *["---:"] * (len(header) - 1)]
-    text = "\n".join(f"| {' | '.join(line)} |" for line in (header, rule, *lines))
     replace_text(out, json.dumps(found, indent=2) + "\n")
-    replace_text(out.with_suffix(".md"), f"## {found['title']}\n\n{text}\n")
+    replace_text(out.with_suffix(".md"), f"## {found['title']}\n\n{markdown_table(*cells(found))}\n")
     bars = {row["row"]: row["per_view"] for row in found["rows"]}
     draw_bars(out.with_suffix(".png"), found["title"], bars, f"times as fast as {found['against']}, per view")

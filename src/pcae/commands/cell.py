@@ -1,12 +1,12 @@
 """One cell of a comparison, a contender with a seed: its runs, and its values in a file of their own."""
 
 import json
-import platform
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from pcae.commands.contenders import (
 from pcae.commands.probe import Probe
 from pcae.commands.report import console
 from pcae.evaluation.paper import Measure
+from pcae.evaluation.throughput import device_name
 from pcae.training.checkpoint import replace_text
 from pcae.training.distributed import World
 from pcae.weights.files import FILE, load
@@ -46,7 +47,7 @@ class Cell:
     files: str
     folder: Path
 
-    @property
+    @cached_property
     def settings(self) -> dict[str, Any]:
         """All that decides what comes out."""
         parts = {"pretrain": self.pretrain, "finetune": self.finetune, "probe": self.probe}
@@ -92,8 +93,8 @@ def cell_of(contender: Contender, seed: int, at: Conditions, folder: Path, **bud
 
 def machine(device: torch.device) -> dict[str, str | int]:
     """What measured."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
-    return {"device": f"{device.type}, {name}", "threads": torch.get_num_threads(), "torch": str(torch.__version__)}
+    said = f"{device.type}, {device_name(device)}"
+    return {"device": said, "threads": torch.get_num_threads(), "torch": str(torch.__version__)}
 
 
 def complete(cell: Cell, measures: tuple[Measure, ...], here: World) -> None:

@@ -20,7 +20,6 @@ from pcae.data.labelled import open_labelled
 from pcae.evaluation.comparison import ACCURACIES, Column, Row, explain, to_cells, to_markdown, to_plain
 from pcae.evaluation.comparison_plots import plot
 from pcae.evaluation.paper import Measure
-from pcae.settings import without_rivals
 from pcae.training.checkpoint import replace_text
 from pcae.training.distributed import World, world
 from pcae.training.folder import check_place
@@ -122,7 +121,12 @@ def compare(config: Config, here: World) -> tuple[Comparison, list[Row]]:
     comparison = here.main_first(lambda: comparison_of(config))
     at = here.main_first(lambda: conditions_of(config, data, comparison))
     contenders = [contender for contender in comparison.contenders if not contender.quoted]
-    cells = [cell_of(contender, seed, at, config.out / "cells") for seed in config.seeds for contender in contenders]
+    budget = {} if config.epochs is None else {"epochs": config.epochs}
+    cells = [
+        cell_of(contender, seed, at, config.out / "cells", **budget)
+        for seed in config.seeds
+        for contender in contenders
+    ]
     pace, failures = here.from_main(lambda: paces_of(config, comparison, cells[: len(contenders)], at, here))
     rows = [row_of(contender, pace, failures, config.seeds[0]) for contender in comparison.contenders]
     by_name = {row.name: row for row in rows}
@@ -151,23 +155,14 @@ def data_of(config: Config) -> str:
 
 
 def comparison_of(config: Config) -> Comparison:
-    """What is compared, with the measures and the budget that the caller asks for."""
+    """What is compared, with the measures that the caller asks for."""
     if config.rows is not None:
         comparison = read_rows(config.rows)
     else:
         comparison = paper_comparison(config.table or 0, config.scale or USUAL, config.out)
-    contenders = comparison.contenders
     if not comparison.measures:
         raise ValueError(f"rows {str(config.rows)!r} has no measures; name at least one")
-    if config.epochs is not None:
-        contenders = tuple(with_epochs(contender, config.epochs) for contender in contenders)
-    return replace(comparison, contenders=contenders, measures=config.measures or comparison.measures)
-
-
-def with_epochs(contender: Contender, epochs: float) -> Contender:
-    """The same for so many epochs of pre-training, with the usual share of warm-up."""
-    knobs = without_rivals(contender.pretrain, ["epochs"]) | {"epochs": epochs}
-    return replace(contender, pretrain={name: value for name, value in knobs.items() if name != "warmup_epochs"})
+    return replace(comparison, measures=config.measures or comparison.measures)
 
 
 def conditions_of(config: Config, data: str, comparison: Comparison) -> Conditions:
@@ -201,7 +196,7 @@ def paces_of(
 
 
 def within(cell: Cell, seconds: float, pace: Values, at: Conditions, here: World) -> Cell:
-    """The cell with as many steps as its own speed makes in so many seconds, with the usual share of warm-up.
+    """The cell with as many steps as its own speed makes in so many seconds.
 
     Raises ValueError where its speed could not be measured.
     """
@@ -211,8 +206,7 @@ def within(cell: Cell, seconds: float, pace: Values, at: Conditions, here: World
     if step is None:
         raise ValueError("its speed could not be measured, so that there are no steps for the seconds")
     steps = here.from_main(lambda: steps_within(cell, seconds, step, at, here))
-    knobs = {name: value for name, value in cell.contender.pretrain.items() if name != "warmup_epochs"}
-    return cell_of(replace(cell.contender, pretrain=knobs), cell.seed, at, cell.folder, steps=steps)
+    return cell_of(cell.contender, cell.seed, at, cell.folder, steps=steps)
 
 
 def row_of(contender: Contender, pace: Values, failures: dict[str, str], seed: int) -> Row:
@@ -280,9 +274,8 @@ def about_devices(rows: list[Row]) -> str:
 
 
 def report(config: Config, comparison: Comparison, rows: list[Row]) -> None:
-    """Print the table, and draw it."""
+    """Print the table, which is written already, and draw it."""
     columns, place = columns_of(comparison), stem(config)
-    write(config, comparison, rows)
     drawn = plot(Path(f"{place}.png"), comparison.title, rows, columns)
     if config.json:
         as_json(to_plain(rows, columns, comparison.figures))

@@ -17,12 +17,13 @@ from pcae.evaluation.paper import Measure
 from pcae.settings import Yaml, build, check_values, expand, leaves, to_plain, without_rivals
 from pcae.training.distributed import pick_device
 from pcae.training.plan import autocast_dtype
+from pcae.weights.reading import TORCH_SUFFIXES
 
 HOW = NEUTRAL - {"mean", "std", "validation"}
 """Knobs that do not change what a run comes to. Which images it is about is told by their names, not where they lie."""
 MEASURES: tuple[Measure, ...] = ("knn", "linear", "training_images_per_second", "training_gmacs", "seconds")
 """What is measured where nothing is asked for."""
-TENSORS = {".safetensors", ".bin", ".pth", ".pt"}
+TENSORS = {".safetensors", *TORCH_SUFFIXES}
 """Files that weights lie in."""
 THE_COMPARISONS = {
     "data", "out", "seed", "resume", "json", "config", "weights", "from_scratch", "device", "workers", "accumulation",
@@ -160,8 +161,13 @@ class Conditions:
 
 
 def pretrain_config(contender: Contender, at: Conditions, seed: int, **budget: Any) -> pretrain.Config:
-    """The pre-training of a contender; its folder is named by all that decides its result."""
-    knobs = without_rivals(contender.pretrain, budget) | budget
+    """The pre-training of a contender; its folder is named by all that decides its result.
+
+    budget: steps or epochs over the contender's own; the warm-up is then the usual share of them.
+    """
+    void = {"warmup_epochs"} if budget else set()
+    knobs = {name: value for name, value in without_rivals(contender.pretrain, budget).items() if name not in void}
+    knobs |= budget
     config = configured(pretrain.Config, pretrain.choose_recipe, contender, at, seed, knobs, at.accumulation)
     name = digest_of([at.files, contender.trained, deciding(config)])
     return replace(config, out=at.runs / f"{'pretrained' if contender.trained else 'untrained'}-{name}")

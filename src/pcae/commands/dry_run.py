@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pcae.commands.parts import Parts
+from pcae.commands.parts import Parts, advance
 from pcae.commands.report import as_json, table
 from pcae.evaluation.stepper import Stepper
 from pcae.evaluation.throughput import wait_for
 from pcae.training.distributed import World
 from pcae.training.feed import Labelled
-from pcae.training.loop import Progress, loop
+from pcae.training.loop import Progress
 from pcae.training.plan import autocast_dtype
 from pcae.training.randomness import Draw
 
@@ -60,24 +60,14 @@ def time_steps(parts: Parts, stream: Iterator[tuple[Tensor | Labelled, Draw]], h
     left = parts.numbers.steps - parts.progress.step
     if left < 1:
         raise ValueError(f"out {str(parts.config.out)!r} holds this run, and it is over; there is nothing to forecast")
-    config, method = parts.config, here.wrap(parts.method)
+    method = here.wrap(parts.method)
     progress, warm_up = Progress(0), min(WARM_UP, left - 1)
     timed = min(STEPS, left - warm_up)
     for steps in (warm_up, timed):
         wait_for(here.device)
         started, waited = time.perf_counter(), progress.waited
         progress.steps += steps
-        loop(
-            method,
-            stream,
-            parts.optimizer,
-            parts.numbers.learning_rate,
-            progress,
-            [],
-            accumulation=config.run.accumulation,
-            clip_grad=config.optimizer.clip_grad,
-            autocast=autocast_dtype(config.run.precision, here.device),
-        )
+        advance(parts, method, stream, progress, [], here)
         wait_for(here.device)
     seconds = time.perf_counter() - started
     return {

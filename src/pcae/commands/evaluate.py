@@ -17,15 +17,13 @@ from pcae.evaluation.accuracy import Tally
 from pcae.evaluation.confusion import draw_confusion
 from pcae.evaluation.cost import measure
 from pcae.evaluation.curve import draw_curve
-from pcae.evaluation.throughput import take_turns
+from pcae.evaluation.throughput import large_batch, take_turns
 from pcae.model.pretrained import Classifier, Pretrained
 from pcae.tasks.dial import grid
 from pcae.training.checkpoint import check_writable
 from pcae.training.distributed import World
 
 PICTURES = (".png", ".svg", ".pdf")
-LARGE_BATCH = {"cpu": 16}
-"""Images of the large batch whose speed is measured, by device; 256 elsewhere."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,12 +99,9 @@ def picture_of(config: Config, ratios: int) -> Path | None:
 def evaluate(classifier: Classifier, bad_files: BadFiles, model: Pretrained, config: Config) -> Tally:
     """Classify all images."""
     here = World(0, 1, model.device)
-    return count_right(classifier, bad_files, model.facts, here, config.shown.workers, large_batch(config, model))
-
-
-def large_batch(config: Config, model: Pretrained) -> int:
-    """Images of a large batch."""
-    return config.batch_size or LARGE_BATCH.get(model.device.type, 256)
+    return count_right(
+        classifier, bad_files, model.facts, here, config.shown.workers, config.batch_size or large_batch(model.device)
+    )
 
 
 def cost_of(classifier: Classifier, model: Pretrained) -> dict[str, Any]:
@@ -131,7 +126,7 @@ def measure_all(
         | cost_of(models[ratio], model)
         for ratio, found in tallies.items()
     ]
-    for batch in sorted({1, large_batch(config, model)}) if config.rounds else ():
+    for batch in sorted({1, config.batch_size or large_batch(model.device)}) if config.rounds else ():
         pixels = torch.randint(
             256, (batch, *shape_of(model)), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
         )

@@ -5,7 +5,8 @@ from typing import Any
 
 import torch
 
-from pcae.commands.parts import announce_numbers, batches, carry_out, configure, finished, say_recipe, write_summary
+from pcae.commands.advice import say_recipe
+from pcae.commands.parts import announce_numbers, batches, carry_out, configure, finished, write_summary
 from pcae.commands.report import as_json, console
 from pcae.commands.task import Config, Task, build_task, token_counts
 from pcae.commands.validation import Validation, best_so_far

@@ -16,7 +16,7 @@ from pcae.commands.contenders import Conditions, digest_of
 from pcae.commands.init import Beginning, begin, find_beginning
 from pcae.evaluation.cost import inference_cost, pretraining_cost
 from pcae.evaluation.stepper import Stepper
-from pcae.evaluation.throughput import turns
+from pcae.evaluation.throughput import large_batch, turns
 from pcae.model.encoder import EncoderConfig, create_vit
 from pcae.model.reduced import reduce
 from pcae.tasks.dial import parse_drop_ratio
@@ -28,8 +28,6 @@ from pcae.training.plan import autocast_dtype
 Made = TypeVar("Made")
 Values = dict[str, dict[str, float]]
 """What was measured, by contender."""
-INFERENCE_BATCH = {"cpu": 16}
-"""Images that are classified at once, by device; 256 elsewhere."""
 SECONDS = "seconds_per_step"
 """Of training, which turns a budget of seconds into steps."""
 OF_PACE = {
@@ -76,8 +74,7 @@ class Subject:
         config = self.classifier_config
         vit = create_vit(config, channels=config.channels or 3, num_classes=self.classes)
         model: nn.Module = reduce(vit, self.drop_ratio).to(device).eval()
-        batch = INFERENCE_BATCH.get(device.type, 256)
-        call = partial(model, torch.randn(batch, config.channels or 3, *config.image_size).to(device))
+        call = partial(model, torch.randn(large_batch(device), config.channels or 3, *config.image_size).to(device))
         return torch.inference_mode()(call)
 
 
@@ -189,8 +186,9 @@ def measure(
     if "inference_images_per_second" in wanted:
         calls = attempt(subjects, lambda subject: subject.inference(here.device))
         spent = turns(calls, here.device, rounds)
-        batch = INFERENCE_BATCH.get(here.device.type, 256)
-        found["inference_images_per_second"] = {name: batch / median(seconds) for name, seconds in spent.items()}
+        found["inference_images_per_second"] = {
+            name: large_batch(here.device) / median(seconds) for name, seconds in spent.items()
+        }
     return {key: values for key, values in found.items() if key in wanted}, failures
 
 

@@ -1,11 +1,11 @@
 """The paper's tables as comparisons, at a scale that a machine can bear."""
 
 from dataclasses import dataclass, field, replace
+from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-import yaml
 
 from pcae.commands import probe, task
 from pcae.commands.contenders import Comparison, Contender, over
@@ -14,7 +14,7 @@ from pcae.methods.choice import MethodConfig, build_method
 from pcae.model.decoder import DecoderConfig
 from pcae.model.encoder import EncoderConfig, build_encoder
 from pcae.model.pretrained import PretrainedFacts
-from pcae.settings import Yaml, build, check_values
+from pcae.settings import build, check_values, leaves, read_yaml
 from pcae.weights.files import save_model
 
 ScaleName = Literal["smoke", "small", "paper"]
@@ -39,11 +39,15 @@ class Scale:
     finetune: dict[str, Any] = field(default_factory=dict)
     probe: dict[str, Any] = field(default_factory=dict)
 
+    def knobs(self, architecture: str, verb: str = "pretrain") -> dict[str, Any]:
+        """What all rows of an architecture share, of a verb."""
+        return {**getattr(self, verb), **self.architectures[architecture].get(verb, {})}
+
 
 def read_scale(name: ScaleName) -> Scale:
     """A scale that the package ships."""
-    file = f"scale-{name}.yaml"
-    return Scale(**check_values(Scale, yaml.load((TABLES / file).read_text("utf-8"), Yaml), file))
+    with resources.as_file(TABLES / f"scale-{name}.yaml") as path:
+        return Scale(**read_yaml(Scale, path))
 
 
 def paper_comparison(number: int, name: ScaleName, out: Path) -> Comparison:
@@ -78,8 +82,7 @@ def contender_of(row: PaperRow, scale: Scale, out: Path) -> Contender:
     facts = {"paper": row.paper, "quoted": row.quoted, "control": row.control}
     if row.quoted:
         return Contender(name=row.name, **facts)
-    sizes = scale.architectures[row.architecture]
-    pretrain = over({**scale.pretrain, **sizes.get("pretrain", {})}, translated(row, scale, out), row.name)
+    pretrain = over(scale.knobs(row.architecture), translated(row, scale, out), row.name)
     if row.epochs:
         pretrain |= {"epochs": row.epochs * scale.epoch_share}
     if row.batch_size:
@@ -87,7 +90,7 @@ def contender_of(row: PaperRow, scale: Scale, out: Path) -> Contender:
     return Contender(
         name=row.name,
         pretrain=pretrain,
-        finetune=over({**scale.finetune, **sizes.get("finetune", {})}, row.finetune, row.name, task.Config),
+        finetune=over(scale.knobs(row.architecture, "finetune"), row.finetune, row.name, task.Config),
         probe=over(scale.probe, {}, row.name, probe.Config),
         trained=row.epochs != 0,
         speed_only=row.batch_size is not None,
@@ -98,13 +101,12 @@ def contender_of(row: PaperRow, scale: Scale, out: Path) -> Contender:
 def translated(row: PaperRow, scale: Scale, out: Path) -> dict[str, Any]:
     """A row's knobs, with what the tables leave to the scale filled in: a fixed teacher, a number of random targets."""
     knobs = dict(row.pretrain)
-    shared = {**scale.pretrain, **scale.architectures[row.architecture].get("pretrain", {})}
     if knobs.get("teacher") in scale.teachers:
         knobs["teacher"] = scale.teachers[knobs["teacher"]]
         if knobs["teacher"] == RANDOM:
             knobs["teacher"] = str(stand_in(scale, out))
     if knobs.get("random-targets") == "kept":
-        knobs["random-targets"] = kept_by_three_stages(shared, knobs)
+        knobs["random-targets"] = kept_by_three_stages(scale.knobs(row.architecture), knobs)
     return knobs
 
 
@@ -117,18 +119,13 @@ def kept_by_three_stages(shared: dict[str, Any], knobs: dict[str, Any]) -> int:
 
 def encoder_of(knobs: dict[str, Any]) -> EncoderConfig:
     """The network that knobs describe."""
-    checked = check_values(
-        EncoderConfig, {name: knobs[name] for name in knobs if name.replace("-", "_") in FIELDS}, "scale"
-    )
-    return build(EncoderConfig, checked)
-
-
-FIELDS = EncoderConfig.__dataclass_fields__.keys()
+    own = {name: value for name, value in knobs.items() if name.replace("-", "_") in leaves(EncoderConfig)}
+    return build(EncoderConfig, check_values(EncoderConfig, own, "scale"))
 
 
 def stand_in(scale: Scale, out: Path) -> Path:
     """A ViT-S with random weights, that reads images as all rows of the scale do; written once."""
-    config = replace(encoder_of({**scale.pretrain, **scale.architectures["ViT-S"]["pretrain"]}), patch_scale=1.0)
+    config = replace(encoder_of(scale.knobs("ViT-S")), patch_scale=1.0)
     path = out / f"random-vit-s-{config.width}.safetensors"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,6 @@
 """What every training run is made of, from the first step or from a checkpoint on."""
 
 import json
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -116,12 +115,6 @@ def configure(cls: type[C], verb: str, choose_recipe: Callable[[C], str], **flag
     return layers(choose_recipe(config)) if config.recipe == AUTO else config
 
 
-def say_recipe(recipe: str, reason: str) -> None:
-    """Say, once, what `--recipe auto` stands for."""
-    if os.environ.get("RANK", "0") == "0":
-        console.print(f"recipe auto: {recipe} ({reason})")
-
-
 def checkpoints_of(config: RunSettings) -> Checkpoints:
     """Where the run's checkpoints lie."""
     return Checkpoints(config.out / "checkpoints", config.run.keep_checkpoints)
@@ -228,25 +221,38 @@ def carry_out(
             prepare(config.out, to_yaml(config))
             announce()
         journal = stack.enter_context(Journal(what, config.out, parts.numbers, start, here, console))
-        loop(
-            here.wrap(parts.method),
-            stream,
-            parts.optimizer,
-            parts.numbers.learning_rate,
-            parts.progress,
-            [
-                (config.run.log_every, journal.write),
-                *watchers(journal),
-                (config.run.checkpoint_every, lambda _: parts.save(here)),
-                (config.run.log_every, lambda _: parts.settle_bad_files(here)),
-            ],
-            accumulation=config.run.accumulation,
-            clip_grad=config.optimizer.clip_grad,
-            autocast=autocast_dtype(config.run.precision, here.device),
-        )
+        watching = [
+            (config.run.log_every, journal.write),
+            *watchers(journal),
+            (config.run.checkpoint_every, lambda _: parts.save(here)),
+            (config.run.log_every, lambda _: parts.settle_bad_files(here)),
+        ]
+        advance(parts, here.wrap(parts.method), stream, parts.progress, watching, here)
     if start == parts.numbers.steps:
         parts.save(here)
     return outcome(parts, start)
+
+
+def advance(
+    parts: Parts,
+    method: nn.Module,
+    stream: Iterator[tuple[Tensor | Labelled, Draw]],
+    progress: Progress,
+    watchers: list[Watcher],
+    here: World,
+) -> None:
+    """Train by the run's settings to the last step of `progress`. method: the run's, as its processes share it."""
+    loop(
+        method,
+        stream,
+        parts.optimizer,
+        parts.numbers.learning_rate,
+        progress,
+        watchers,
+        accumulation=parts.config.run.accumulation,
+        clip_grad=parts.config.optimizer.clip_grad,
+        autocast=autocast_dtype(parts.config.run.precision, here.device),
+    )
 
 
 def outcome(parts: Parts, start: int) -> dict[str, Any]:

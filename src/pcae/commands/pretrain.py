@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import torch
 
-from pcae.commands.advice import Advice, advise, typical_side
+from pcae.commands.advice import Advice, advise, say_recipe, typical_side
 from pcae.commands.dry_run import forecast, show_forecast
 from pcae.commands.init import Beginning, begin, decoder_of, find_beginning
 from pcae.commands.parts import (
@@ -17,14 +17,13 @@ from pcae.commands.parts import (
     carry_out,
     configure,
     finished,
-    say_recipe,
     start_or_go_on,
     write_summary,
 )
 from pcae.commands.report import as_json, console
 from pcae.data.batches import check_data_config
 from pcae.data.images import RandomCrops, open_images
-from pcae.methods.choice import MethodConfig, Pretraining, foreign_settings, spelled_out
+from pcae.methods.choice import WITHOUT_TEACHER, MethodConfig, Pretraining, foreign_settings, spelled_out
 from pcae.methods.pcae import PCAE
 from pcae.model.decoder import DecoderConfig
 from pcae.model.encoder import EncoderConfig
@@ -71,7 +70,7 @@ class Config(RunSettings):
 def void_settings(values: dict[str, Any]) -> set[str]:
     """Settings that another method, a fixed teacher or a network that exists does not have."""
     method = values.get("method", "pcae")
-    void = foreign_settings(method) | ({"teacher"} if method in {"mae", "simmim"} else set())
+    void = foreign_settings(method) | ({"teacher"} if method in WITHOUT_TEACHER else set())
     void |= {"momentum", "momentum_end"} if values.get("teacher") else set()
     return void | ({"patch_scale"} if values.get("init") else set())
 

@@ -1,6 +1,5 @@
 """Packing: every image decoded and shrunk once, chunk by chunk, so that a packing that was killed goes on."""
 
-import fcntl
 import io
 import json
 import os
@@ -247,6 +246,8 @@ def part_of(path: Path) -> list[tuple[int, str]]:
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
     """Keep other packings out of a folder. Raises ValueError when one is at work there."""
+    import fcntl  # Unix alone has it, and every system lists the verb
+
     with (folder / UNFINISHED).open("r+b") as file:
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

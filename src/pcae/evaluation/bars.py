@@ -5,6 +5,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from pcae.evaluation.curve import COLOURS
 from pcae.training.checkpoint import in_one_move
 
 
@@ -12,7 +13,7 @@ def draw_bars(path: Path, title: str, values: Mapping[str, float], axis: str) ->
     """Write a bar for each name, the first on top, with its number; the format is the suffix's."""
     figure = Figure(figsize=(7.5, 1.4 + 0.34 * len(values)), dpi=150, layout="constrained")
     panel = figure.subplots()
-    bars = panel.barh([*values], [*values.values()], color="#0072b2")
+    bars = panel.barh([*values], [*values.values()], color=COLOURS[0])
     panel.bar_label(bars, fmt="%.2f", padding=3)
     panel.invert_yaxis()
     panel.margins(x=0.12)

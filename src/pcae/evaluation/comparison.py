@@ -183,12 +183,16 @@ def to_markdown(
     title: str, rows: Sequence[Row], columns: Sequence[Column], figures: Mapping[str, str], remark: str = ""
 ) -> str:
     """A title, one table, and below it what its signs mean, the remark, and why rows failed."""
-    header, lines = to_cells(rows, columns, figures)
-    rule = ["---", *["---:"] * (len(header) - 1)]
-    table = [f"| {' | '.join(map(in_cell, line))} |" for line in (header, rule, *lines)]
+    table = markdown_table(*to_cells(rows, columns, figures))
     failures = [f"- {one_line(failure)}" for failure in failures_of(rows)]
-    parts = [f"## {one_line(title)}", "\n".join(table), *explain(rows, columns, figures), one_line(remark)]
+    parts = [f"## {one_line(title)}", table, *explain(rows, columns, figures), one_line(remark)]
     return "\n\n".join(part for part in (*parts, "\n".join(failures)) if part) + "\n"
+
+
+def markdown_table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A table whose first column is text and whose others are numbers."""
+    rule = ["---", *["---:"] * (len(header) - 1)]
+    return "\n".join(f"| {' | '.join(map(in_cell, line))} |" for line in (header, rule, *lines))
 
 
 def explain(rows: Sequence[Row], columns: Sequence[Column], figures: Mapping[str, str]) -> list[str]:

@@ -1,5 +1,6 @@
 """How fast models are, side by side: they take turns, so that a noisy machine disturbs all of them alike."""
 
+import platform
 import time
 from collections.abc import Callable, Hashable, Mapping
 from functools import partial
@@ -45,6 +46,16 @@ def seconds_of(call: Callable[[], object], device: torch.device) -> float:
     call()
     wait_for(device)
     return time.perf_counter() - started
+
+
+def device_name(device: torch.device) -> str:
+    """What a device is: a GPU's name, or the kind of the machine."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+
+
+def large_batch(device: torch.device) -> int:
+    """Images that inference is measured on at once, where nothing else is asked for."""
+    return 16 if device.type == "cpu" else 256
 
 
 def wait_for(device: torch.device) -> None:

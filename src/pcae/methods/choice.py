@@ -17,6 +17,9 @@ Pretraining = PCAE | MAE | DiscardingMAE | SimMIM | PCAESimMIM
 `predicts` a word for what that is."""
 MethodName = Literal["pcae", "mae", "simmim", "pcae-simmim", "mae-discard"]
 Settings = TypeVar("Settings")
+WITHOUT_TEACHER = ("mae", "simmim")
+WITHOUT_DECODER = ("simmim", "pcae-simmim")
+"""Methods that have a linear head instead."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,9 +47,9 @@ def build_method(
     encoder: Encoder, config: MethodConfig, decoder: DecoderConfig, teacher: Encoder | None = None
 ) -> Pretraining:
     """The method around an encoder; teacher: a fixed one. Raises ValueError for settings that it does not have."""
-    if config.method in ("mae", "simmim") and teacher is not None:
+    if config.method in WITHOUT_TEACHER and teacher is not None:
         raise ValueError(f"method {config.method} has no teacher; leave --teacher out, or use pcae or pcae-simmim")
-    if config.method in ("simmim", "pcae-simmim") and decoder != DecoderConfig():
+    if config.method in WITHOUT_DECODER and decoder != DecoderConfig():
         usual = flatten(DecoderConfig())
         odd = [f"{name} {value}" for name, value in flatten(decoder).items() if value != usual[name]]
         raise ValueError(f"method {config.method} has no decoder but a linear head; leave {', '.join(odd)} out")
@@ -90,7 +93,7 @@ def foreign_settings(method: str) -> set[str]:
     if method not in CONFIGS:
         return set()
     own = {field.name for field in fields(CONFIGS[method])} | {"method"}
-    decoder = {field.name for field in fields(DecoderConfig)} if "simmim" in method else set()
+    decoder = {field.name for field in fields(DecoderConfig)} if method in WITHOUT_DECODER else set()
     return (flatten(MethodConfig()).keys() - own) | decoder
 
 
