@@ -9,6 +9,7 @@ from pathlib import Path
 from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 from matplotlib.transforms import Bbox
 
 from pcae.evaluation.comparison import ACCURACIES, Column, Row, instead_of, name_of, summary, values_of
@@ -114,6 +115,8 @@ def draw_against(axes: Axes, rows: Sequence[Row], column: Column, seconds: Colum
     shortest, longest = (pick((x for x, _ in means.values()), default=1) for pick in (min, max))
     if 0 < shortest * LOG_FROM < longest:
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.xaxis.set_minor_formatter(NullFormatter())  # its labels would run into one another
         axes.xaxis.set_major_formatter("{x:g}")
     else:
         axes.ticklabel_format(axis="x", useOffset=False)
