@@ -40,7 +40,8 @@ def test_pretraining_of_vit_b_by_the_formula():
     assert cost["decoder"]["tokens"] == [68] * 2
     student = 12 * formula(50, 768) + 49 * 768 * 768
     teacher = sum(formula(n, 768) for n in cost["teacher"]["tokens"]) + 147 * 768 * 768
-    decoder = 2 * formula(68, 512) + 50 * 768 * 512 + 18 * 512 * 768
+    spared = (68 - 18) * 8 * 512 * 512  # the last block's second half, at what is wanted alone
+    decoder = 2 * formula(68, 512) - spared + 50 * 768 * 512 + 18 * 512 * 768
     assert cost["student"]["gmacs"] == pytest.approx(student / 1e9)
     assert cost["teacher"]["gmacs"] == pytest.approx(teacher / 1e9)
     assert cost["decoder"]["gmacs"] == pytest.approx(decoder / 1e9)
@@ -98,8 +99,9 @@ def test_tokens_of_simmim_and_of_pcae_on_it():
 
 
 def test_four_views_of_one_pass_of_the_teacher():
-    """DESIGN 4.5: 2.93 times less a view than MAE at 75 %; four times 29 of a pool of 49."""
+    """A view costs 2.96 times less than MAE at 75 % (DESIGN 4.5 has 2.93, with the decoder's last block at all tokens);
+    four times 29 of a pool of 49."""
     mae = pretraining_cost(EncoderConfig(), MethodConfig(method="mae"), DecoderConfig())["training_gmacs"]
     four = pretraining_cost(EncoderConfig(), MethodConfig(mask_ratio=0.85, views=4, pool_ratio=0.25), DecoderConfig())
     assert (four["views"], four["visible"], four["hidden"], four["kept"]) == (4, 29, 147, [73, 36, 18])
-    assert mae / (four["training_gmacs"] / 4) == pytest.approx(2.93, abs=0.01)
+    assert mae / (four["training_gmacs"] / 4) == pytest.approx(2.96, abs=0.01)

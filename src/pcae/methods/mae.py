@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from pcae.methods.teacher import spread
 from pcae.model.decoder import Decoder, DecoderConfig
@@ -86,4 +87,4 @@ def squared_difference(
     predictions: Float[Tensor, "batch wanted patch_dim"], targets: Float[Tensor, "batch wanted patch_dim"]
 ) -> Float[Tensor, ""]:
     """Squared difference, mean over values and patches."""
-    return (upcast(predictions) - upcast(targets)).square().mean()
+    return F.mse_loss(upcast(predictions), upcast(targets))

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from pcae.model.compiled import run_block
 from pcae.model.criteria import attention_map
 from pcae.model.reduction import Reduction, Seen, count_kept, mean_of_dropped, select
 from pcae.model.tokens import gather
@@ -47,18 +48,21 @@ def run_blocks(
     prefix: Float[Tensor, "batch prefix dim"],
     reduction: Reduction | None = None,
     record: Iterable[int] = (),
+    *,
+    grad_checkpointing: bool = False,
 ) -> Encoded:
     """Run transformer blocks over prefix, patch and appended tokens, shrinking the patch tokens on the way.
 
     The one function under the encoder, `pcae.reduce` and dense tasks. `ids` ascend. Features come out as the last
-    block left them; norms are the caller's. Raises ValueError when a block is named that does not exist.
+    block left them; norms are the caller's. With `grad_checkpointing` blocks are computed again in the backward pass.
+    Raises ValueError when a block is named that does not exist.
     """
     blocks, record = list(blocks), set(record)
     check_blocks(len(blocks), record.union(reduction.after if reduction else ()))
     n_prefix, recorded, stages = prefix.shape[1], {}, []
     sequence = torch.cat([prefix, tokens], dim=1)
     for index, block in enumerate(blocks):
-        before, sequence = sequence, block(sequence)
+        before, sequence = sequence, run_block(block, sequence, grad_checkpointing=grad_checkpointing)
         if index in record:
             recorded[index] = (sequence[:, n_prefix : n_prefix + ids.shape[1]], ids)
         if reduction and index in reduction.after and count_kept(ids.shape[1], reduction.keep) < ids.shape[1]:

@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
+from pcae.model.compiled import run_block
 from pcae.model.encoder import initialise, set_norm_eps
 from pcae.model.tokens import Grid, gather, sincos_positions
 
@@ -21,6 +22,15 @@ class DecoderConfig:
     """Blocks of the decoder; without it 2, and 8 for mae (Table 15: 2 for classification, 6 or more for detection)."""
     decoder_heads: int = 16
     """Attention heads of the decoder's blocks."""
+
+
+class LastBlock(Block):
+    """timm's block, whose second half leaves out the tokens that nothing is predicted at: nobody looks at them."""
+
+    def forward(self, sequence: Tensor, wanted: int) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """(batch, all, width) -> (batch, wanted, width): what the block makes of the last `wanted` tokens."""
+        sequence = (sequence + self.drop_path1(self.ls1(self.attn(self.norm1(sequence)))))[:, -wanted:]
+        return sequence + self.drop_path2(self.ls2(self.mlp(self.norm2(sequence))))
 
 
 class Decoder(nn.Module):
@@ -51,7 +61,9 @@ class Decoder(nn.Module):
         self.grid = grid
         self.adapter = nn.Linear(in_dim, width)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, width))
-        self.blocks = nn.ModuleList(Block(width, heads, qkv_bias=True, norm_layer=nn.LayerNorm) for _ in range(depth))
+        kinds = [*[Block] * (depth - 1), LastBlock]
+        self.blocks = nn.ModuleList(kind(width, heads, qkv_bias=True, norm_layer=nn.LayerNorm) for kind in kinds)
+        self.grad_checkpointing = False
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, out_dim)
         self.register_buffer("positions", sincos_positions(grid, width), persistent=False)
@@ -72,9 +84,11 @@ class Decoder(nn.Module):
         seen = self.adapter(visible) + gather(positions, visible_ids)
         asked = self.mask_token + gather(positions, wanted_ids)
         sequence = torch.cat([self.adapter(prefix), seen, asked.to(seen.dtype)], dim=1)
-        for block in self.blocks:
-            sequence = block(sequence)
-        return self.head(self.norm(sequence[:, -wanted_ids.shape[1] :]))
+        *blocks, last = self.blocks
+        for block in blocks:
+            sequence = run_block(block, sequence, grad_checkpointing=self.grad_checkpointing)
+        wanted = wanted_ids.shape[1]
+        return self.head(self.norm(run_block(last, sequence, wanted, grad_checkpointing=self.grad_checkpointing)))
 
     def _positions(self, grid: Grid) -> Float[Tensor, "tokens dim"]:
         if grid == self.grid:

@@ -123,7 +123,8 @@ class Encoder(nn.Module):
         none = tokens.new_empty(1, 0, self.width)
         heads = torch.cat([none, *self._prefix_tokens(prefix_positions)], dim=1) if prefix else none
         tokens, heads = (vit.norm_pre(vit.pos_drop(part)) for part in (tokens, heads))
-        encoded = run_blocks(vit.blocks, tokens, ids, heads.expand(len(ids), -1, -1), reduction, record)
+        heads, again = heads.expand(len(ids), -1, -1), vit.grad_checkpointing
+        encoded = run_blocks(vit.blocks, tokens, ids, heads, reduction, record, grad_checkpointing=again)
         return replace(
             encoded,
             prefix=vit.norm(encoded.prefix),

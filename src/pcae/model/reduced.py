@@ -27,7 +27,8 @@ class ReducedViT(nn.Module):
         sequence = vit.norm_pre(vit.patch_drop(vit._pos_embed(vit.patch_embed(images))))
         prefix, tokens = sequence.tensor_split([vit.num_prefix_tokens], dim=1)
         ids = all_ids(tokens.shape[0], tokens.shape[1], tokens.device)  # len() would fix an exported batch's size
-        return run_blocks(vit.blocks, tokens, ids, prefix, self.reduction)
+        again = vit.grad_checkpointing
+        return run_blocks(vit.blocks, tokens, ids, prefix, self.reduction, grad_checkpointing=again)
 
     def norm(self, encoded: Encoded) -> Float[Tensor, "batch tokens dim"]:
         """Prefix and remaining patch tokens after the final norm."""

@@ -19,7 +19,7 @@ from pcae.model.reduced import ReducedViT
 from pcae.model.reduction import Reduction
 from pcae.model.tokens import upcast
 from pcae.tasks.dial import DropSchedule, parse_drop_ratio
-from pcae.tasks.drop_path import dropping, install_drop_path
+from pcae.tasks.drop_path import draw_paths, install_drop_path
 from pcae.training.average import follow
 from pcae.training.feed import Labelled
 from pcae.training.loop import Progress, StepResult
@@ -120,8 +120,8 @@ class Classification(nn.Module):
         ratio = self.schedule.at(draw.step, draw.seed)
         self.model.reduction = Reduction.for_finetuning(len(self.model.vit.blocks), drop_ratio=ratio)
         images, targets = self.mix(batch, draw)
-        with dropping(self.paths, draw.uniform("drop-path", len(self.paths))):
-            logits = self.model(images)
+        draw_paths(self.paths, draw.uniform("drop-path", len(self.paths)))
+        logits = self.model(images)
         smoothing = 0.0 if self.mixes else self.config.label_smoothing  # mixed targets are smooth already
         loss = F.cross_entropy(upcast(logits), targets, label_smoothing=smoothing)
         return StepResult(loss, {"drop_ratio": torch.full_like(loss.detach(), ratio)})

@@ -1,8 +1,5 @@
 """Drop path (stochastic depth) whose randomness is that of the rows, not of the process that computes them."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch
 from jaxtyping import Float
 from timm.models.vision_transformer import Block, VisionTransformer
@@ -12,7 +9,8 @@ from torch import Tensor, nn
 class DropPath(nn.Module):
     """Leaves a residual branch out for the images whose `noise` is below `rate`, and scales it up for the others.
 
-    noise: uniform in [0, 1), one an image; None, outside of training, leaves every branch as it is.
+    noise: uniform in [0, 1), one an image; it stays until the next step, since blocks may be computed again in the
+    backward pass. Outside of training, and before the first step, every branch is left as it is.
     """
 
     def __init__(self, rate: float) -> None:
@@ -22,7 +20,7 @@ class DropPath(nn.Module):
 
     def forward(self, branch: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch tokens dim"]:
         """The branch, or zeros."""
-        if self.noise is None:
+        if self.noise is None or not self.training:
             return branch
         factor = (self.noise >= self.rate) / (1 - self.rate)
         return branch * factor.view(-1, 1, 1).to(branch.dtype)
@@ -44,13 +42,7 @@ def install_drop_path(vit: VisionTransformer, rate: float) -> list[DropPath]:
     return paths
 
 
-@contextmanager
-def dropping(paths: list[DropPath], noise: Float[Tensor, "batch paths"]) -> Iterator[None]:
-    """Within it, the paths drop by their column of `noise`."""
+def draw_paths(paths: list[DropPath], noise: Float[Tensor, "batch paths"]) -> None:
+    """From now on the paths drop by their column of `noise`."""
     for path, column in zip(paths, noise.unbind(dim=1), strict=True):
         path.noise = column
-    try:
-        yield
-    finally:
-        for path in paths:
-            path.noise = None

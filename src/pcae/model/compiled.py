@@ -1,0 +1,45 @@
+"""How transformer blocks are computed: compiled, or twice instead of being remembered. What they compute stays."""
+
+import torch
+from timm.models.vision_transformer import Block
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+MOST_SHAPES = 64
+"""Shapes for which blocks may be compiled, rather than torch's 8: every stage of a reduction has a shape of its own."""
+
+
+def compile_blocks(module: nn.Module) -> None:
+    """Compile every transformer block in place, for static shapes; the names of weights stay.
+
+    Raises ValueError where it cannot be done, for want of a C++ compiler say.
+    """
+    check_compiler(next(module.parameters()).device)
+    config = torch._dynamo.config
+    config.recompile_limit = max(config.recompile_limit, MOST_SHAPES)
+    for part in module.modules():
+        if isinstance(part, Block):
+            part.compile(dynamic=False)
+
+
+def check_compiler(device: torch.device) -> None:
+    """Compile something small. Raises ValueError where that fails."""
+    try:
+        torch.compile(torch.neg)(torch.zeros(2, device=device))
+    except Exception as error:  # whatever a compiler's want may raise
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(f"blocks cannot be compiled here ({reason}); use --compile never") from error
+
+
+def checkpoint_blocks(module: nn.Module) -> None:
+    """Have blocks keep nothing but their input for the backward pass, and compute the rest again in it."""
+    for part in module.modules():
+        if hasattr(part, "grad_checkpointing"):  # timm's name, on a VisionTransformer and on our decoder
+            part.grad_checkpointing = True  # pyright: ignore[reportArgumentType]
+
+
+def run_block(block: nn.Module, sequence: Tensor, *more: int, grad_checkpointing: bool) -> Tensor:
+    """What a block makes of a sequence; with `grad_checkpointing` and a gradient to come, it is computed twice."""
+    if grad_checkpointing and torch.is_grad_enabled():
+        return checkpoint(block, sequence, *more, use_reentrant=False)
+    return block(sequence, *more)
