@@ -341,3 +341,38 @@ def test_every_method_trains_goes_on_and_is_probed(tmp_path, method):
     assert (whole / "decoder.safetensors").exists() is ("simmim" not in method)
     summary = json.loads((broken / "summary.json").read_text())
     assert summary["steps"] == 6 and summary["seconds"] > 0
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--grad-checkpointing"],
+        pytest.param(
+            ["--compile", "always"],
+            marks=[pytest.mark.slow, pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")],
+        ),
+    ],
+)
+def test_how_blocks_are_computed_decides_nothing_but_memory_and_time(unbroken, tmp_path, words):
+    """It may change when a run goes on, too."""
+    go_on = str(unbroken / "checkpoints" / "step-00000024.safetensors")
+    pretrain(tmp_path / "other", "--steps", "30", "--resume", go_on, *words)
+    once, twice = (load_file(folder / "encoder.safetensors") for folder in (unbroken, tmp_path / "other"))
+    for name, value in once.items():
+        torch.testing.assert_close(twice[name], value, rtol=1e-3, atol=1e-4)
+
+
+def test_without_a_compiler_a_run_is_refused_only_where_it_was_asked_to_compile(tmp_path, monkeypatch, capsys):
+    def broken(*_, **__):
+        raise RuntimeError("no compiler\nat all")
+
+    monkeypatch.setattr(torch, "compile", broken)
+    with pytest.raises(SystemExit, match="2"):
+        pretrain(tmp_path / "always", "--steps", "2", "--compile", "always")
+    said = capsys.readouterr().err
+    assert "blocks cannot be compiled here (no compiler); use --compile never" in said
+    assert not (tmp_path / "always").exists()
+    monkeypatch.setattr("pcae.commands.parts.compiles", lambda *_: True)
+    pretrain(tmp_path / "auto", "--steps", "2")
+    assert (tmp_path / "auto" / "encoder.safetensors").is_file()
+    assert "no compiler" in "".join(capsys.readouterr())

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from pcae.training.optimizer import OptimizerConfig
-from pcae.training.plan import RunConfig, autocast_dtype, plan
+from pcae.training.plan import RunConfig, autocast_dtype, compiles, plan
 
 
 def test_the_papers_numbers_on_imagenet():
@@ -41,3 +41,14 @@ def test_runs_that_cannot_be_are_refused_with_the_numbers(run, message):
 def test_precision_defaults_by_device():
     assert autocast_dtype("auto", torch.device("cpu")) is None
     assert autocast_dtype("bf16", torch.device("cpu")) is torch.bfloat16
+
+
+@pytest.mark.parametrize(
+    ("asked", "steps", "device", "does"),
+    [
+        ("auto", 1_000, "cuda", True), ("auto", 999, "cuda", False), ("auto", 10**6, "cpu", False),
+        ("always", 1, "cpu", True), ("never", 10**6, "cuda", False),
+    ],
+)  # fmt: skip
+def test_blocks_are_compiled_where_it_pays_or_is_asked_for(asked, steps, device, does):
+    assert compiles(asked, steps, torch.device(device)) is does

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pcae.commands.parts import Parts, advance
 from pcae.commands.report import as_json, table
+from pcae.commands.waiting import remedy
 from pcae.evaluation.stepper import Stepper
 from pcae.evaluation.throughput import wait_for
 from pcae.training.distributed import World
@@ -24,8 +25,6 @@ STEPS = 5
 """Steps that are timed, after those of the warm-up."""
 HEADROOM = 0.9
 """Share of the memory that a batch may fill: allocators leave gaps."""
-WAITING = 0.1
-"""Share of the time spent waiting for data from which on there is something to do about it."""
 
 
 def forecast(parts: Parts, stream: Iterator[tuple[Tensor | Labelled, Draw]], here: World) -> dict[str, Any]:
@@ -34,7 +33,7 @@ def forecast(parts: Parts, stream: Iterator[tuple[Tensor | Labelled, Draw]], her
     Memory is that of a process; the largest micro-batch is worked out from the peaks of two sizes.
     """
     timed = time_steps(parts, stream, here)
-    numbers = parts.numbers
+    config, numbers, share = parts.config, parts.numbers, timed["data_wait_share"]
     sizes = sorted({max(1, numbers.micro_batch // 2), numbers.micro_batch})
     peaks = [peak_of(parts, size, here) for size in sizes]
     free = free_bytes(here.device, peaks[-1])
@@ -43,7 +42,8 @@ def forecast(parts: Parts, stream: Iterator[tuple[Tensor | Labelled, Draw]], her
     return {
         "steps": numbers.steps - parts.progress.step,
         "images_per_second": timed["images_per_second"],
-        "data_wait_share": timed["data_wait_share"],
+        "data_wait_share": share,
+        "remedy": remedy(share, config.data, parts.images, config.reading, config.run.device),
         "hours": (numbers.steps - parts.progress.step) * numbers.batch_size / timed["images_per_second"] / 3600,
         "micro_batch": numbers.micro_batch,
         "peak_bytes": peaks[-1],
@@ -109,5 +109,5 @@ def show_forecast(found: dict[str, Any], in_json: bool) -> None:
         ["largest micro-batch that fits", "not known of one image" if largest is None else str(largest)],
     ]
     table("dry run: nothing was written", ["", "forecast"], rows)
-    if found["data_wait_share"] > WAITING:
-        print("more --workers read faster; so do images that were packed once: pcae pack DATA OUT")
+    if found["remedy"] is not None:
+        print(found["remedy"])

@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -12,20 +12,22 @@ import torch
 from torch import Tensor, nn
 from tyro.conf import Positional, arg
 
+from pcae.commands.reading import read_batches
 from pcae.commands.report import bar, console, warn
-from pcae.data.augment import Normalise
-from pcae.data.batches import DataConfig, MicroBatches, pixel_statistics, training_loader, training_workers
+from pcae.commands.waiting import remedy
+from pcae.data.batches import DataConfig, pixel_statistics
 from pcae.data.images import Images, RandomCrops
 from pcae.data.unreadable import BadFiles
+from pcae.model.compiled import checkpoint_blocks, compile_blocks
 from pcae.settings import AUTO, at_home, build, check_values, layered, to_plain, to_yaml, without_rivals
 from pcae.training.checkpoint import Checkpoints, replace_text, restore
 from pcae.training.distributed import World
-from pcae.training.feed import Labelled, feed
+from pcae.training.feed import Labelled
 from pcae.training.folder import check_place, cleared_on_failure, facts_of, find_checkpoint, prepare
 from pcae.training.journal import Journal
 from pcae.training.loop import Progress, Watcher, loop
 from pcae.training.optimizer import OptimizerConfig
-from pcae.training.plan import Plan, RunConfig, autocast_dtype
+from pcae.training.plan import Plan, RunConfig, autocast_dtype, compiles
 from pcae.training.randomness import Draw
 
 BAD_FILES = "bad-files.jsonl"
@@ -33,7 +35,7 @@ BAD_FILES = "bad-files.jsonl"
 NEUTRAL = {
     "data", "out", "recipe", "config", "resume", "json", "device", "accumulation", "workers", "max_bad_files",
     "checkpoint_every", "keep_checkpoints", "log_every", "mean", "std", "validation", "evaluate_every",
-    "dry_run",
+    "dry_run", "compile", "grad_checkpointing",
 }  # fmt: skip
 """Knobs that may change when a run goes on: how it is run, not what. A run knows its images by their names below DATA,
 and mean and std are kept beside the settings."""
@@ -165,30 +167,37 @@ def start_or_go_on(
     if facts["mean"] is None:
         found = here.from_main(lambda: pixel_statistics(images, size, bad_files, follow=bar("mean and std")))
         facts |= dict(zip(("mean", "std"), found, strict=True))
+    set_blocks(method, config.run, numbers.steps - progress.step, here.device)
     return Parts(config, images, numbers, method, optimizer, progress, facts, bad_files)
+
+
+def set_blocks(method: nn.Module, run: RunConfig, steps: int, device: torch.device) -> None:
+    """Have the blocks computed as the run asks for. Raises ValueError where they must be compiled and cannot be."""
+    if run.grad_checkpointing:
+        checkpoint_blocks(method)
+    if compiles(run.compile, steps, device):
+        try:
+            compile_blocks(method)
+        except ValueError as error:
+            if run.compile == "always":
+                raise
+            warn(str(error))
 
 
 def batches(
     parts: Parts, crops: RandomCrops, here: World, labels: Tensor | None = None
 ) -> Iterator[tuple[Tensor | Labelled, Draw]]:
     """This process's part of the run's batches, from the step to go on from. Raises ValueError for wrong statistics."""
-    config, images, numbers, start = parts.config, parts.images, parts.numbers, parts.progress.step
-    reading, accumulation, seed = config.reading, config.run.accumulation, config.run.seed
-    normalise = Normalise(parts.facts["mean"], parts.facts["std"], images.channels).to(here.device)
-    order = MicroBatches(
-        len(images), seed, numbers.batch_size, start, numbers.steps, here.rank, here.size, accumulation
-    )
-    return feed(
-        training_loader(crops, order, training_workers(reading, here.device), here.device),
-        numbers,
-        normalise,
+    config, facts = parts.config, parts.facts
+    reading = replace(config.reading, mean=tuple(facts["mean"]), std=tuple(facts["std"]))
+    return read_batches(
+        crops,
+        parts.numbers,
+        reading,
         parts.bad_files,
-        seed=seed,
-        start=start,
-        first_part=here.rank * accumulation,
-        accumulation=accumulation,
-        mirror=reading.flip,
-        device=here.device,
+        here,
+        start=parts.progress.step,
+        accumulation=config.run.accumulation,
         labels=labels,
     )
 
@@ -302,6 +311,10 @@ def announce_numbers(parts: Parts, here: World) -> None:
 
 def write_summary(parts: Parts, summary: dict[str, Any]) -> None:
     """Write summary.json, and name the files that could not be read; in the main process, when all else is written."""
-    replace_text(parts.config.out / "summary.json", json.dumps(summary, indent=2))
+    config = parts.config
+    replace_text(config.out / "summary.json", json.dumps(summary, indent=2))
+    said = remedy(summary["data_wait_share"], config.data, parts.images, config.reading, config.run.device)
+    if said is not None:
+        console.print(said)
     if parts.bad_files.found:
-        console.print(f"{parts.bad_files.describe()}; others took their place, see {parts.config.out / BAD_FILES}")
+        console.print(f"{parts.bad_files.describe()}; others took their place, see {config.out / BAD_FILES}")

@@ -1,4 +1,4 @@
-"""What the device does to a batch: mirror and normalise."""
+"""What the device does to a batch: crop, mirror and normalise."""
 
 import torch
 from jaxtyping import Float, Real, UInt8
@@ -35,33 +35,40 @@ class Normalise(nn.Module):
 
 
 def crop_batch(
-    pixels: UInt8[Tensor, "batch channels height width"], boxes: Real[Tensor, "batch 4"], size: tuple[int, int]
+    pixels: UInt8[Tensor, "batch channels height width"],
+    boxes: Real[Tensor, "batch 4"],
+    size: tuple[int, int],
+    beyond: bool = False,
 ) -> UInt8[Tensor, "batch channels rows columns"]:
-    """A box of each image resized to `size` (height, width): bicubic, antialiased, nothing seen from outside the box.
+    """A box of each image resized to `size` (height, width): bicubic, antialiased.
 
-    boxes: left, top, right and bottom in pixels, inside the image. It is two matrix products for each image, so that
-    shapes do not depend on the boxes and the device is never waited for.
+    boxes: left, top, right and bottom in pixels, inside the image. beyond: pixels next to a box count for those at its
+    edge, as they do in Pillow. It is two matrix products for each image, so that shapes do not depend on the boxes and
+    the device is never waited for.
     """
     left, top, right, bottom = boxes.float().unbind(1)
-    rows = bicubic_weights(top, bottom, pixels.shape[2], size[0])
-    columns = bicubic_weights(left, right, pixels.shape[3], size[1])
-    resized = rows.unsqueeze(1) @ pixels.float() @ columns.unsqueeze(1).mT
-    return resized.round_().clamp_(0, 255).to(torch.uint8)
+    rows = bicubic_weights(top, bottom, pixels.shape[2], size[0], beyond)
+    columns = bicubic_weights(left, right, pixels.shape[3], size[1], beyond)
+    across = (pixels.float() @ columns.unsqueeze(1).mT).round_().clamp_(0, 255)  # as where 8 bits are kept in between
+    return (rows.unsqueeze(1) @ across).round_().clamp_(0, 255).to(torch.uint8)
 
 
 def bicubic_weights(
-    start: Float[Tensor, " batch"], stop: Float[Tensor, " batch"], length: int, size: int
+    start: Float[Tensor, " batch"], stop: Float[Tensor, " batch"], length: int, size: int, beyond: bool = False
 ) -> Float[Tensor, "batch size length"]:
     """What each of `length` pixels in a row counts for each of `size` that the part from start to stop is resized to.
 
-    Keys' cubic with a = -0.5, as wide as a new pixel where that is wider than an old one.
+    Keys' cubic with a = -0.5, as wide as a new pixel where that is wider than an old one. beyond: pixels outside the
+    part count, too.
     """
-    places = torch.arange(length, device=start.device) + 0.5
+    places, new = (torch.arange(count, device=start.device, dtype=start.dtype) + 0.5 for count in (length, size))
     step = ((stop - start) / size).view(-1, 1, 1)
-    centres = start.view(-1, 1, 1) + (torch.arange(size, device=start.device).view(1, -1, 1) + 0.5) * step
+    centres = start.view(-1, 1, 1) + new.view(1, -1, 1) * step
     distance = ((places - centres) / step.clamp_min(1)).abs()
     near = (1.5 * distance - 2.5) * distance.square() + 1
     far = ((2.5 - 0.5 * distance) * distance - 4) * distance + 2
-    inside = (places > start.view(-1, 1, 1)) & (places < stop.view(-1, 1, 1))
-    weights = torch.where(distance < 1, near, far) * (inside & (distance < 2))
+    counts = distance < 2
+    if not beyond:
+        counts &= (places > start.view(-1, 1, 1)) & (places < stop.view(-1, 1, 1))
+    weights = torch.where(distance < 1, near, far) * counts
     return weights / weights.sum(2, keepdim=True)

@@ -10,8 +10,9 @@ from functools import lru_cache
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
+from pcae.data.arrays import Cropper, Uncropped, as_read, together
 from pcae.data.images import Images, RandomCrops, RoughImages, WholeImages, spread
 from pcae.data.unreadable import BadFiles, Batch, LeftOut, Replaced, collate
 
@@ -139,14 +140,25 @@ def start_method() -> str:
     return multiprocessing.get_start_method(allow_none=True) or multiprocessing.get_all_start_methods()[0]
 
 
-def training_loader(crops: RandomCrops, order: MicroBatches, workers: int, device: torch.device) -> DataLoader:
-    """Micro-batches of uint8 crops (`Batch`), in the order's order."""
+def training_loader(
+    crops: RandomCrops, order: MicroBatches, workers: int, device: torch.device, finish: Cropper | None = None
+) -> DataLoader:
+    """Micro-batches of uint8 crops (`Batch`), in the order's order.
+
+    finish: what makes crops of batches on an accelerator, to which images of one array come as they are, or do not come
+    where it holds them. A CPU's are cropped by the process that reads, so that it has nothing left to do.
+    """
+    finish = finish or Cropper(crops)
+    dataset: Dataset = Replaced(crops)
+    made: Callable[..., Batch] = collate
+    if together(crops, device):
+        dataset, made = Uncropped(crops, finish.held is not None), finish if device.type == "cpu" else as_read
     return DataLoader(
-        Replaced(crops),
+        dataset,
         batch_sampler=order,  # pyright: ignore[reportArgumentType]
         num_workers=workers,
         pin_memory=device.type == "cuda",
-        collate_fn=collate,
+        collate_fn=made,
     )
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -29,11 +29,26 @@ class Read(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """The images of a batch that were read, their indices, and the reasons of those that could not be, by index."""
+    """The images of a batch that were read, their indices, and the reasons of those that could not be, by index.
+
+    boxes: left, top, right and bottom of the part that is to be cropped of each, where that is still to be done.
+    rows: which images these are of those that lie on the device, where they do; then there are no pixels.
+    """
 
     pixels: UInt8[Tensor, "batch channels height width"]
     indices: list[int]
     failed: dict[int, str]
+    boxes: Float[Tensor, "batch 4"] | None = None
+    rows: Int[Tensor, " batch"] | None = None
+
+    def to(self, device: torch.device) -> "Batch":
+        """The batch with its tensors on a device; from pinned memory, without waiting for them."""
+        there = {
+            name: value.to(device, non_blocking=True)
+            for name, value in self._asdict().items()
+            if torch.is_tensor(value)
+        }
+        return self._replace(**there)
 
 
 def collate(read: list[Read]) -> Batch:

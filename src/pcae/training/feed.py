@@ -7,9 +7,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from pcae.data.arrays import Cropper
 from pcae.data.augment import Normalise, flip
 from pcae.data.unreadable import BadFiles, Batch
 from pcae.training.plan import Plan
+from pcae.training.prefetch import on_device
 from pcae.training.randomness import Draw, randomness
 
 
@@ -30,6 +32,7 @@ def feed(
     numbers: Plan,
     normalise: Normalise,
     bad_files: BadFiles,
+    finish: Cropper,
     *,
     seed: int,
     start: int,
@@ -41,15 +44,15 @@ def feed(
 ) -> Iterator[tuple[Tensor | Labelled, Draw]]:
     """Normalised images and their draw, from optimizer step `start` on; what cannot be read counts in `bad_files`.
 
-    With the `labels` of all images, Labelled batches.
+    finish: makes crops of batches that come without. With the `labels` of all images, Labelled batches.
 
     first_part: which of the global batch's equal parts is this process's first; it has `accumulation` in a row.
     """
     parts = numbers.batch_size // numbers.micro_batch
-    for index, batch in enumerate(loader):
+    for index, batch in enumerate(on_device(loader, device)):
         bad_files.add(batch.failed)
         step, micro = divmod(index, accumulation)
         draw = randomness(seed, start + step, numbers.batch_size, device).part(first_part + micro, parts)
-        here = batch.pixels.to(device, non_blocking=True)
+        here = finish(batch).pixels
         images = normalise(flip(here, draw.uniform("flip")) if mirror else here)
         yield (images if labels is None else Labelled(images, labels[batch.indices].to(device))), draw

@@ -10,6 +10,8 @@ from pcae.training.optimizer import OptimizerConfig
 from pcae.training.schedule import warmup_cosine
 
 MOST_STEPS = 1e12
+WORTH_COMPILING = 1_000
+"""Steps from which on a GPU gets back the time that compiling takes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +32,11 @@ class RunConfig:
     """cpu, cuda, cuda:1, mps, ...; auto is the first accelerator, else the CPU."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """Of matrix products; auto is bf16 on GPUs that have it, else fp32."""
+    compile: Literal["auto", "always", "never"] = "auto"
+    """Compile transformer blocks, which takes a minute or two at the start; auto does on CUDA, for a thousand steps or
+    more."""
+    grad_checkpointing: bool = False
+    """Compute blocks again in the backward pass instead of keeping what they made: less memory, a third more work."""
     checkpoint_every: int = 500
     """Optimizer steps between checkpoints; one is always written at the end."""
     keep_checkpoints: int = 2
@@ -112,3 +119,8 @@ def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
     if precision == "auto":
         precision = "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
     return torch.bfloat16 if precision == "bf16" else None
+
+
+def compiles(asked: str, steps: int, device: torch.device) -> bool:
+    """Whether a run of so many steps has its blocks compiled."""
+    return asked == "always" or (asked == "auto" and device.type == "cuda" and steps >= WORTH_COMPILING)

@@ -1,0 +1,53 @@
+"""Images on their way from files to the batches that a loop takes."""
+
+from collections.abc import Iterator
+
+from torch import Tensor
+
+from pcae.data.arrays import cropper
+from pcae.data.augment import Normalise
+from pcae.data.batches import DataConfig, MicroBatches, training_loader, training_workers
+from pcae.data.images import RandomCrops
+from pcae.data.unreadable import BadFiles
+from pcae.training.distributed import World
+from pcae.training.feed import Labelled, feed
+from pcae.training.plan import Plan
+from pcae.training.randomness import Draw
+
+
+def read_batches(
+    crops: RandomCrops,
+    numbers: Plan,
+    reading: DataConfig,
+    bad_files: BadFiles,
+    here: World,
+    *,
+    start: int = 0,
+    accumulation: int = 1,
+    labels: Tensor | None = None,
+) -> Iterator[tuple[Tensor | Labelled, Draw]]:
+    """This process's part of batches from step `start` on, by the seed of the crops; `reading` has the statistics.
+
+    Raises ValueError for statistics of other channels.
+    """
+    assert reading.mean is not None and reading.std is not None
+    images, seed = crops.images, crops.seed
+    normalise = Normalise(list(reading.mean), list(reading.std), images.channels).to(here.device)
+    order = MicroBatches(
+        len(images), seed, numbers.batch_size, start, numbers.steps, here.rank, here.size, accumulation
+    )
+    finish = cropper(crops, here.device)
+    return feed(
+        training_loader(crops, order, training_workers(reading, here.device), here.device, finish),
+        numbers,
+        normalise,
+        bad_files,
+        finish,
+        seed=seed,
+        start=start,
+        first_part=here.rank * accumulation,
+        accumulation=accumulation,
+        mirror=reading.flip,
+        device=here.device,
+        labels=labels,
+    )

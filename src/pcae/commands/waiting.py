@@ -1,0 +1,25 @@
+"""What can be done where a run waits for its data."""
+
+import numpy as np
+
+from pcae.data.batches import DataConfig, count_cores, training_workers
+from pcae.data.images import Images
+from pcae.data.packed import is_packed
+from pcae.settings import expand
+from pcae.training.distributed import pick_device
+
+WAITING = 0.1
+"""Share of the time spent waiting for data from which on there is something to do about it."""
+
+
+def remedy(share: float, data: str, images: Images, reading: DataConfig, device: str) -> str | None:
+    """One line on the share of the time spent waiting for data and what makes it smaller; None where it is small."""
+    if share <= WAITING:
+        return None
+    workers = training_workers(reading, pick_device(device))
+    ways = [f"more --workers read beside the training (now {workers})"] if workers < count_cores() else []
+    if not isinstance(images.items, np.ndarray):
+        form = " --form pixels" if is_packed(expand(data)) else ""
+        ways.append(f"images that were packed once need less work: pcae pack DATA OUT{form}")
+    ways = ways or ["nothing is left to decode and every core reads: it takes more cores, or a larger model"]
+    return f"waiting for data took {share:.0%} of the time; {'; '.join(ways)}"
