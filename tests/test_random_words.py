@@ -56,7 +56,9 @@ LONG = {
     "epochs": ["0", "-1", "nan", "inf", "1e308", "x", "0.001"],
     "steps": ["0", "1", "2", "-1", "x", "1.5"],
     "seconds": ["0", "-1", "nan", "inf", "x", "0.001"],
+    "rounds": ["0", "1", "2", "-1", "x"],
     "table": ["0", "2", "16", "-1", "x"],
+    "compile": ["auto", "never", "x"],
 }
 """Knobs with which a random value would run for hours."""
 QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture]

@@ -1,9 +1,17 @@
 import json
+import time
+from dataclasses import replace
 
 import pytest
 import torch
 
 from pcae.cli import main
+from pcae.commands import modes
+from pcae.commands.benchmark import Config, conditions_of, endless
+from pcae.commands.modes import measure_training
+from pcae.data.batches import DataConfig, image_at
+from pcae.data.images import RandomCrops, open_images
+from pcae.data.unreadable import BadFiles
 from pcae.evaluation.memory import kept_bytes
 from pcae.evaluation.peers import LightlyMAE, TransformersMAE
 from pcae.evaluation.stepper import Stepper
@@ -13,11 +21,12 @@ from pcae.model.encoder import EncoderConfig, build_encoder
 from pcae.training.optimizer import OptimizerConfig, build_optimizer
 from pcae.training.randomness import randomness
 
-SMALL = [
-    "benchmark", "--model", "vit_tiny_patch16_224", "--image-size", "32", "32", "--patch-size", "8", "--width", "24",
-    "--depth", "3", "--heads", "2", "--decoder-width", "16", "--decoder-heads", "2", "--batch-size", "2",
-    "--rounds", "2", "--device", "cpu",
+SIZES = [
+    "--model", "vit_tiny_patch16_224", "--image-size", "32", "32", "--patch-size", "8", "--width", "24",
+    "--depth", "3", "--heads", "2", "--rounds", "2", "--device", "cpu",
 ]  # fmt: skip
+SMALL = ["benchmark", *SIZES, "--decoder-width", "16", "--decoder-heads", "2", "--batch-size", "2"]
+LOADER = ["benchmark", "--mode", "loader", "--data", "sample", "--image-size", "32", "32", "--device", "cpu"]
 ENCODER = EncoderConfig(image_size=(32, 32), patch_size=8, channels=3, width=24, depth=3, heads=2)
 DECODER = DecoderConfig(decoder_width=16, decoder_heads=2, decoder_depth=2)
 
@@ -38,11 +47,118 @@ def test_every_row_is_measured_in_turns_and_written_with_a_picture(tmp_path, cap
     assert all(f"| {name} |" in (tmp_path / "b.md").read_text() for name in rows)
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
+def test_our_blocks_are_compiled_where_that_is_asked_for(capsys):
+    before = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    main([*SMALL, "--json", "--rows", "mae", "pcae-85", "--compile", "always"])
+    assert json.loads(capsys.readouterr().out)["compiled"]
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > before
+
+
 def test_some_rows_against_one_of_them(capsys):
     main([*SMALL, "--json", "--rows", "pcae-85", "transformers", "--against", "transformers"])
     found = json.loads(capsys.readouterr().out)
     assert [row["row"] for row in found["rows"]] == ["pcae-85", "transformers"]
     assert found["rows"][1]["times_as_fast"] == 1 and found["against"] == "transformers"
+
+
+def test_a_checkout_is_a_row_that_others_can_be_held_against(tmp_path, capsys):
+    (tmp_path / "util").mkdir()
+    (tmp_path / "util" / "pos_embed.py").touch()
+    (tmp_path / "models_mae.py").write_text(
+        "import torch\n"
+        "class MaskedAutoencoderViT(torch.nn.Module):\n"
+        "    def __init__(self, embed_dim, **sizes):\n"
+        "        super().__init__()\n"
+        "        self.one = torch.nn.Linear(32, embed_dim)\n"
+        "    def forward(self, imgs, mask_ratio):\n"
+        "        return self.one(imgs).square().mean(), None, None\n"
+    )
+    main([*SMALL, "--json", "--rows", "mae", "--mae-repo", str(tmp_path), "--against", "mae-repo"])
+    rows = {row["row"]: row for row in json.loads(capsys.readouterr().out)["rows"]}
+    assert [*rows] == ["mae", "mae-repo"] and rows["mae"]["times_as_fast"] < 1 == rows["mae-repo"]["times_as_fast"]
+    assert rows["mae-repo"]["training_gmacs"] is None
+
+
+def test_training_from_files_says_how_long_it_waited_for_them(tmp_path, capsys):
+    words = [*SMALL, "--rows", "mae", "pcae-85", "--data", "sample", "--steps", "2", "--out", str(tmp_path / "b.json")]
+    main([*words, "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert (found["mode"], found["data"], found["steps"], found["workers"]) == ("train", "sample", 2, 0)
+    assert found["encoder"]["channels"] == 1 and all(0 < row["data_wait_share"] < 1 for row in found["rows"])
+    assert "waiting for data" in (tmp_path / "b.md").read_text()
+
+
+def test_batches_are_those_of_pretraining():
+    """Crop, flip and normalisation of seed 0, written out; the data's own statistics."""
+    images, reading = open_images("sample"), DataConfig(mean=(0.3,), std=(0.4,))
+    conditions = conditions_of(Config(batch_size=4, device="cpu", encoder=ENCODER), torch.device("cpu"))
+    first, draw = next(endless(BadFiles(images, 0.05), reading, conditions))
+    crops = RandomCrops(images, (32, 32), (0.2, 1.0), 0)
+    pixels = torch.stack([crops[image_at(place, len(images), 0), place] for place in range(4)])
+    flipped = draw.uniform("flip") < 0.5
+    pixels[flipped] = pixels[flipped].flip(-1)
+    torch.testing.assert_close(first, (pixels / 255 - 0.3) / 0.4)
+    whole, many = DataConfig(crop_scale=(1.0, 1.0)), replace(conditions, batch_size=256)
+    own, _ = next(endless(BadFiles(images, 0.05), whole, many))
+    assert abs(own.mean()) < 0.15 and abs(own.std() - 1) < 0.15
+
+
+def test_all_rows_take_turns_on_one_stream_and_every_step_counts(monkeypatch):
+    taken = 0
+
+    def stream():
+        nonlocal taken
+        while True:
+            taken += 1
+            time.sleep(0.02)
+            yield torch.randn(2, 3, 32, 32), randomness(0, taken, 2, torch.device("cpu"))
+
+    config = Config(batch_size=2, rounds=2, steps=3, encoder=ENCODER, decoder=DECODER)
+    conditions = conditions_of(config, torch.device("cpu"))
+    real = modes.turns
+
+    def in_half_a_second(*words):
+        return {name: [0.5, 0.5] for name in real(*words)}
+
+    monkeypatch.setattr(modes, "turns", in_half_a_second)
+    found = measure_training(["mae", "pcae-85"], "mae", conditions, stream())
+    assert taken == 2 * 3 * (1 + 2)  # rows, steps of a turn, turns with the warm-up
+    for row in found["rows"]:
+        assert row["images_per_second"] == 2 * 3 / 0.5
+        assert 6 * 0.02 <= row["data_wait_share"] < 1  # two turns of three steps, of half a second each
+
+
+def test_with_data_a_turn_is_longer_than_what_readers_have_ready():
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    assert conditions_of(Config(precision="fp32"), cpu).steps == 1
+    assert conditions_of(Config(precision="fp32"), gpu).steps == 10
+    assert conditions_of(Config(precision="fp32", data="x", reading=DataConfig(workers=6)), gpu).steps == 24
+    assert conditions_of(Config(precision="fp32", data="x", reading=DataConfig(workers=6), steps=3), gpu).steps == 3
+
+
+def test_reading_alone(tmp_path, capsys):
+    out = tmp_path / "b.json"
+    main([*LOADER, "--batch-size", "8", "--rounds", "3", "--steps", "2", "--json", "--out", str(out)])
+    found = json.loads(capsys.readouterr().out)
+    (row,) = found["rows"]
+    assert 0 < row["least"] <= row["images_per_second"] <= row["most"] and found["mode"] == "loader"
+    assert "| loader |" in (tmp_path / "b.md").read_text() and (tmp_path / "b.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_inference_by_drop_ratio_and_batch_size(tmp_path, capsys, precision):
+    words = ["--drop-ratios", "0.4", "0", "--batch-sizes", "1", "3", "--precision", precision, "--steps", "2"]
+    main(["benchmark", "--mode", "inference", *SIZES, *words, "--json", "--out", str(tmp_path / "b.json")])
+    found = json.loads(capsys.readouterr().out)
+    rows = {(row["drop_ratio"], row["batch_size"]): row for row in found["rows"]}
+    assert [*rows] == [(0.4, 1), (0.0, 1), (0.4, 3), (0.0, 3)]
+    for batch in (1, 3):
+        assert rows[0.0, batch]["times_as_fast"] == 1 == rows[0.0, batch]["macs_allow"]
+        assert rows[0.4, batch]["macs_allow"] == pytest.approx(rows[0.0, 1]["gmacs"] / rows[0.4, 1]["gmacs"])
+    assert rows[0.4, 1]["gmacs"] < rows[0.0, 1]["gmacs"] and (tmp_path / "b.png").stat().st_size > 1000
+    assert "| 0.4, batch 3 |" in (tmp_path / "b.md").read_text()
 
 
 @pytest.mark.parametrize("peer", [TransformersMAE, LightlyMAE])

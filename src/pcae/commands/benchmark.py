@@ -1,96 +1,106 @@
-"""`pcae benchmark`: training speed and memory of our methods and of other people's MAE, side by side in one run."""
+"""`pcae benchmark`: the speed of training, of reading images and of inference, all rows side by side in one run."""
 
 import json
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import median
 from typing import Any, Literal, get_args
 
 import torch
-from torch import nn
 
-from pcae.commands.report import as_json, console, table
+from pcae.commands.contestants import AnyRow, Conditions, RowName
+from pcae.commands.modes import Batches, described, measure_inference, measure_loader, measure_training
+from pcae.commands.reading import read_batches
+from pcae.commands.report import as_json, bar, console, table
+from pcae.data.batches import DataConfig, check_data_config, pixel_statistics, training_workers
+from pcae.data.images import RandomCrops, open_images
+from pcae.data.unreadable import BadFiles
 from pcae.evaluation.bars import draw_bars
 from pcae.evaluation.comparison import markdown_table
-from pcae.evaluation.cost import pretraining_cost
-from pcae.evaluation.peers import PEERS
-from pcae.evaluation.stepper import Stepper
-from pcae.evaluation.throughput import device_name, ratios, turns
-from pcae.methods.choice import WITHOUT_DECODER, MethodConfig, build_method
+from pcae.evaluation.repositories import check_checkout
+from pcae.evaluation.throughput import large_batch
 from pcae.model.decoder import DecoderConfig
-from pcae.model.encoder import EncoderConfig, build_encoder
+from pcae.model.encoder import EncoderConfig, check_sizes
+from pcae.settings import flatten
 from pcae.training.checkpoint import check_writable, replace_text
-from pcae.training.distributed import pick_device
-from pcae.training.optimizer import OptimizerConfig, build_optimizer
-from pcae.training.plan import autocast_dtype
+from pcae.training.distributed import World, pick_device
+from pcae.training.plan import MOST_STEPS, WORTH_COMPILING, Plan, autocast_dtype, compiles
 
-RowName = Literal[
-    "mae", "mae-lite", "pcae-75", "pcae-85", "pcae-90", "pcae-85-2-views", "pcae-85-4-views", "simmim", "pcae-simmim",
-    "transformers", "lightly",
-]  # fmt: skip
-MATMUL = "matrix product"
-SIDE = 2048
-"""Of the square matrices whose product is the peak that arithmetic is held against."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Contestant:
-    """A row: one of our methods, or a peer."""
-
-    method: MethodConfig | None = None
-    decoder: dict[str, int] = field(default_factory=dict)
-
-
-CONTESTANTS: dict[RowName, Contestant] = {
-    "mae": Contestant(method=MethodConfig(method="mae")),
-    "mae-lite": Contestant(method=MethodConfig(method="mae"), decoder={"decoder_depth": 2}),
-    "pcae-75": Contestant(method=MethodConfig()),
-    "pcae-85": Contestant(method=MethodConfig(mask_ratio=0.85)),
-    "pcae-90": Contestant(method=MethodConfig(mask_ratio=0.9)),
-    "pcae-85-2-views": Contestant(method=MethodConfig(mask_ratio=0.85, views=2, pool_ratio=0.25)),
-    "pcae-85-4-views": Contestant(method=MethodConfig(mask_ratio=0.85, views=4, pool_ratio=0.25)),
-    "simmim": Contestant(method=MethodConfig(method="simmim")),
-    "pcae-simmim": Contestant(method=MethodConfig(method="pcae-simmim")),
-    "transformers": Contestant(),
-    "lightly": Contestant(),
-}
+Mode = Literal["train", "loader", "inference"]
+ON_ACCELERATORS = 10
+"""Steps of a turn where one is too short to be timed alone."""
+MOST = 1_000_000
+"""Images of a batch, steps of a turn, or rounds: above it, a slip of the hand."""
+AHEAD = 4
+"""Steps of a turn for each reading process, which has two batches ready when the turn begins."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """Measure training steps on made-up images: all rows take turns, so that a noisy machine disturbs all alike.
+    """Measure speed: all rows take turns, so that a noisy machine disturbs all alike.
 
-    Images per second (median, least and most over the rounds), times as fast as one of the rows, memory at the peak of
-    a step, bytes kept for the backward pass, and the share that arithmetic has of what a large matrix product reaches.
+    Images per second (median, least and most over the rounds) and times as fast as one of the rows; for training and
+    inference the share that arithmetic has of what a large matrix product reaches; for training memory at the peak of
+    a step and bytes kept for the backward pass.
     """
 
+    mode: Mode = "train"
+    """train: training steps. loader: reading DATA alone, from files to normalised tensors on the device. inference:
+    classifying made-up images by drop ratio and batch size."""
+    data: str | None = None
+    """Images to read as pretrain does, from a folder or what else it takes; without it, train makes images up."""
     rows: tuple[RowName, ...] = get_args(RowName)
-    """What is measured: ours by mask ratio and views, and MAE as transformers and lightly have it (at 75 %)."""
-    against: RowName = "mae"
-    """The row that others are held against."""
+    """What is trained: ours by mask ratio and views, and MAE as transformers and lightly have it (at 75 %)."""
+    mae_repo: Path | None = None
+    """A checkout of the original MAE (facebookresearch/mae), whose code is run as one more row, mae-repo."""
+    pcae_repo: Path | None = None
+    """A checkout of the public PCAE code (caddyless/PCAE), whose code is run as one more row, pcae-repo (at 75 %)."""
+    against: AnyRow = "mae"
+    """The row that others are held against in training; in inference it is drop ratio 0 at the same batch size."""
+    drop_ratios: tuple[float, ...] = (0.0, 0.1, 0.2, 0.3, 0.4)
+    """For inference: shares of the patch tokens that each of three stages drops; 0 is among them."""
+    batch_sizes: tuple[int, ...] | None = None
+    """For inference: images of a forward pass; without it 1, and 16 on a CPU or 256 elsewhere."""
     batch_size: int = 32
-    """Images of a step."""
+    """Images of a step in training, or of a batch that is read."""
+    steps: int | None = None
+    """Steps, batches or forward passes of one turn; without it 1 on a CPU, 10 elsewhere. With DATA, take more than the
+    2 that each reading process has ready when a turn begins; without it, 4 for each of them at least."""
     rounds: int = 5
-    """Steps of each row that are timed, after one that is not."""
+    """Turns of each row that are timed, after one that is not."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """Of matrix products; auto is bf16 on GPUs that have it, else fp32."""
+    compile: Literal["auto", "always", "never"] = "auto"
+    """Compile the transformer blocks of our rows, and in inference; auto does on CUDA. Peers run as they come."""
     device: str = "auto"
     """cpu, cuda, mps, ...; auto is the first accelerator, else the CPU."""
     out: Path | None = None
     """A .json file; the same as Markdown, and a picture, are written beside it."""
     json: bool = False
     """Print as JSON."""
+    reading: DataConfig = DataConfig()
     encoder: EncoderConfig = EncoderConfig()
     decoder: DecoderConfig = DecoderConfig()
+
+
+INFERENCE = {"drop_ratios", "batch_sizes"}
+TRAINING = {"rows", "against", "mae_repo", "pcae_repo", *flatten(DecoderConfig())}
+FOREIGN: dict[str, set[str]] = {
+    "train": INFERENCE,
+    "loader": INFERENCE
+    | TRAINING
+    | {"precision", "compile"}
+    | (flatten(EncoderConfig()).keys() - {"image_size", "channels"}),
+    "inference": TRAINING | {"data", "batch_size", *flatten(DataConfig())},
+}
+"""Settings that a mode does not have."""
 
 
 def run(config: Config) -> None:
     """Measure, print and write."""
     check(config)
-    device = pick_device(config.device)
     console.print("measuring, all rows taking turns: nothing else should run now")
-    found = measure(config, device)
+    found = measure(config, pick_device(config.device))
     if config.out is not None:
         write(config.out, found)
     if config.json:
@@ -101,125 +111,194 @@ def run(config: Config) -> None:
 
 def check(config: Config) -> None:
     """Raise ValueError for what cannot be, before any work."""
-    for name in ("batch_size", "rounds"):
-        if getattr(config, name) < 1:
-            raise ValueError(f"{name} must be at least 1, got {getattr(config, name)}")
-    if config.against not in config.rows:
-        raise ValueError(f"against {config.against} is not among the rows {', '.join(config.rows) or '(none)'}")
-    if len(set(config.rows)) != len(config.rows):
-        raise ValueError("rows has a name twice; give each once")
+    check_mode(config)
+    for name in ("batch_size", "rounds", "steps"):
+        check_count(name, getattr(config, name))
     if config.encoder.patch_scale != 1:
         raise ValueError(f"patch_scale {config.encoder.patch_scale:g} does not change the speed; leave it out")
+    check_sizes(config.encoder)
+    check_data_config(config.reading)
+    {"train": check_rows, "loader": lambda _: None, "inference": check_inference}[config.mode](config)
     if config.out is not None:
         check_writable(config.out, ".json")
 
 
+def check_count(name: str, value: int | None) -> None:
+    """Raise ValueError for a number of images or turns that cannot be."""
+    if value is not None and not 1 <= value <= MOST:
+        bound = "least 1" if value < 1 else f"most {MOST}"
+        raise ValueError(f"{name} must be at {bound}, got {value}")
+
+
+def check_mode(config: Config) -> None:
+    """Raise ValueError for a setting that the mode does not have, or that is for DATA where there is none."""
+    values, usual = flatten(config), flatten(Config())
+    told = [name for name, value in values.items() if value != usual[name]]
+    for name in told:
+        if name in FOREIGN[config.mode]:
+            raise ValueError(f"{name} {words(values[name])} is no setting of mode {config.mode}; leave it out")
+        if config.data is None and name in flatten(DataConfig()):
+            raise ValueError(f"{name} {words(values[name])} is for reading images; give --data DATA, or leave it out")
+    if config.mode == "loader" and config.data is None:
+        raise ValueError("mode loader reads images; give --data DATA")
+
+
+def words(value: Any) -> str:
+    """A setting as it is written on the command line."""
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def check_rows(config: Config) -> None:
+    """Raise ValueError for rows that cannot be."""
+    if len(set(config.rows)) != len(config.rows):
+        raise ValueError("rows has a name twice; give each once")
+    names = names_of(config)
+    if config.against not in names:
+        raise ValueError(f"against {config.against} is not among the rows {', '.join(names) or '(none)'}")
+    for name, root in repositories_of(config).items():
+        check_checkout(name, root)
+
+
+def check_inference(config: Config) -> None:
+    """Raise ValueError for drop ratios and batch sizes that cannot be; a ratio alone is judged by the reduction."""
+    for name in ("drop_ratios", "batch_sizes"):
+        values = getattr(config, name) or ()
+        if len(set(values)) < len(values):
+            raise ValueError(f"{name} has a value twice: {words(values)}")
+    if 0 not in config.drop_ratios:
+        raise ValueError(f"drop_ratios must have 0, which others are held against, got {words(config.drop_ratios)}")
+    for size in config.batch_sizes or ():
+        check_count("batch_sizes", size)
+
+
+def repositories_of(config: Config) -> dict[AnyRow, Path]:
+    """The checkouts that are given, by the rows that they make."""
+    given: dict[AnyRow, Path | None] = {"mae-repo": config.mae_repo, "pcae-repo": config.pcae_repo}
+    return {name: root for name, root in given.items() if root is not None}
+
+
+def names_of(config: Config) -> list[AnyRow]:
+    """All rows of training."""
+    return [*config.rows, *repositories_of(config)]
+
+
 def measure(config: Config, device: torch.device) -> dict[str, Any]:
-    """All rows in one interleaved run."""
-    steppers = {name: stepper_of(name, config, device) for name in config.rows}
-    memory = {name: (stepper.peak(), stepper.kept()) for name, stepper in steppers.items()}
-    calls: dict[str, Callable[[], object]] = {name: stepper.step for name, stepper in steppers.items()}
-    spent = turns({**calls, MATMUL: matrix_product(config, device)}, device, config.rounds)
-    peak = 2 * SIDE**3 / min(spent.pop(MATMUL))
-    faster = ratios(spent, config.against)
-    rows = [described(name, config, spent[name], faster[name], memory[name], peak) for name in config.rows]
+    """What the mode measures, and on what."""
+    conditions = conditions_of(config, device)
+    if config.mode == "inference":
+        found = measure_inference(config.drop_ratios, sizes_of(config, device), conditions)
+    elif config.data is None:
+        found = measure_training(names_of(config), config.against, conditions, None)
+    else:
+        conditions, found = measure_reading(config, conditions)
+    title = f"{title_of(config, conditions)}, {device.type}"
+    return {"title": title, "mode": config.mode, "data": config.data, **described(conditions), **found}
+
+
+def conditions_of(config: Config, device: torch.device) -> Conditions:
+    """What all rows share."""
+    usual = 1 if device.type == "cpu" else ON_ACCELERATORS
+    ahead = 0 if config.data is None else AHEAD * training_workers(config.reading, device)
+    return Conditions(
+        encoder=config.encoder,
+        decoder=config.decoder,
+        batch_size=config.batch_size,
+        steps=config.steps or max(usual, ahead),
+        rounds=config.rounds,
+        device=device,
+        autocast=autocast_dtype(config.precision, device),
+        compiled=compiles(config.compile, WORTH_COMPILING, device),
+        repositories=repositories_of(config),
+    )
+
+
+def sizes_of(config: Config, device: torch.device) -> list[int]:
+    """Images of a forward pass in inference."""
+    return list(config.batch_sizes or (1, large_batch(device)))
+
+
+def measure_reading(config: Config, conditions: Conditions) -> tuple[Conditions, dict[str, Any]]:
+    """The loader alone, or training on what it reads; and the conditions, with the channels of the images."""
+    assert config.data is not None
+    images = open_images(config.data, "train", config.encoder.channels, config.reading.pixel_range)
+    conditions = replace(conditions, encoder=replace(config.encoder, channels=images.channels))
+    bad_files = BadFiles(images, config.reading.max_bad_files)
+    batches = endless(bad_files, config.reading, conditions)
+    if config.mode == "loader":
+        found = measure_loader(conditions, batches)
+    else:
+        found = measure_training(names_of(config), config.against, conditions, batches)
+    bad_files.check()
+    if bad_files.found:
+        console.print(f"{bad_files.describe()}; others took their place")
+    return conditions, found | {"workers": training_workers(config.reading, conditions.device)}
+
+
+def endless(bad_files: BadFiles, reading: DataConfig, conditions: Conditions) -> Batches:
+    """Batches as pretrain reads them, by the data's own statistics where none are given."""
+    images, size, batch = bad_files.images, conditions.encoder.image_size, conditions.batch_size
+    if reading.mean is None:
+        mean, std = pixel_statistics(images, size, bad_files, follow=bar("mean and std"))
+        reading = replace(reading, mean=tuple(mean), std=tuple(std))
+    numbers = Plan(len(images), int(MOST_STEPS), 1, 0.0, batch, batch)
+    crops = RandomCrops(images, size, reading.crop_scale, seed=0)
+    return read_batches(crops, numbers, reading, bad_files, World(0, 1, conditions.device))
+
+
+def title_of(config: Config, conditions: Conditions) -> str:
+    """What is measured, in words."""
     size = " x ".join(map(str, config.encoder.image_size))
-    return {
-        "title": f"Training {config.encoder.model} at {size}, batch {config.batch_size}, {device.type}",
-        "against": config.against,
-        "rounds": config.rounds,
-        "precision": str(autocast_dtype(config.precision, device) or torch.float32).removeprefix("torch."),
-        "matrix_product_gflops": peak / 1e9,
-        "machine": machine(device),
-        "encoder": asdict(config.encoder),
-        "rows": rows,
-    }
+    if config.mode == "inference":
+        return f"Inference of {config.encoder.model} at {size}"
+    what = f"Training {config.encoder.model}" if config.mode == "train" else f"Reading {config.data}"
+    source = f" from {config.data}" if config.mode == "train" and config.data else ""
+    return f"{what}{source} at {size}, batch {conditions.batch_size}"
 
 
-def stepper_of(name: RowName, config: Config, device: torch.device) -> Stepper:
-    """A row at work, every one from the same seed."""
-    torch.manual_seed(0)
-    method = build(name, config).to(device)
-    images = torch.randn(config.batch_size, config.encoder.channels or 3, *config.encoder.image_size).to(device)
-    optimizer = build_optimizer(method, OptimizerConfig())
-    return Stepper(method, optimizer, images, autocast_dtype(config.precision, device))
-
-
-def build(name: RowName, config: Config) -> nn.Module:
-    """The method of a row. Raises ValueError for sizes that cannot be, or a peer that is not installed."""
-    if name in PEERS:
-        return PEERS[name](config.encoder, config.decoder)
-    own = CONTESTANTS[name]
-    assert own.method is not None
-    return build_method(build_encoder(config.encoder), own.method, decoder_of(own, config))
-
-
-def decoder_of(own: Contestant, config: Config) -> DecoderConfig:
-    """The decoder of a row; SimMIM's kind has none."""
-    headed = own.method is not None and own.method.method in WITHOUT_DECODER
-    return DecoderConfig() if headed else replace(config.decoder, **own.decoder)
-
-
-def matrix_product(config: Config, device: torch.device) -> Callable[[], object]:
-    """A product of two large matrices in the precision of the run."""
-    dtype = autocast_dtype(config.precision, device) or torch.float32
-    left, right = (torch.randn(SIDE, SIDE, device=device, dtype=dtype) for _ in range(2))
-    return lambda: left @ right
-
-
-def described(
-    name: RowName, config: Config, spent: list[float], faster: float, memory: tuple[float, float], peak: float
-) -> dict[str, Any]:
-    """A row of the result; a view counts as an image in `per_view`."""
-    speeds, own = [config.batch_size / seconds for seconds in spent], CONTESTANTS[name]
-    views = own.method.views if own.method else 1
-    gmacs = None
-    if own.method is not None:
-        gmacs = pretraining_cost(config.encoder, own.method, decoder_of(own, config))["training_gmacs"]
-    return {
-        "row": name,
-        "images_per_second": median(speeds),
-        "least": min(speeds),
-        "most": max(speeds),
-        "times_as_fast": faster,
-        "views": views,
-        "per_view": faster * views,
-        "training_gmacs": gmacs,
-        "share_of_matrix_product": None if gmacs is None else 2e9 * gmacs * median(speeds) / peak,
-        "peak_bytes": memory[0],
-        "kept_bytes": memory[1],
-    }
-
-
-def machine(device: torch.device) -> dict[str, Any]:
-    """What measured."""
-    return {"name": device_name(device), "threads": torch.get_num_threads(), "torch": str(torch.__version__)}
+def columns(found: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Header, key and format of a table's columns, by what its rows have."""
+    against = found.get("against")
+    for column in (
+        ("row", "row", ""),
+        ("images/s", "images_per_second", ".2f"),
+        ("least", "least", ".2f"),
+        ("most", "most", ".2f"),
+        (f"times {against}", "times_as_fast", ".2f"),
+        ("per view", "per_view", ".2f"),
+        ("GMACs", "training_gmacs", ".2f"),
+        ("GMACs", "gmacs", ".2f"),
+        ("MACs allow", "macs_allow", ".2f"),
+        ("of matrix product", "share_of_matrix_product", ".0%"),
+        ("waiting for data", "data_wait_share", ".0%"),
+        ("peak MiB", "peak_bytes", "MiB"),
+        ("kept MiB", "kept_bytes", "MiB"),
+    ):
+        if column[1] in found["rows"][0]:
+            yield column
 
 
 def cells(found: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     """The result as a table."""
-    header = [
-        "row", "images/s", "least", "most", f"times {found['against']}", "per view", "GMACs", "of matrix product",
-        "peak MiB", "kept MiB",
-    ]  # fmt: skip
-    lines = []
-    for row in found["rows"]:
-        gmacs, share = row["training_gmacs"], row["share_of_matrix_product"]
-        lines.append(
-            [
-                row["row"],
-                *(f"{row[name]:.2f}" for name in ("images_per_second", "least", "most", "times_as_fast", "per_view")),
-                "–" if gmacs is None else f"{gmacs:.2f}",
-                "–" if share is None else f"{share:.0%}",
-                *(f"{row[name] / 2**20:.0f}" for name in ("peak_bytes", "kept_bytes")),
-            ]
-        )
-    return header, lines
+    shown = list(columns(found))
+    return [header for header, _, _ in shown], [
+        [in_cell(row[key], form) for _, key, form in shown] for row in found["rows"]
+    ]
+
+
+def in_cell(value: Any, form: str) -> str:
+    """A value in a table."""
+    if value is None:
+        return "–"
+    return f"{value / 2**20:.0f}" if form == "MiB" else f"{value:{form}}"
 
 
 def write(out: Path, found: dict[str, Any]) -> None:
     """JSON, Markdown and a picture."""
     replace_text(out, json.dumps(found, indent=2) + "\n")
     replace_text(out.with_suffix(".md"), f"## {found['title']}\n\n{markdown_table(*cells(found))}\n")
-    bars = {row["row"]: row["per_view"] for row in found["rows"]}
-    draw_bars(out.with_suffix(".png"), found["title"], bars, f"times as fast as {found['against']}, per view")
+    key, axis = {
+        "train": ("per_view", f"times as fast as {found.get('against')}, per view"),
+        "loader": ("images_per_second", "images per second"),
+        "inference": ("times_as_fast", "times as fast as drop ratio 0 at the same batch size"),
+    }[found["mode"]]
+    draw_bars(out.with_suffix(".png"), found["title"], {row["row"]: row[key] for row in found["rows"]}, axis)

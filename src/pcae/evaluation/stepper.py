@@ -1,6 +1,7 @@
-"""A method in training on made-up images, for measuring speed and memory of the very loop that trains."""
+"""A method in training, for measuring speed and memory of the very loop that trains."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -12,7 +13,11 @@ from pcae.training.randomness import Draw, randomness
 
 
 class Stepper:
-    """The same images at every step, with other masks. It has made one step when it is there."""
+    """Made-up images, the same at every step with other masks, or `batches`. It has made one step when it is there.
+
+    Memory is that of steps on the made-up images, which have the size of those in `batches`.
+    waits: seconds that each call of `step` waited for data.
+    """
 
     def __init__(
         self,
@@ -20,20 +25,29 @@ class Stepper:
         optimizer: torch.optim.AdamW,
         images: Float[Tensor, "batch channels height width"],
         autocast: torch.dtype | None,
+        batches: Iterator[tuple[Any, Draw]] | None = None,
     ) -> None:
         self.method, self.optimizer, self.images, self.autocast = method, optimizer, images, autocast
+        self.batches = batches or self.stream()
         self.progress = Progress(0)
-        self.step()
+        self.waits: list[float] = []
+        self.advance(self.stream())
 
     @property
     def batch(self) -> int:
         """Images of a step."""
         return len(self.images)
 
-    def step(self) -> None:
-        """One step on one micro-batch."""
-        self.progress.steps += 1
-        loop(self.method, self.stream(), self.optimizer, lambda _: 1e-6, self.progress, [], autocast=self.autocast)
+    def step(self, steps: int = 1) -> None:
+        """Some steps on one micro-batch each."""
+        before = self.progress.waited
+        self.advance(self.batches, steps)
+        self.waits.append(self.progress.waited - before)
+
+    def advance(self, batches: Iterator[tuple[Any, Draw]], steps: int = 1) -> None:
+        """Train on the next of `batches`."""
+        self.progress.steps += steps
+        loop(self.method, batches, self.optimizer, lambda _: 1e-6, self.progress, [], autocast=self.autocast)
 
     def stream(self) -> Iterator[tuple[Tensor, Draw]]:
         """The images with the draw of each step."""
@@ -44,7 +58,7 @@ class Stepper:
         """Bytes at the peak of a step, of this method's tensors alone."""
         states = [value for state in self.optimizer.state.values() for value in state.values()]
         held = [self.images, *self.method.parameters(), *self.method.buffers(), *states]
-        return float(peak_bytes(self.step, held, self.images.device))
+        return float(peak_bytes(lambda: self.advance(self.stream()), held, self.images.device))
 
     def kept(self) -> float:
         """Bytes that the forward pass keeps for the backward pass, parameters and images aside."""

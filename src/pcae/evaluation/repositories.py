@@ -1,0 +1,180 @@
+"""The original MAE and the public PCAE code out of a checkout, as methods of our loop, to be measured beside ours."""
+
+import io
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, redirect_stdout
+from functools import partial
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from timm.models import vision_transformer
+from timm.models.vision_transformer import Block
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pcae.evaluation.peers import MASK_RATIO, USUAL_DEPTH, Peer
+from pcae.model.decoder import DecoderConfig
+from pcae.model.encoder import EncoderConfig, create_vit
+from pcae.training.loop import Progress, StepResult
+from pcae.training.randomness import Draw
+
+MODELS, POSITIONS = "models_mae.py", "util/pos_embed.py"
+"""The files of a checkout that are run; both repositories have them."""
+MOMENTUM = 0.9999
+
+
+class OriginalMAE(Peer):
+    """MaskedAutoencoderViT of a checkout of facebookresearch/mae, in these sizes.
+
+    Raises ValueError for a folder that is no such checkout, and for images that it does not take.
+    """
+
+    def __init__(self, root: Path, config: EncoderConfig, decoder: DecoderConfig) -> None:
+        super().__init__()
+        if (config.channels or 3) != 3:
+            raise ValueError(f"channels must be 3 for the MAE in {root}, got {config.channels}")
+        sizes = sizes_of(root, config, decoder, USUAL_DEPTH)
+        with their_class(root, "MaskedAutoencoderViT") as theirs:
+            self.theirs = theirs(**sizes, norm_pix_loss=True)
+
+    def forward(self, batch: Float[Tensor, "batch channels height width"], draw: Draw) -> StepResult:
+        """Their loss, with their noise."""
+        return StepResult(self.theirs(batch, mask_ratio=MASK_RATIO)[0])
+
+
+class PublicPCAE(nn.Module):
+    """Two PCAEViT of a checkout of caddyless/PCAE, student and teacher, trained as its engine_pretrain.py does.
+
+    Raises ValueError for a folder that is no such checkout, and for sizes that it cannot train: it predicts as many
+    values as a patch has pixels and compares them with a token of the teacher.
+    """
+
+    def __init__(self, root: Path, config: EncoderConfig, decoder: DecoderConfig) -> None:
+        super().__init__()
+        sizes = sizes_of(root, config, decoder, usual_depth=2)
+        pixels = sizes["patch_size"] ** 2 * sizes["in_chans"]
+        if pixels != sizes["embed_dim"]:
+            raise ValueError(
+                f"width {sizes['embed_dim']} does not train by the PCAE in {root}, which predicts the {pixels} values "
+                "of a patch; choose a model as wide, such as vit_base_patch16_224"
+            )
+        with their_class(root, "PCAEViT") as theirs:
+            self.student, self.teacher = (theirs(**sizes, use_decoder=student) for student in (True, False))
+        self.teacher.load_state_dict(self.student.state_dict(), strict=False)
+        self.teacher.requires_grad_(False)
+
+    def forward(self, batch: Float[Tensor, "batch channels height width"], draw: Draw) -> StepResult:
+        """Cosine distance to the teacher's standardised features, with their noise."""
+        with torch.no_grad():
+            features, wanted_ids, visible_ids = self.teacher(batch, mask_ratio=MASK_RATIO)
+            mean, variance = features.mean(dim=-1, keepdim=True), features.var(dim=-1, keepdim=True)
+            targets = (features - mean) / (variance + 1e-6).sqrt()
+        predictions = self.student(batch, student_ids_keep=visible_ids, teacher_ids_keep=wanted_ids)
+        return StepResult(1 - F.cosine_similarity(predictions, targets, dim=-1).mean())
+
+    @torch.no_grad()
+    def after_step(self, progress: Progress) -> None:
+        """Move the teacher, one parameter after the other as they do."""
+        student = dict(self.student.named_parameters())
+        for name, parameter in self.teacher.named_parameters():
+            parameter.lerp_(student[name], 1 - MOMENTUM)
+
+
+REPOSITORIES: dict[str, type[OriginalMAE] | type[PublicPCAE]] = {"mae-repo": OriginalMAE, "pcae-repo": PublicPCAE}
+SOURCES = {"mae-repo": "facebookresearch/mae", "pcae-repo": "caddyless/PCAE"}
+"""Where on GitHub each comes from."""
+
+
+def check_checkout(name: str, root: Path) -> None:
+    """Raise ValueError for a folder without the files that are run."""
+    for file in (MODELS, POSITIONS):
+        if not (root / file).is_file():
+            raise ValueError(f"{name} {str(root)!r} has no {file}; give a checkout of {SOURCES[name]}")
+
+
+def sizes_of(root: Path, config: EncoderConfig, decoder: DecoderConfig, usual_depth: int) -> dict[str, Any]:
+    """The sizes that both repositories' classes take. Raises ValueError for images that are not square."""
+    height, width = config.image_size
+    if height != width:
+        raise ValueError(f"image_size must be square for the code in {root}, got {height} {width}")
+    with torch.device("meta"):
+        vit = create_vit(config, channels=config.channels or 3)
+    block: Any = vit.blocks[0]
+    return {
+        "img_size": height,
+        "patch_size": vit.patch_embed.patch_size[0],
+        "in_chans": config.channels or 3,
+        "embed_dim": vit.embed_dim,
+        "depth": len(vit.blocks),
+        "num_heads": block.attn.num_heads,
+        "decoder_embed_dim": decoder.decoder_width,
+        "decoder_depth": decoder.decoder_depth or usual_depth,
+        "decoder_num_heads": decoder.decoder_heads,
+        "norm_layer": partial(nn.LayerNorm, eps=1e-6),
+    }
+
+
+class OldBlock(Block):
+    """timm's block by the arguments that it took at the time of the repositories."""
+
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        mlp_ratio: float = 4.0,
+        qkv_bias: bool = False,
+        qk_scale: None = None,
+        drop_path: float = 0.0,
+        norm_layer: Any = nn.LayerNorm,
+    ) -> None:
+        super().__init__(dim, num_heads, mlp_ratio, qkv_bias=qkv_bias, drop_path=drop_path, norm_layer=norm_layer)
+
+
+@contextmanager
+def their_class(root: Path, name: str) -> Iterator[Any]:
+    """A class of a checkout, to be used among what it was written for: timm's old block, np.float, its own `util`.
+
+    Everything is as before afterwards; what is printed meanwhile is dropped. Raises ValueError where there is no such
+    class.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(redirect_stdout(io.StringIO()))
+        stack.enter_context(instead(vision_transformer.__dict__, {"Block": OldBlock}))
+        stack.enter_context(instead(np.__dict__, {"float": float}))
+        modules = {"util": ModuleType("util"), "util.pos_embed": run_file(root / POSITIONS)}
+        stack.enter_context(instead(sys.modules, modules))
+        models = run_file(root / MODELS)
+        if name not in vars(models):
+            raise ValueError(f"{root / MODELS} has no class {name}; is it the checkout of another repository?")
+        yield vars(models)[name]
+
+
+@contextmanager
+def instead(entries: dict[str, Any], new: dict[str, Any]) -> Iterator[None]:
+    """`new` in the place of what `entries` has by the same names, until the end."""
+    before = {name: entries[name] for name in new if name in entries}
+    entries.update(new)
+    try:
+        yield
+    finally:
+        for name in new:
+            del entries[name]
+        entries.update(before)
+
+
+def run_file(path: Path) -> ModuleType:
+    """A Python file as a module that nobody else sees. Raises ValueError when it cannot be run."""
+    spec = spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    module = module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # whatever other people's code does
+        raise ValueError(f"{path} cannot be imported: {error}") from error
+    return module

@@ -1,0 +1,174 @@
+import sys
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+from timm.models import vision_transformer
+
+from pcae.evaluation.repositories import OriginalMAE, PublicPCAE, check_checkout
+from pcae.evaluation.stepper import Stepper
+from pcae.model.decoder import DecoderConfig
+from pcae.model.encoder import EncoderConfig
+from pcae.training.optimizer import OptimizerConfig, build_optimizer
+from pcae.training.randomness import randomness
+
+ENCODER = EncoderConfig(image_size=(16, 16), patch_size=4, channels=3, width=48, depth=2, heads=2)
+DECODER = DecoderConfig(decoder_width=16, decoder_heads=2, decoder_depth=1)
+POSITIONS = """
+import numpy as np
+
+def fixed(count, width):
+    return np.sin(np.arange(count * width, dtype=np.float).reshape(count, width))
+"""
+START = """
+import torch
+from timm.models.vision_transformer import Block, PatchEmbed
+from torch import nn
+from util.pos_embed import fixed
+
+print("a word about itself")
+
+def trunk(self, img_size, patch_size, in_chans, embed_dim, depth, num_heads, norm_layer):
+    self.patch_embed = PatchEmbed(img_size, patch_size, in_chans, embed_dim)
+    self.blocks = nn.ModuleList(
+        Block(embed_dim, num_heads, 4.0, qkv_bias=True, qk_scale=None, norm_layer=norm_layer) for _ in range(depth)
+    )
+    places = torch.from_numpy(fixed(self.patch_embed.num_patches, embed_dim)).float()
+    self.pos_embed = nn.Parameter(places, requires_grad=False)
+
+def through(self, x):
+    for block in self.blocks:
+        x = block(x)
+    return x
+"""
+MAE = (
+    START
+    + """
+class MaskedAutoencoderViT(nn.Module):
+    def __init__(self, img_size, patch_size, in_chans, embed_dim, depth, num_heads, decoder_embed_dim, decoder_depth,
+                 decoder_num_heads, norm_layer, norm_pix_loss):
+        super().__init__()
+        assert norm_pix_loss and (decoder_embed_dim, decoder_depth, decoder_num_heads) == (16, 1, 2)
+        trunk(self, img_size, patch_size, in_chans, embed_dim, depth, num_heads, norm_layer)
+
+    def forward(self, imgs, mask_ratio):
+        assert mask_ratio == 0.75
+        x = through(self, self.patch_embed(imgs) + self.pos_embed)
+        return (x - 1).square().mean(), x, None
+"""
+)
+PCAE = (
+    START
+    + """
+class PCAEViT(nn.Module):
+    def __init__(self, img_size, patch_size, in_chans, embed_dim, depth, num_heads, decoder_embed_dim, decoder_depth,
+                 decoder_num_heads, norm_layer, use_decoder):
+        super().__init__()
+        self.use_decoder = use_decoder
+        if use_decoder:
+            self.decoder_pred = nn.Linear(embed_dim, patch_size**2 * in_chans)
+        trunk(self, img_size, patch_size, in_chans, embed_dim, depth, num_heads, norm_layer)
+
+    def forward(self, imgs, mask_ratio=None, student_ids_keep=None, teacher_ids_keep=None):
+        x = through(self, self.patch_embed(imgs) + self.pos_embed)
+        if self.use_decoder:
+            assert student_ids_keep == "visible"
+            return self.decoder_pred(x)[:, teacher_ids_keep]
+        assert mask_ratio == 0.75
+        return x[:, [1, 3]], [1, 3], "visible"
+"""
+)
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """What makes a folder that has the files and the interface of one of the repositories."""
+
+    def make(models: str):
+        (tmp_path / "util").mkdir(exist_ok=True)
+        (tmp_path / "util" / "pos_embed.py").write_text(POSITIONS)
+        (tmp_path / "models_mae.py").write_text(models)
+        return tmp_path
+
+    return make
+
+
+@pytest.mark.parametrize(("kind", "source"), [(OriginalMAE, MAE), (PublicPCAE, PCAE)])
+def test_code_of_its_time_learns_in_our_loop(checkout, capsys, kind, source):
+    torch.manual_seed(0)
+    method, images = kind(checkout(source), ENCODER, DECODER), torch.randn(4, 3, 16, 16)
+    optimizer, draw = build_optimizer(method, OptimizerConfig()), randomness(0, 0, 4, torch.device("cpu"))
+    before = method(images, draw).loss
+    assert Stepper(method, optimizer, images, None).progress.step == 1
+    for group in optimizer.param_groups:
+        group["lr"] = 1e-2
+    for _ in range(10):
+        method(images, draw).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    assert method(images, draw).loss < before
+    assert capsys.readouterr().out == ""  # it would stand in our JSON
+
+
+@pytest.mark.parametrize("source", [MAE, MAE.replace("assert norm_pix_loss", "assert not norm_pix_loss")])
+def test_all_is_as_before_afterwards_whatever_happens(checkout, monkeypatch, source):
+    util = ModuleType("util")
+    monkeypatch.setitem(sys.modules, "util", util)
+    block = vision_transformer.Block
+    if source is MAE:
+        OriginalMAE(checkout(source), ENCODER, DECODER)
+    else:
+        with pytest.raises(AssertionError):
+            OriginalMAE(checkout(source), ENCODER, DECODER)
+    assert vision_transformer.Block is block and "float" not in vars(np)
+    assert sys.modules["util"] is util and not {"util.pos_embed", "models_mae"} & sys.modules.keys()
+
+
+def test_the_public_code_is_trained_as_it_trains_itself(checkout):
+    """Cosine distance to features standardised by token; the teacher starts as the student and follows at 0.9999."""
+    torch.manual_seed(0)
+    method, images = PublicPCAE(checkout(PCAE), ENCODER, DECODER), torch.randn(4, 3, 16, 16)
+    student, teacher = method.student, method.teacher
+    shared = {name: value.clone() for name, value in teacher.named_parameters()}
+    assert all(torch.equal(value, student.state_dict()[name]) for name, value in shared.items())
+    features = teacher(images, mask_ratio=0.75)[0]
+    targets = (features - features.mean(-1, keepdim=True)) / features.std(-1, keepdim=True)
+    predictions = student(images, student_ids_keep="visible", teacher_ids_keep=[1, 3])
+    cosine = (predictions * targets).sum(-1) / predictions.norm(dim=-1) / targets.norm(dim=-1)
+    loss = method(images, randomness(0, 0, 4, torch.device("cpu"))).loss
+    torch.testing.assert_close(loss, 1 - cosine.mean())
+    loss.backward()
+    assert all(parameter.grad is None for parameter in teacher.parameters())
+    with torch.no_grad():
+        for parameter in student.parameters():
+            parameter.add_(1000)
+    method.after_step(Stepper(method, build_optimizer(method, OptimizerConfig()), images, None).progress)
+    name = "blocks.0.mlp.fc1.weight"  # the Stepper's step moved it once, we a second time
+    once = 0.9999 * shared[name] + 0.0001 * (shared[name] + 1000)
+    twice = 0.9999 * once + 0.0001 * (shared[name] + 1000)
+    torch.testing.assert_close(teacher.get_parameter(name), twice, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "source", "more", "message"),
+    [
+        (OriginalMAE, MAE, {"image_size": (16, 32)}, "image_size must be square for the code in .*, got 16 32"),
+        (OriginalMAE, MAE, {"channels": 1}, "channels must be 3 for the MAE in .*, got 1"),
+        (OriginalMAE, PCAE, {}, "has no class MaskedAutoencoderViT; is it the checkout of another"),
+        (OriginalMAE, "import no_such_package", {}, "cannot be imported: No module named 'no_such_package'"),
+        (PublicPCAE, PCAE, {"width": 24}, "width 24 does not train by the PCAE in .*, which predicts the 48 values"),
+    ],
+)
+def test_what_cannot_be_is_refused(checkout, kind, source, more, message):
+    config = EncoderConfig(**{**vars(ENCODER), **more})
+    with pytest.raises(ValueError, match=message):
+        kind(checkout(source), config, DECODER)
+
+
+def test_a_folder_that_is_no_checkout_is_refused_by_the_file_it_lacks(tmp_path):
+    with pytest.raises(ValueError, match="mae-repo '.*' has no models_mae.py; give a checkout of facebookresearch/mae"):
+        check_checkout("mae-repo", tmp_path)
+    (tmp_path / "models_mae.py").touch()
+    with pytest.raises(ValueError, match=r"pcae-repo '.*' has no util/pos_embed.py; .* caddyless/PCAE"):
+        check_checkout("pcae-repo", tmp_path)
