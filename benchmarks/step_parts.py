@@ -5,16 +5,14 @@
 PCAE on ViT-B/16 at 224 x 224 with 85 % of the patches hidden, in the loop that trains. Prints JSON:
 `shares` of a step's time that the optimizer and the moving average take; `gains`: seconds of the plain way over those
 of ours, the median over rounds of the ratio in a round; `kept_mib`: what is kept for the backward pass with blocks
-remembered or computed again. `freed memory` is measured by two processes, which take turns, too.
+remembered or computed again.
 """
 
 import argparse
 import json
-import multiprocessing
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from multiprocessing.connection import Connection
 from statistics import median
 
 import torch
@@ -23,12 +21,11 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from pcae.evaluation.stepper import Stepper
-from pcae.evaluation.throughput import device_name, seconds_of, turns
+from pcae.evaluation.throughput import device_name, turns
 from pcae.methods.pcae import PCAE, PCAEConfig
 from pcae.model.compiled import checkpoint_blocks, compile_blocks
 from pcae.model.encoder import Encoder, EncoderConfig, build_encoder
 from pcae.model.tokens import gather, patchify, split
-from pcae.training.allocator import keep_freed_memory
 from pcae.training.average import follow
 from pcae.training.distributed import pick_device
 from pcae.training.optimizer import OptimizerConfig, build_optimizer, parameter_groups, take_step
@@ -129,32 +126,6 @@ def optimizers(method: nn.Module) -> Calls:
     }
 
 
-def remote_steps(connection: Connection, said: argparse.Namespace, keep: bool) -> None:
-    """In a process of its own: seconds of a step whenever asked."""
-    if keep:
-        keep_freed_memory()
-    device = pick_device(said.device)
-    stepper = stepper_of(said, device, torch.randn(said.batch, 3, 224, 224).to(device))
-    while connection.recv():
-        connection.send(seconds_of(stepper.step, device))
-
-
-def freed_memory(said: argparse.Namespace) -> float:
-    """Times as fast with freed memory kept as without."""
-    context, ends = multiprocessing.get_context("spawn"), {}
-    for keep in (False, True):
-        ends[keep], theirs = context.Pipe()
-        context.Process(target=remote_steps, args=(theirs, said, keep), daemon=True).start()
-    spent = {keep: [] for keep in ends}
-    for _ in range(1 + said.rounds):
-        for keep, end in ends.items():
-            end.send(True)
-            spent[keep].append(end.recv())
-    for end in ends.values():
-        end.send(False)
-    return median(plain / ours for plain, ours in zip(spent[False][1:], spent[True][1:], strict=True))
-
-
 def benchmark() -> None:
     """Take turns, print."""
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -165,8 +136,6 @@ def benchmark() -> None:
     words.add_argument("--compile", action="store_true")
     said = words.parse_args()
     device = pick_device(said.device)
-    kept = round(freed_memory(said), 3) if device.type == "cpu" else None
-    keep_freed_memory()
     images = torch.randn(said.batch, 3, 224, 224).to(device)
     steppers = whole_steps(said, device, images)
     method = steppers[STEP].method
@@ -191,7 +160,7 @@ def benchmark() -> None:
             name: round(median(part / step for part, step in zip(spent[name], spent[STEP], strict=True)), 4)
             for name in (OPTIMIZER, AVERAGE)
         },
-        "gains": ({} if kept is None else {"freed memory kept": kept}) | ratios,
+        "gains": ratios,
         "kept_mib": {name: round(steppers[name].kept() / 2**20) for name in (STEP, "step: computed again")},
         "seconds": {name: round(median(values), 4) for name, values in spent.items()},
     }
