@@ -12,7 +12,7 @@ from pcae.commands.modes import measure_training
 from pcae.data.batches import DataConfig, image_at
 from pcae.data.images import RandomCrops, open_images
 from pcae.data.unreadable import BadFiles
-from pcae.evaluation.memory import kept_bytes
+from pcae.evaluation.memory import Alive, kept_bytes
 from pcae.evaluation.peers import LightlyMAE, TransformersMAE
 from pcae.evaluation.stepper import Stepper
 from pcae.methods.mae import MAE
@@ -193,3 +193,11 @@ def test_what_is_kept_for_the_backward_pass_counts_once_and_without_parameters()
     assert kept_bytes(lambda: (x @ weight).sum(), [weight]) == 7 * 10 * 4
     assert kept_bytes(lambda: (x @ weight).sum(), [weight, x]) == 0
     assert kept_bytes(lambda: (x @ weight).tanh().tanh().sum(), [weight, x]) == 2 * 7 * 10 * 4
+
+
+def test_measuring_what_is_kept_keeps_nothing():
+    """The graph goes when it has been measured, although some nodes keep their own results."""
+    weight = torch.randn(10, 10, requires_grad=True)
+    with Alive([weight]) as alive:
+        assert kept_bytes(lambda: (weight @ weight).softmax(dim=-1).sum(), [weight]) > 0
+    assert alive.now == weight.nbytes

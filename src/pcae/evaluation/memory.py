@@ -33,14 +33,12 @@ def kept_bytes(forward: Callable[[], Tensor], there: Iterable[Tensor]) -> int:
     """Bytes of all that a forward pass keeps for the backward pass, each storage once; `there` does not count."""
     own = {tensor.untyped_storage().data_ptr() for tensor in there}
     kept: dict[int, int] = {}
-    tensors: list[Tensor] = []
 
     def keep(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in own:
             kept[storage.data_ptr()] = storage.nbytes()
-            tensors.append(tensor)  # so that its place is not given away
-        return tensor
+        return tensor.detach()  # a node that keeps its own result would keep itself, and all of the graph
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         forward()
