@@ -14,6 +14,8 @@ from importlib.metadata import version
 from types import ModuleType
 from typing import Any
 
+from pcae.training.allocator import keep_freed_memory
+
 VERBS = {
     "demo": "pre-train on the built-in sample, probe before and after, draw kept tokens; minutes on 2 CPU cores",
     "check-data": "what is in a folder of images: unreadable files, duplicates, balance, and a recipe for it",
@@ -85,6 +87,7 @@ def dispatch(verb: str, words: list[str]) -> None:
     if verb not in VERBS:
         near = difflib.get_close_matches(verb, [*VERBS, "completion"], n=1)
         raise ValueError(f"unknown verb {verb!r}" + (f"; did you mean {near[0]!r}?" if near else "; see pcae --help"))
+    keep_freed_memory()
     command = module_of(verb)
     config = parse(command.Config, words, f"pcae {verb}")
     if getattr(config, "recipe", None) == "auto":
