@@ -37,6 +37,7 @@ from pcae.data.augment import Normalise, flip
 from pcae.data.batches import MicroBatches, count_cores, training_loader
 from pcae.data.images import RandomCrops, open_images
 from pcae.evaluation.throughput import ratios
+from pcae.training.allocator import keep_freed_memory
 
 SIZES = ((500, 375), (1600, 1200))
 WHEELS = [
@@ -161,6 +162,7 @@ def benchmark() -> None:
     words.add_argument("--photographs", type=Path, nargs="*", default=[])
     words.add_argument("--packed", type=Path)
     said = words.parse_args()
+    keep_freed_memory()
     torch.set_num_threads(1)
     torch.manual_seed(0)
     measured = {f"{size[0]}x{size[1]}": row(said.folder, said, size) for size in SIZES}

@@ -26,6 +26,7 @@ from pcae.methods.pcae import PCAE, PCAEConfig
 from pcae.model.compiled import checkpoint_blocks, compile_blocks
 from pcae.model.encoder import Encoder, EncoderConfig, build_encoder
 from pcae.model.tokens import gather, patchify, split
+from pcae.training.allocator import keep_freed_memory
 from pcae.training.average import follow
 from pcae.training.distributed import pick_device
 from pcae.training.optimizer import OptimizerConfig, build_optimizer, parameter_groups, take_step
@@ -136,6 +137,7 @@ def benchmark() -> None:
     words.add_argument("--compile", action="store_true")
     said = words.parse_args()
     device = pick_device(said.device)
+    keep_freed_memory()
     images = torch.randn(said.batch, 3, 224, 224).to(device)
     steppers = whole_steps(said, device, images)
     method = steppers[STEP].method

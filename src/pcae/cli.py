@@ -28,7 +28,7 @@ VERBS = {
     "embed": "features of images to a .npy or .parquet file, deterministic",
     "compare": "methods and settings side by side: same images, budget and seeds; the paper's tables",
     "export": "a model for ONNX Runtime, torch.export, timm or transformers, checked against PyTorch",
-    "benchmark": "training speed and memory of our methods and of other people's MAE, side by side in one run",
+    "benchmark": "speed of training (ours and other people's MAE), of reading images and of inference, side by side",
     "cost": "multiply-accumulates, parameters and tokens by block of a model",
     "doctor": "versions, devices and data sets that pcae finds here",
 }

@@ -4,7 +4,6 @@ import io
 import logging
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -106,7 +105,7 @@ def reason_of(error: Exception) -> str:
 
 def opened(source: Source) -> File:
     """A file to read."""
-    return io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb")
+    return io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb")  # noqa: PTH123 - a Path takes 20 us
 
 
 def is_tiff(file: File) -> bool:

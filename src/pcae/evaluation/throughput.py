@@ -4,6 +4,7 @@ import platform
 import time
 from collections.abc import Callable, Hashable, Mapping
 from functools import partial
+from random import Random
 from statistics import median
 from typing import TypeVar
 
@@ -26,14 +27,17 @@ def turns(
 ) -> dict[Name, list[float]]:
     """Seconds of every call, by name: in each round each has one turn; warm-up rounds are not counted.
 
+    Every round has an order of its own, the same every time: who comes after a call that leaves much memory behind, or
+    little, would be slower or faster in all rounds.
+
     Raises ValueError unless there is at least one round.
     """
     if rounds < 1:
         raise ValueError(f"rounds must be at least 1, got {rounds}")
     seconds: dict[Name, list[float]] = {name: [] for name in calls}
     for turn in range(warm_up + rounds):
-        for name, call in calls.items():
-            spent = seconds_of(call, device)
+        for name in Random(turn).sample(list(calls), len(calls)):
+            spent = seconds_of(calls[name], device)
             if turn >= warm_up:
                 seconds[name].append(spent)
     return seconds
