@@ -69,7 +69,10 @@ def inference(out: Path, said: argparse.Namespace) -> dict[str, Any]:
 
 
 def from_packed(out: Path, said: argparse.Namespace) -> dict[str, Any]:
-    """Training fed from a packed folder of made-up pictures, whose content does not matter to the speed."""
+    """Training fed from a packed folder of made-up pictures, whose content does not matter to the speed.
+
+    They are few: a GPU holds them all, and the reading processes give boxes alone.
+    """
     pictures, packed = out / "pictures", out / "packed"
     pictures.mkdir()
     for index in range(64 if said.quick else PICTURES):
@@ -103,7 +106,7 @@ def step_parts(out: Path, said: argparse.Namespace) -> None:
     small = ["--model", "vit_tiny_patch16_224", "--batch", "2"] if said.quick else ["--batch", str(BATCHES[BASE])]
     words = [*small, "--device", said.device, "--rounds", str(said.rounds)]
     words += [] if said.quick else ["--compile"]
-    found = subprocess.run([sys.executable, str(script), *words], check=True, capture_output=True, text=True).stdout
+    found = subprocess.run([sys.executable, str(script), *words], check=True, stdout=subprocess.PIPE, text=True).stdout
     (out / "step-parts.json").write_text(found, encoding="utf-8")
 
 

@@ -11,7 +11,7 @@ import torch
 from pcae.commands.contestants import AnyRow, Conditions, RowName
 from pcae.commands.modes import Batches, described, measure_inference, measure_loader, measure_training
 from pcae.commands.reading import read_batches
-from pcae.commands.report import as_json, bar, console, table
+from pcae.commands.report import as_json, bar, console, table, warn
 from pcae.data.batches import DataConfig, check_data_config, pixel_statistics, training_workers
 from pcae.data.images import RandomCrops, open_images
 from pcae.data.unreadable import BadFiles
@@ -19,6 +19,7 @@ from pcae.evaluation.bars import draw_bars
 from pcae.evaluation.comparison import markdown_table
 from pcae.evaluation.repositories import check_checkout
 from pcae.evaluation.throughput import large_batch
+from pcae.model.compiled import check_compiler
 from pcae.model.decoder import DecoderConfig
 from pcae.model.encoder import EncoderConfig, check_sizes
 from pcae.settings import flatten
@@ -207,9 +208,23 @@ def conditions_of(config: Config, device: torch.device) -> Conditions:
         rounds=config.rounds,
         device=device,
         autocast=autocast_dtype(config.precision, device),
-        compiled=compiles(config.compile, WORTH_COMPILING, device),
+        compiled=compiled(config, device),
         repositories=repositories_of(config),
     )
+
+
+def compiled(config: Config, device: torch.device) -> bool:
+    """Whether blocks are compiled. Raises ValueError where they must be and cannot be."""
+    if not compiles(config.compile, WORTH_COMPILING, device):
+        return False
+    try:
+        check_compiler(device)
+    except ValueError as error:
+        if config.compile == "always":
+            raise
+        warn(str(error))
+        return False
+    return True
 
 
 def sizes_of(config: Config, device: torch.device) -> list[int]:

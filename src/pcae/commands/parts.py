@@ -20,6 +20,7 @@ from pcae.data.images import Images, RandomCrops
 from pcae.data.unreadable import BadFiles
 from pcae.model.compiled import checkpoint_blocks, compile_blocks
 from pcae.settings import AUTO, at_home, build, check_values, layered, to_plain, to_yaml, without_rivals
+from pcae.tasks.classification import Classification
 from pcae.training.checkpoint import Checkpoints, replace_text, restore
 from pcae.training.distributed import World
 from pcae.training.feed import Labelled
@@ -167,21 +168,26 @@ def start_or_go_on(
     if facts["mean"] is None:
         found = here.from_main(lambda: pixel_statistics(images, size, bad_files, follow=bar("mean and std")))
         facts |= dict(zip(("mean", "std"), found, strict=True))
-    set_blocks(method, config.run, numbers.steps - progress.step, here.device)
+    set_blocks(method, config.run, numbers.steps - progress.step, here)
     return Parts(config, images, numbers, method, optimizer, progress, facts, bad_files)
 
 
-def set_blocks(method: nn.Module, run: RunConfig, steps: int, device: torch.device) -> None:
-    """Have the blocks computed as the run asks for. Raises ValueError where they must be compiled and cannot be."""
+def set_blocks(method: nn.Module, run: RunConfig, steps: int, here: World) -> None:
+    """Have the blocks computed as the run asks for. Raises ValueError where they must be compiled and cannot be.
+
+    A classifier is compiled only where that is asked for: every ratio of its ramp, and every rate of its drop path,
+    would be compiled for itself.
+    """
     if run.grad_checkpointing:
         checkpoint_blocks(method)
-    if compiles(run.compile, steps, device):
+    if compiles(run.compile, steps, here.device) and not (run.compile == "auto" and isinstance(method, Classification)):
         try:
             compile_blocks(method)
         except ValueError as error:
             if run.compile == "always":
                 raise
-            warn(str(error))
+            if here.is_main:
+                warn(str(error))
 
 
 def batches(

@@ -31,7 +31,8 @@ class Normalise(nn.Module):
         self, images: UInt8[Tensor, "batch channels height width"]
     ) -> Float[Tensor, "batch channels height width"]:
         """Normalise a batch."""
-        return images.float().div_(255).sub_(self.get_buffer("mean")).div_(self.get_buffer("std"))
+        mean, std = self.get_buffer("mean"), self.get_buffer("std")
+        return images.to(mean.dtype).div_(255).sub_(mean).div_(std)
 
 
 def crop_batch(

@@ -205,7 +205,7 @@ def cut(planes: Planes, box: Box, target: Size) -> UInt8[Tensor, "channels heigh
         return to_tensor(tuple(plane.resize(target, Image.Resampling.BICUBIC, box=box) for plane in planes))
     inside = np.array(planes[0].crop(box))
     pixels = torch.from_numpy(inside).permute(2, 0, 1)[None]
-    return interpolate(pixels, target[::-1], mode="bicubic", antialias=True)[0].contiguous()
+    return interpolate(pixels, target[::-1], mode="bicubic", antialias=True)[0]
 
 
 @dataclass(frozen=True)

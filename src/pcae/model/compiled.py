@@ -17,9 +17,11 @@ def compile_blocks(module: nn.Module) -> None:
     check_compiler(next(module.parameters()).device)
     config = torch._dynamo.config
     config.recompile_limit = max(config.recompile_limit, MOST_SHAPES)
-    for part in module.modules():
-        if isinstance(part, Block):
-            part.compile(dynamic=False)
+    blocks = [part for part in module.modules() if isinstance(part, Block)]
+    if not blocks:
+        raise ValueError("there are none of timm's usual blocks to compile; use --compile never")
+    for block in blocks:
+        block.compile(dynamic=False)
 
 
 def check_compiler(device: torch.device) -> None:
@@ -27,7 +29,7 @@ def check_compiler(device: torch.device) -> None:
     try:
         torch.compile(torch.neg)(torch.zeros(2, device=device))
     except Exception as error:  # whatever a compiler's want may raise
-        reason = str(error).strip().splitlines()[0]
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ValueError(f"blocks cannot be compiled here ({reason}); use --compile never") from error
 
 

@@ -55,4 +55,9 @@ def feed(
         draw = randomness(seed, start + step, numbers.batch_size, device).part(first_part + micro, parts)
         here = finish(batch).pixels
         images = normalise(flip(here, draw.uniform("flip")) if mirror else here)
-        yield (images if labels is None else Labelled(images, labels[batch.indices].to(device))), draw
+        yield (images if labels is None else Labelled(images, sent(labels[batch.indices], device))), draw
+
+
+def sent(values: Tensor, device: torch.device) -> Tensor:
+    """Values on the device; on CUDA from pinned memory, so that the host does not wait for the step before."""
+    return (values.pin_memory() if device.type == "cuda" else values).to(device, non_blocking=True)

@@ -33,8 +33,8 @@ class RunConfig:
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """Of matrix products; auto is bf16 on GPUs that have it, else fp32."""
     compile: Literal["auto", "always", "never"] = "auto"
-    """Compile transformer blocks, which takes a minute or two at the start; auto does on CUDA, for a thousand steps or
-    more."""
+    """Compile transformer blocks, which takes a minute or two at the start; auto does in pre-training on CUDA, for a
+    thousand steps or more."""
     grad_checkpointing: bool = False
     """Compute blocks again in the backward pass instead of keeping what they made: less memory, a third more work."""
     checkpoint_every: int = 500
