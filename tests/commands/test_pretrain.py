@@ -372,7 +372,7 @@ def test_without_a_compiler_a_run_is_refused_only_where_it_was_asked_to_compile(
     said = capsys.readouterr().err
     assert "blocks cannot be compiled here (no compiler); use --compile never" in said
     assert not (tmp_path / "always").exists()
-    monkeypatch.setattr("pcae.commands.parts.compiles", lambda *_: True)
+    monkeypatch.setattr("pcae.commands.compiling.compiles", lambda *_: True)
     pretrain(tmp_path / "auto", "--steps", "2")
     assert (tmp_path / "auto" / "encoder.safetensors").is_file()
     assert "no compiler" in "".join(capsys.readouterr())

@@ -1,31 +1,28 @@
 """`pcae benchmark`: the speed of training, of reading images and of inference, all rows side by side in one run."""
 
-import json
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
 
+from pcae.commands.compiling import compiling
 from pcae.commands.contestants import AnyRow, Conditions, RowName
 from pcae.commands.modes import Batches, described, measure_inference, measure_loader, measure_training
 from pcae.commands.reading import read_batches
-from pcae.commands.report import as_json, bar, console, table, warn
+from pcae.commands.report import as_json, bar, console, table
+from pcae.commands.speeds import cells, write
 from pcae.data.batches import DataConfig, check_data_config, pixel_statistics, training_workers
 from pcae.data.images import RandomCrops, open_images
 from pcae.data.unreadable import BadFiles
-from pcae.evaluation.bars import draw_bars
-from pcae.evaluation.comparison import markdown_table
 from pcae.evaluation.repositories import check_checkout
 from pcae.evaluation.throughput import large_batch
-from pcae.model.compiled import check_compiler
 from pcae.model.decoder import DecoderConfig
 from pcae.model.encoder import EncoderConfig, check_sizes
 from pcae.settings import flatten
-from pcae.training.checkpoint import check_writable, replace_text
+from pcae.training.checkpoint import check_writable
 from pcae.training.distributed import World, pick_device
-from pcae.training.plan import MOST_STEPS, WORTH_COMPILING, Plan, autocast_dtype, compiles
+from pcae.training.plan import MOST_STEPS, WORTH_COMPILING, Plan, autocast_dtype
 
 Mode = Literal["train", "loader", "inference"]
 ON_ACCELERATORS = 10
@@ -208,23 +205,9 @@ def conditions_of(config: Config, device: torch.device) -> Conditions:
         rounds=config.rounds,
         device=device,
         autocast=autocast_dtype(config.precision, device),
-        compiled=compiled(config, device),
+        compiled=compiling(config.compile, WORTH_COMPILING, device),
         repositories=repositories_of(config),
     )
-
-
-def compiled(config: Config, device: torch.device) -> bool:
-    """Whether blocks are compiled. Raises ValueError where they must be and cannot be."""
-    if not compiles(config.compile, WORTH_COMPILING, device):
-        return False
-    try:
-        check_compiler(device)
-    except ValueError as error:
-        if config.compile == "always":
-            raise
-        warn(str(error))
-        return False
-    return True
 
 
 def sizes_of(config: Config, device: torch.device) -> list[int]:
@@ -268,52 +251,3 @@ def title_of(config: Config, conditions: Conditions) -> str:
     what = f"Training {config.encoder.model}" if config.mode == "train" else f"Reading {config.data}"
     source = f" from {config.data}" if config.mode == "train" and config.data else ""
     return f"{what}{source} at {size}, batch {conditions.batch_size}"
-
-
-def columns(found: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """Header, key and format of a table's columns, by what its rows have."""
-    against = found.get("against")
-    for column in (
-        ("row", "row", ""),
-        ("images/s", "images_per_second", ".2f"),
-        ("least", "least", ".2f"),
-        ("most", "most", ".2f"),
-        (f"times {against}", "times_as_fast", ".2f"),
-        ("per view", "per_view", ".2f"),
-        ("GMACs", "training_gmacs", ".2f"),
-        ("GMACs", "gmacs", ".2f"),
-        ("MACs allow", "macs_allow", ".2f"),
-        ("of matrix product", "share_of_matrix_product", ".0%"),
-        ("waiting for data", "data_wait_share", ".0%"),
-        ("peak MiB", "peak_bytes", "MiB"),
-        ("kept MiB", "kept_bytes", "MiB"),
-    ):
-        if column[1] in found["rows"][0]:
-            yield column
-
-
-def cells(found: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """The result as a table."""
-    shown = list(columns(found))
-    return [header for header, _, _ in shown], [
-        [in_cell(row[key], form) for _, key, form in shown] for row in found["rows"]
-    ]
-
-
-def in_cell(value: Any, form: str) -> str:
-    """A value in a table."""
-    if value is None:
-        return "–"
-    return f"{value / 2**20:.0f}" if form == "MiB" else f"{value:{form}}"
-
-
-def write(out: Path, found: dict[str, Any]) -> None:
-    """JSON, Markdown and a picture."""
-    replace_text(out, json.dumps(found, indent=2) + "\n")
-    replace_text(out.with_suffix(".md"), f"## {found['title']}\n\n{markdown_table(*cells(found))}\n")
-    key, axis = {
-        "train": ("per_view", f"times as fast as {found.get('against')}, per view"),
-        "loader": ("images_per_second", "images per second"),
-        "inference": ("times_as_fast", "times as fast as drop ratio 0 at the same batch size"),
-    }[found["mode"]]
-    draw_bars(out.with_suffix(".png"), found["title"], {row["row"]: row[key] for row in found["rows"]}, axis)

@@ -19,10 +19,6 @@ from pcae.model.reduced import reduce
 from pcae.training.randomness import Draw
 
 MATMUL = "matrix product"
-SIDES = {"cpu": 2048}
-USUAL_SIDE = 8192
-"""Of the square matrices whose product is the peak that arithmetic is held against; on a GPU a small one is over before
-the host has begun to wait for it."""
 Batches = Iterator[tuple[Any, Draw]]
 
 
@@ -36,7 +32,7 @@ def measure_training(
         name: partial(stepper.step, conditions.steps) for name, stepper in steppers.items()
     }
     spent = turns(calls | {MATMUL: matrix_product(conditions)}, conditions.device, conditions.rounds)
-    peak = 2 * side_on(conditions.device) ** 3 / min(spent.pop(MATMUL))
+    peak = peak_of(spent.pop(MATMUL), conditions)
     faster = ratios(spent, against)
     rows = []
     for name, stepper in steppers.items():
@@ -88,7 +84,7 @@ def measure_inference(
         product = matrix_product(conditions)
         calls: dict[Any, Callable[[Tensor], Tensor]] = {**models, MATMUL: lambda _, product=product: product()}
         spent = take_turns(calls, images, conditions.rounds)
-        peak = max(peak, 2 * side_on(conditions.device) ** 3 / min(spent.pop(MATMUL)))
+        peak = max(peak, peak_of(spent.pop(MATMUL), conditions))
         faster = ratios(spent, 0.0)
         for ratio, seconds in spent.items():
             found = {"row": f"{ratio:g}, batch {batch}", "drop_ratio": ratio, "batch_size": batch}
@@ -124,8 +120,13 @@ def matrix_product(conditions: Conditions) -> Callable[[], Tensor]:
 
 
 def side_on(device: torch.device) -> int:
-    """Rows and columns of the large matrices."""
-    return SIDES.get(device.type, USUAL_SIDE)
+    """Rows and columns of the large matrices; on a GPU a small product is over before the host begins to wait."""
+    return 2048 if device.type == "cpu" else 8192
+
+
+def peak_of(spent: list[float], conditions: Conditions) -> float:
+    """Operations a second of the fastest product of the large matrices, which arithmetic is held against."""
+    return 2 * side_on(conditions.device) ** 3 / min(spent)
 
 
 def speeds_of(images: int, spent: list[float]) -> dict[str, float]:

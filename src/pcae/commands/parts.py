@@ -12,15 +12,14 @@ import torch
 from torch import Tensor, nn
 from tyro.conf import Positional, arg
 
+from pcae.commands.compiling import set_blocks
 from pcae.commands.reading import read_batches
 from pcae.commands.report import bar, console, warn
 from pcae.commands.waiting import remedy
 from pcae.data.batches import DataConfig, pixel_statistics
 from pcae.data.images import Images, RandomCrops
 from pcae.data.unreadable import BadFiles
-from pcae.model.compiled import checkpoint_blocks, compile_blocks
 from pcae.settings import AUTO, at_home, build, check_values, layered, to_plain, to_yaml, without_rivals
-from pcae.tasks.classification import Classification
 from pcae.training.checkpoint import Checkpoints, replace_text, restore
 from pcae.training.distributed import World
 from pcae.training.feed import Labelled
@@ -28,7 +27,7 @@ from pcae.training.folder import check_place, cleared_on_failure, facts_of, find
 from pcae.training.journal import Journal
 from pcae.training.loop import Progress, Watcher, loop
 from pcae.training.optimizer import OptimizerConfig
-from pcae.training.plan import Plan, RunConfig, autocast_dtype, compiles
+from pcae.training.plan import Plan, RunConfig, autocast_dtype
 from pcae.training.randomness import Draw
 
 BAD_FILES = "bad-files.jsonl"
@@ -170,24 +169,6 @@ def start_or_go_on(
         facts |= dict(zip(("mean", "std"), found, strict=True))
     set_blocks(method, config.run, numbers.steps - progress.step, here)
     return Parts(config, images, numbers, method, optimizer, progress, facts, bad_files)
-
-
-def set_blocks(method: nn.Module, run: RunConfig, steps: int, here: World) -> None:
-    """Have the blocks computed as the run asks for. Raises ValueError where they must be compiled and cannot be.
-
-    A classifier is compiled only where that is asked for: every ratio of its ramp, and every rate of its drop path,
-    would be compiled for itself.
-    """
-    if run.grad_checkpointing:
-        checkpoint_blocks(method)
-    if compiles(run.compile, steps, here.device) and not (run.compile == "auto" and isinstance(method, Classification)):
-        try:
-            compile_blocks(method)
-        except ValueError as error:
-            if run.compile == "always":
-                raise
-            if here.is_main:
-                warn(str(error))
 
 
 def batches(
