@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from pcae.commands.report import console
+from pcae.commands.terminal import console
 from pcae.data.images import RESERVED, Images, spread
 from pcae.data.survey import header_of
 

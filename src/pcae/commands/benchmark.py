@@ -10,8 +10,8 @@ from pcae.commands.compiling import compiling
 from pcae.commands.contestants import AnyRow, Conditions, RowName
 from pcae.commands.modes import Batches, described, measure_inference, measure_loader, measure_training
 from pcae.commands.reading import read_batches
-from pcae.commands.report import as_json, bar, console, table
 from pcae.commands.speeds import cells, write
+from pcae.commands.terminal import as_json, bar, console, table
 from pcae.data.batches import DataConfig, check_data_config, pixel_statistics, training_workers
 from pcae.data.images import RandomCrops, open_images
 from pcae.data.unreadable import BadFiles

@@ -23,7 +23,7 @@ from pcae.commands.contenders import (
     probe_config,
 )
 from pcae.commands.probe import Probe
-from pcae.commands.report import console
+from pcae.commands.terminal import console
 from pcae.evaluation.paper import Measure
 from pcae.evaluation.throughput import device_name
 from pcae.training.checkpoint import replace_text

@@ -13,7 +13,7 @@ from pcae.commands.advice import advise, typical_side
 from pcae.commands.findings import Everything, Fault, describe, find_faults, gather, remark
 from pcae.commands.page import write_page
 from pcae.commands.pretrain import Config as Run
-from pcae.commands.report import as_json, bar, console, table
+from pcae.commands.terminal import as_json, bar, console, table
 from pcae.data.batches import check_workers
 from pcae.data.images import Images, open_images
 from pcae.data.packed import verify

@@ -13,7 +13,7 @@ from pcae.commands.cell import Cell, cell_of, complete
 from pcae.commands.contenders import Comparison, Conditions, Contender, digest_of, fingerprint, read_rows
 from pcae.commands.pace import OF_PACE, SECONDS, Values, paces, steps_within
 from pcae.commands.paper_rows import ScaleName, paper_comparison, read_scale
-from pcae.commands.report import as_json, console, table, warn
+from pcae.commands.terminal import as_json, console, table, warn
 from pcae.data.batches import check_workers
 from pcae.data.images import open_images
 from pcae.data.labelled import open_labelled

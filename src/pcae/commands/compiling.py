@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from pcae.commands.report import warn
+from pcae.commands.terminal import warn
 from pcae.model.compiled import check_compiler, checkpoint_blocks, compile_blocks
 from pcae.tasks.classification import Classification
 from pcae.training.distributed import World

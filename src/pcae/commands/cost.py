@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pcae.commands.report import as_json, table
+from pcae.commands.terminal import as_json, table
 from pcae.evaluation.cost import inference_cost, pretraining_cost
 from pcae.methods.choice import MethodConfig
 from pcae.model.decoder import DecoderConfig

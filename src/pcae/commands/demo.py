@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pcae.commands import pretrain
 from pcae.commands.parts import checkpoints_of
-from pcae.commands.report import as_json, console, table
+from pcae.commands.terminal import as_json, console, table
 from pcae.data.images import Images, WholeImages
 from pcae.data.labelled import open_labelled
 from pcae.evaluation.features import embed, raw_pixels

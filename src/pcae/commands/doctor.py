@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from pcae.commands.report import as_json, table
+from pcae.commands.terminal import as_json, table
 from pcae.data import sample
 from pcae.data.batches import count_cores
 from pcae.training.distributed import pick_device

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pcae.commands.parts import Parts, advance
-from pcae.commands.report import as_json, table
+from pcae.commands.terminal import as_json, table
 from pcae.commands.waiting import remedy
 from pcae.evaluation.stepper import Stepper
 from pcae.evaluation.throughput import wait_for

@@ -7,8 +7,8 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from pcae.commands.report import as_json, bar, console
 from pcae.commands.rows import rows_in
+from pcae.commands.terminal import as_json, bar, console
 from pcae.commands.trained import ShownConfig, TrainedConfig, check_shown, open_shown, open_trained
 from pcae.data.unreadable import BadFiles
 from pcae.evaluation.features import Pool, embed_in_batches

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import torch
 from tyro.conf import Positional, arg
 
-from pcae.commands.report import as_json, console, table
+from pcae.commands.terminal import as_json, console, table
 from pcae.commands.trained import ShownConfig, TrainedConfig, check_shown, open_shown, open_trained
 from pcae.commands.validation import count_right
 from pcae.data.labelled import for_classifier

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from pcae.commands.report import as_json, bar, console, table, warn
+from pcae.commands.terminal import as_json, bar, console, table, warn
 from pcae.commands.trained import TrainedConfig, open_trained
 from pcae.data.batches import check_max_bad_files, whole_loader
 from pcae.data.images import open_images, spread

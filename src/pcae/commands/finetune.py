@@ -7,8 +7,8 @@ import torch
 
 from pcae.commands.advice import say_recipe
 from pcae.commands.parts import announce_numbers, batches, carry_out, configure, finished, write_summary
-from pcae.commands.report import as_json, console
 from pcae.commands.task import Config, Task, build_task, token_counts
+from pcae.commands.terminal import as_json, console
 from pcae.commands.validation import Validation, best_so_far
 from pcae.data.images import open_images
 from pcae.data.policy import AugmentedCrops

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import PIL
 from tyro.conf import Positional, arg
 
-from pcae.commands.report import as_json, bar, console
+from pcae.commands.terminal import as_json, bar, console
 from pcae.data.batches import check_max_bad_files, check_workers, scanning_workers
 from pcae.data.images import Images, open_images
 from pcae.data.listing import Split

@@ -14,7 +14,7 @@ from tyro.conf import Positional, arg
 
 from pcae.commands.compiling import set_blocks
 from pcae.commands.reading import read_batches
-from pcae.commands.report import bar, console, warn
+from pcae.commands.terminal import bar, console, warn
 from pcae.commands.waiting import remedy
 from pcae.data.batches import DataConfig, pixel_statistics
 from pcae.data.images import Images, RandomCrops

@@ -11,7 +11,7 @@ from typing import Annotated, Any, TextIO
 import torch
 from tyro.conf import Positional, arg
 
-from pcae.commands.report import as_json, bar, console
+from pcae.commands.terminal import as_json, bar, console
 from pcae.commands.trained import ShownConfig, TrainedConfig, check_shown, open_shown, open_trained
 from pcae.data.batches import whole_loader
 from pcae.data.unreadable import BadFiles

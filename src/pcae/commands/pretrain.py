@@ -20,7 +20,7 @@ from pcae.commands.parts import (
     start_or_go_on,
     write_summary,
 )
-from pcae.commands.report import as_json, console
+from pcae.commands.terminal import as_json, console
 from pcae.data.batches import check_data_config
 from pcae.data.images import RandomCrops, open_images
 from pcae.methods.choice import WITHOUT_TEACHER, MethodConfig, Pretraining, foreign_settings, spelled_out

@@ -9,7 +9,7 @@ import torch
 from timm.layers.attention import Attention
 from tyro.conf import Positional, arg
 
-from pcae.commands.report import as_json, bar, console, table
+from pcae.commands.terminal import as_json, bar, console, table
 from pcae.commands.trained import TrainedConfig, open_trained
 from pcae.data.batches import check_max_bad_files, check_workers
 from pcae.data.images import Images

@@ -6,8 +6,8 @@ from typing import cast
 import torch
 
 from pcae.commands.parts import Parts, RunSettings, start_or_go_on
-from pcae.commands.report import console
 from pcae.commands.start import NetworkConfig, Start, fill, starting_point
+from pcae.commands.terminal import console
 from pcae.commands.validation import count_right
 from pcae.data.augment import Normalise
 from pcae.data.batches import DataConfig, check_data_config, training_workers

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from pcae.commands.report import console
+from pcae.commands.terminal import console
 from pcae.data.batches import check_max_bad_files, check_workers
 from pcae.data.images import open_images
 from pcae.data.listing import Split

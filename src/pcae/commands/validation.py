@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pcae.commands.report import bar
+from pcae.commands.terminal import bar
 from pcae.data.batches import Follow, whole_loader
 from pcae.data.unreadable import BadFiles
 from pcae.evaluation.accuracy import Tally, no_images, tally
