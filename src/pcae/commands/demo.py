@@ -9,28 +9,26 @@ import torch
 from torch import Tensor
 
 from pcae.commands import pretrain
-from pcae.commands.parts import checkpoints_of
+from pcae.commands.kept import draw_run
+from pcae.commands.reporting import report_on
 from pcae.commands.terminal import as_json, console, table
-from pcae.data.images import Images, WholeImages
+from pcae.data.images import Images
 from pcae.data.labelled import open_labelled
 from pcae.evaluation.features import embed, raw_pixels
 from pcae.evaluation.knn import knn_accuracies
-from pcae.evaluation.pictures import draw_stages
-from pcae.methods.choice import build_method
-from pcae.methods.pcae import PCAE
 from pcae.model.encoder import build_encoder
 from pcae.model.pretrained import Pretrained, PretrainedFacts
-from pcae.model.tokens import gather, patchify, split
 from pcae.settings import build, read_recipe
-from pcae.training.checkpoint import restore_method
 from pcae.training.distributed import world
-from pcae.training.randomness import randomness
 from pcae.weights.files import FILE, load
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """Pre-train a small ViT on the built-in sample by PCAE, probe it before and after, draw what the teacher kept."""
+    """Pre-train a small ViT on the built-in sample by PCAE, probe it before and after, draw what the teacher kept.
+
+    It ends with a page about the run.
+    """
 
     out: Path = Path("demo")
     """Folder for the run and the picture; a finished demo there is shown again, not run again."""
@@ -53,6 +51,7 @@ def run(config: Config) -> None:
         "recipe": "sample",
         "device": config.device,
         "seed": config.seed,
+        "knn_data": "sample",
     }
     chosen = read_recipe(pretrain.Config, "sample") | values
     if config.steps is not None:
@@ -63,16 +62,17 @@ def run(config: Config) -> None:
     with world(config.device) as here:
         if here.size > 1:
             raise ValueError("the demo runs in one process; use pcae pretrain under torchrun")
-        pretrain.train(settings, here)
+        summary = pretrain.train(settings, here)
     trained = load(config.out, here.device)
     size = settings.encoder.image_size
     rows = {
         "raw pixels": knn(lambda images: raw_pixels(images, size), train, test),
         "random weights": probe(untrained(settings, trained.facts, here.device), train, test),
-        "pre-trained by PCAE": probe(trained, train, test),
+        "pre-trained by PCAE": summary["knn"],
     }
     picture = config.out / "kept-tokens.png"
-    draw_kept(settings, test, picture)
+    draw_run(config.out, test, picture)
+    report_on(config.out)
     report(config, rows, picture, time.perf_counter() - started)
 
 
@@ -91,24 +91,6 @@ def knn(features: Callable[[Images], Tensor], train: Images, test: Images) -> fl
     """Accuracy of the 20 nearest neighbours."""
     labels = [torch.tensor(list(images.labels or [])) for images in (train, test)]
     return knn_accuracies(features(train), labels[0], features(test), labels[1])[20]
-
-
-def draw_kept(settings: pretrain.Config, images: Images, path: Path) -> None:
-    """Draw what the run's teacher keeps of the hidden patches of the first eight images, stage by stage."""
-    trained = load(settings.out)
-    method = build_method(trained.encoder, settings.method, settings.decoder)
-    assert isinstance(method, PCAE)
-    newest = checkpoints_of(settings).last()
-    assert newest, "a finished run has a checkpoint"
-    restore_method(newest, method)
-    whole = WholeImages(images, settings.encoder.image_size)
-    pixels = torch.stack([whole[index] for index in range(8)])
-    patches = patchify(trained.normalise(pixels), method.student.patch_size)
-    draw = randomness(settings.run.seed, 0, len(patches), patches.device)
-    _, hidden_ids = split(draw.uniform("mask", patches.shape[1]), method.n_visible)
-    decided = method.teacher(gather(patches, hidden_ids), hidden_ids, draw).encoded
-    stages = [(f"after block {stage.block}", stage.kept_ids) for stage in decided.stages]
-    draw_stages(path, pixels, [("hidden", hidden_ids), *stages], method.student.grid)
 
 
 def report(config: Config, rows: dict[str, float], picture: Path, seconds: float) -> None:

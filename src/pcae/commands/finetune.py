@@ -7,6 +7,7 @@ import torch
 
 from pcae.commands.advice import say_recipe
 from pcae.commands.parts import announce_numbers, batches, carry_out, configure, finished, write_summary
+from pcae.commands.reporting import report_on
 from pcae.commands.task import Config, Task, build_task, token_counts
 from pcae.commands.terminal import as_json, console
 from pcae.commands.validation import Validation, best_so_far
@@ -28,7 +29,7 @@ MANY_IMAGES = 200_000
 def run(config: Config) -> None:
     """Fine-tune, and say where everything lies."""
     with world(config.run.device) as here:
-        summary = train(config, here)
+        summary = train_and_report(config, here)
         if here.is_main and config.json:
             as_json(summary)
         elif here.is_main:
@@ -47,7 +48,7 @@ def finetune(data: str | Path, out: str | Path, **knobs: Any) -> dict[str, Any]:
     """
     config = configure(Config, "finetune", choose_recipe, data=str(data), out=str(out), **knobs)
     with world(config.run.device) as here:
-        return train(config, here)
+        return train_and_report(config, here)
 
 
 def choose_recipe(config: Config) -> str:
@@ -56,6 +57,14 @@ def choose_recipe(config: Config) -> str:
     recipe = "finetune-small" if len(images) < MANY_IMAGES else "finetune-imagenet-vit-b"
     say_recipe(recipe, f"{len(images)} images")
     return recipe
+
+
+def train_and_report(config: Config, here: World) -> dict[str, Any]:
+    """Fine-tune, and write the page about it."""
+    summary = train(config, here)
+    if here.is_main:
+        report_on(config.out)
+    return summary
 
 
 def train(config: Config, here: World) -> dict[str, Any]:
@@ -102,7 +111,8 @@ def validate_by(task: Task, journal: Journal, here: World, looks: list[Validatio
     )
 
     def look(progress: Progress) -> None:
-        looks[0].look(progress.step)
+        with journal.aside():
+            looks[0].look(progress.step)
 
     return max(1, round(config.evaluate_every * numbers.images / numbers.batch_size)), look
 

@@ -35,7 +35,7 @@ BAD_FILES = "bad-files.jsonl"
 NEUTRAL = {
     "data", "out", "recipe", "config", "resume", "json", "device", "accumulation", "workers", "max_bad_files",
     "checkpoint_every", "keep_checkpoints", "log_every", "mean", "std", "validation", "evaluate_every",
-    "dry_run", "compile", "grad_checkpointing",
+    "dry_run", "compile", "grad_checkpointing", "health_every", "knn_data", "knn_every",
 }  # fmt: skip
 """Knobs that may change when a run goes on: how it is run, not what. A run knows its images by their names below DATA,
 and mean and std are kept beside the settings."""

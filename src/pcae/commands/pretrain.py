@@ -8,7 +8,9 @@ import torch
 
 from pcae.commands.advice import Advice, advise, say_recipe, typical_side
 from pcae.commands.dry_run import forecast, show_forecast
+from pcae.commands.health import Health, HealthConfig, check_health, health_every
 from pcae.commands.init import Beginning, begin, decoder_of, find_beginning
+from pcae.commands.online_probe import OnlineProbe, open_online
 from pcae.commands.parts import (
     Parts,
     RunSettings,
@@ -20,6 +22,7 @@ from pcae.commands.parts import (
     start_or_go_on,
     write_summary,
 )
+from pcae.commands.reporting import report_on
 from pcae.commands.terminal import as_json, console
 from pcae.data.batches import check_data_config
 from pcae.data.images import RandomCrops, open_images
@@ -31,8 +34,10 @@ from pcae.model.pretrained import PretrainedFacts
 from pcae.settings import recipe_names
 from pcae.training.distributed import World, pick_device, world
 from pcae.training.folder import config_of
+from pcae.training.journal import Journal
+from pcae.training.loop import Watcher
 from pcae.training.optimizer import build_optimizer, check_optimizer_config
-from pcae.training.plan import plan
+from pcae.training.plan import Plan, plan
 from pcae.weights.decoders import DECODER_FILE, save_decoder
 from pcae.weights.files import FILE, save_model
 
@@ -58,6 +63,7 @@ class Config(RunSettings):
     encoder: EncoderConfig = EncoderConfig()
     method: MethodConfig = MethodConfig()
     decoder: DecoderConfig = DecoderConfig()
+    health: HealthConfig = HealthConfig()
 
     @staticmethod
     def fitting(recipe: dict[str, Any], chosen: dict[str, Any]) -> dict[str, Any]:
@@ -78,7 +84,7 @@ def void_settings(values: dict[str, Any]) -> set[str]:
 def run(config: Config) -> None:
     """Pre-train, and say where everything lies."""
     with world(config.run.device) as here:
-        summary = train(config, here)
+        summary = train_and_report(config, here)
         if here.is_main and config.dry_run:
             show_forecast(summary, config.json)
         elif here.is_main and config.json:
@@ -95,7 +101,7 @@ def pretrain(data: str | Path, out: str | Path, **knobs: Any) -> dict[str, Any]:
     """
     config = configure(Config, "pretrain", choose_recipe, data=str(data), out=str(out), **knobs)
     with world(config.run.device) as here:
-        return train(config, here)
+        return train_and_report(config, here)
 
 
 def choose_recipe(config: Config) -> str:
@@ -114,6 +120,14 @@ def recorded_recipe(folder: Path) -> Advice | None:
     return Advice(recipe, f"that of the run in {folder}") if recipe in recipe_names(Config) else None
 
 
+def train_and_report(config: Config, here: World) -> dict[str, Any]:
+    """Pre-train, and write the page about it."""
+    summary = train(config, here)
+    if here.is_main and not config.dry_run:
+        report_on(config.out)
+    return summary
+
+
 def train(config: Config, here: World) -> dict[str, Any]:
     """Pre-train as configured, from the start or from a checkpoint; returns the summary of the run, or its forecast."""
     parts, beginning = build_parts(config, here)
@@ -126,26 +140,65 @@ def train(config: Config, here: World) -> dict[str, Any]:
     summary = finished(parts)
     if summary is not None:
         return summary
-    done = carry_out("pre-training", parts, batches(parts, crops, here), here, lambda: announce(parts, beginning, here))
+    facts = described(parts, beginning)
+    probe = here.main_first(lambda: open_probe(config, facts, parts.numbers, here))
+    health: list[Health] = []
+    done = carry_out(
+        "pre-training",
+        parts,
+        batches(parts, crops, here),
+        here,
+        lambda: announce(parts, beginning, here),
+        lambda journal: watchers(parts, probe, journal, here, health),
+    )
     summary = {"weights": str(config.out / FILE), **done}
+    summary |= {"warnings": list(health[0].warnings.values())} if health else {}
+    summary |= {"knn": probe.last} if probe else {}
     if here.is_main:
-        save_weights(parts, beginning)
+        save_weights(parts, facts)
         write_summary(parts, summary)
     return summary
 
 
-def save_weights(parts: Parts, beginning: Beginning) -> None:
-    """Write the encoder, and the decoder where the method has one."""
-    config, method = cast(Config, parts.config), method_of(parts)
-    decoder = decoder_of(method)
-    described = PretrainedFacts(
-        encoder=config.encoder,
+def open_probe(config: Config, facts: PretrainedFacts, numbers: Plan, here: World) -> OnlineProbe | None:
+    """The probe of labelled images during the run, where one is asked for."""
+    if config.health.knn_data is None:
+        return None
+    every = max(1, round(config.health.knn_every * numbers.images / numbers.batch_size))
+    return open_online(config.health.knn_data, facts, config.reading, every, here.device)
+
+
+def watchers(
+    parts: Parts, probe: OnlineProbe | None, journal: Journal, here: World, health: list[Health]
+) -> list[Watcher]:
+    """What watches the run beside its journal; what watches its health is put into `health` too."""
+    config = cast(Config, parts.config)
+    watching: list[Watcher] = []
+    every = health_every(config.health, parts.numbers)
+    if every and here.is_main:  # the others wait for it in their next step
+        health.append(Health(parts, config.encoder.image_size, journal, here.device))
+        watching.append((every, health[0].watch))
+    if probe:
+        watching.append((probe.every, lambda progress: probe.watch(method_of(parts), progress, journal, here)))
+    return watching
+
+
+def described(parts: Parts, beginning: Beginning) -> PretrainedFacts:
+    """What the weights say of themselves."""
+    return PretrainedFacts(
+        encoder=cast(Config, parts.config).encoder,
         mean=parts.facts["mean"],
         std=parts.facts["std"],
         pixel_range=parts.images.pixel_range,
         norm_eps=beginning.norm_eps,
     )
-    save_model(config.out / FILE, method.student.vit, described)
+
+
+def save_weights(parts: Parts, facts: PretrainedFacts) -> None:
+    """Write the encoder, and the decoder where the method has one."""
+    config, method = cast(Config, parts.config), method_of(parts)
+    decoder = decoder_of(method)
+    save_model(config.out / FILE, method.student.vit, facts)
     if decoder is not None:
         norm_pix_loss = config.method.norm_pix_loss if method.predicts == "pixels" else None
         save_decoder(config.out / DECODER_FILE, decoder, config.decoder, method.predicts, norm_pix_loss)
@@ -155,6 +208,7 @@ def build_parts(config: Config, here: World) -> tuple[Parts, Beginning]:
     """Images, method and optimizer, as they start or as the checkpoint to go on from has them; and the beginning."""
     check_data_config(config.reading)
     check_optimizer_config(config.optimizer)
+    check_health(config.health)
     beginning = here.main_first(lambda: find_beginning(config.encoder, config.reading, config.init, config.teacher))
     config = replace(config, encoder=beginning.encoder, reading=beginning.reading)
     channels, pixel_range = config.encoder.channels, config.reading.pixel_range

@@ -13,8 +13,8 @@ from pcae.model.encoder import Encoder
 from pcae.settings import flatten
 
 Pretraining = PCAE | MAE | DiscardingMAE | SimMIM | PCAESimMIM
-"""A self-supervised method: each has a `student`, its `n_visible` tokens, `counts` of what is left to predict, and in
-`predicts` a word for what that is."""
+"""A self-supervised method: each has a `student`, its `n_visible` tokens, `counts` of what is left to predict, in
+`predicts` a word for what that is, and in `targets(patches, hidden_ids, draw)` what it predicts of images."""
 MethodName = Literal["pcae", "mae", "simmim", "pcae-simmim", "mae-discard"]
 Settings = TypeVar("Settings")
 WITHOUT_TEACHER = ("mae", "simmim")

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from pcae.methods.mae import MAEConfig, pixel_decoder, pixel_targets, squared_difference
-from pcae.methods.teacher import Teacher, TeacherConfig, spread
+from pcae.methods.teacher import Targets, Teacher, TeacherConfig, spread
 from pcae.model.decoder import DecoderConfig
 from pcae.model.encoder import Encoder
 from pcae.model.pretrained import Predicts
@@ -59,15 +59,21 @@ class DiscardingMAE(nn.Module):
         patches = patchify(batch, self.student.patch_size)
         visible_ids, hidden_ids = split(draw.uniform("mask", patches.shape[1]), self.n_visible)
 
-        kept_ids = self.teacher(gather(patches, hidden_ids), hidden_ids, draw).ids
-        targets = pixel_targets(gather(patches, kept_ids), self.config.norm_pix_loss)
+        targets = self.targets(patches, hidden_ids, draw)
         seen = self.student(gather(patches, visible_ids), visible_ids, grid)
-        decoded_ids = hidden_ids if self.config.discard == "loss" else kept_ids
+        decoded_ids = hidden_ids if self.config.discard == "loss" else targets.ids
         decoded = self.decoder(seen.prefix, seen.tokens, seen.ids, decoded_ids, grid)
-        predictions = gather(decoded, locate(decoded_ids, kept_ids))
+        predictions = gather(decoded, locate(decoded_ids, targets.ids))
 
-        loss = squared_difference(predictions, targets)
+        loss = squared_difference(predictions, targets.features)
         return StepResult(loss, {"student_std": spread(seen.tokens)})
+
+    def targets(
+        self, patches: Float[Tensor, "batch tokens patch_dim"], hidden_ids: Int[Tensor, "batch hidden"], draw: Draw
+    ) -> Targets:
+        """The pixels of the hidden patches that the teacher keeps."""
+        kept = self.teacher(gather(patches, hidden_ids), hidden_ids, draw)
+        return Targets(pixel_targets(gather(patches, kept.ids), self.config.norm_pix_loss), kept.ids, kept.encoded)
 
     def after_step(self, progress: Progress) -> None:
         """Move the teacher, if the optimizer's step was taken."""

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pcae.methods.teacher import spread
+from pcae.methods.teacher import Targets, spread
 from pcae.model.decoder import Decoder, DecoderConfig
 from pcae.model.encoder import Encoder
 from pcae.model.pretrained import Predicts
@@ -54,12 +54,18 @@ class MAE(nn.Module):
         patches = patchify(batch, self.student.patch_size)
         visible_ids, hidden_ids = split(draw.uniform("mask", patches.shape[1]), self.n_visible)
 
-        targets = pixel_targets(gather(patches, hidden_ids), self.config.norm_pix_loss)
+        targets = self.targets(patches, hidden_ids, draw)
         seen = self.student(gather(patches, visible_ids), visible_ids, grid)
         predictions = self.decoder(seen.prefix, seen.tokens, seen.ids, hidden_ids, grid)
 
-        loss = squared_difference(predictions, targets)
+        loss = squared_difference(predictions, targets.features)
         return StepResult(loss, {"student_std": spread(seen.tokens)})
+
+    def targets(
+        self, patches: Float[Tensor, "batch tokens patch_dim"], hidden_ids: Int[Tensor, "batch hidden"], draw: Draw
+    ) -> Targets:
+        """The pixels of the hidden patches."""
+        return Targets(pixel_targets(gather(patches, hidden_ids), self.config.norm_pix_loss), hidden_ids)
 
     def after_step(self, progress: Progress) -> None:
         """Nothing moves but by the optimizer."""

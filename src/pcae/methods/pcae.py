@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
-from pcae.methods.teacher import Teacher, TeacherConfig, cosine_distance, spread
+from pcae.methods.teacher import Targets, Teacher, TeacherConfig, cosine_distance, spread
 from pcae.model.decoder import Decoder, DecoderConfig
 from pcae.model.encoder import Encoder
 from pcae.model.pretrained import Predicts
@@ -80,13 +80,19 @@ class PCAE(nn.Module):
         patches = patchify(batch, self.student.patch_size)
         pool_ids, hidden_ids = split(draw.uniform("mask", patches.shape[1]), self.n_pool)
 
-        targets = self.teacher(gather(patches, hidden_ids), hidden_ids, draw)
+        targets = self.targets(patches, hidden_ids, draw)
         visible_ids = self.drawn_views(pool_ids, draw)
         seen = self.student(gather(self.each_view(patches), visible_ids), visible_ids, grid)
         predictions = self.decoder(seen.prefix, seen.tokens, seen.ids, self.each_view(targets.ids), grid)
 
         loss = cosine_distance(predictions, self.each_view(targets.features))
         return StepResult(loss, {"target_std": spread(targets.features), "student_std": spread(seen.tokens)})
+
+    def targets(
+        self, patches: Float[Tensor, "batch tokens patch_dim"], hidden_ids: Int[Tensor, "batch hidden"], draw: Draw
+    ) -> Targets:
+        """What the teacher keeps of the hidden patches."""
+        return self.teacher(gather(patches, hidden_ids), hidden_ids, draw)
 
     def each_view(self, values: Shaped[Tensor, "batch ..."]) -> Shaped[Tensor, "batch_of_views ..."]:
         """The same for every view, one view of all images after the other."""

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from pcae.methods.teacher import Teacher, TeacherConfig, cosine_distance, spread
+from pcae.methods.teacher import Targets, Teacher, TeacherConfig, cosine_distance, spread
 from pcae.model.encoder import Encoder, initialise
 from pcae.model.pretrained import Predicts
 from pcae.model.tokens import count_visible, gather, patchify, split, upcast
@@ -81,13 +81,19 @@ class SimMIM(nn.Module):
         patches = patchify(batch, self.student.patch_size)
         visible_ids, hidden_ids = split(draw.uniform("mask", patches.shape[1]), self.n_visible)
 
-        targets = gather(patches, hidden_ids)
+        targets = self.targets(patches, hidden_ids, draw)
         visible = gather(patches, visible_ids)
-        seen, masked = encode_masked(self.student, self.mask_token, visible, visible_ids, hidden_ids)
+        seen, masked = encode_masked(self.student, self.mask_token, visible, visible_ids, targets.ids)
         predictions = self.head(masked)
 
-        loss = (upcast(predictions) - upcast(targets)).abs().mean()
+        loss = (upcast(predictions) - upcast(targets.features)).abs().mean()
         return StepResult(loss, {"student_std": spread(seen)})
+
+    def targets(
+        self, patches: Float[Tensor, "batch tokens patch_dim"], hidden_ids: Int[Tensor, "batch hidden"], draw: Draw
+    ) -> Targets:
+        """The pixels of the hidden patches."""
+        return Targets(gather(patches, hidden_ids), hidden_ids)
 
     def after_step(self, progress: Progress) -> None:
         """Nothing moves but by the optimizer."""
@@ -120,12 +126,18 @@ class PCAESimMIM(nn.Module):
         patches = patchify(batch, self.student.patch_size)
         visible_ids, hidden_ids = split(draw.uniform("mask", patches.shape[1]), self.n_visible)
 
-        targets = self.teacher(gather(patches, hidden_ids), hidden_ids, draw)
+        targets = self.targets(patches, hidden_ids, draw)
         visible = gather(patches, visible_ids)
         seen, masked = encode_masked(self.student, self.mask_token, visible, visible_ids, targets.ids)
 
         loss = cosine_distance(self.head(masked), targets.features)
         return StepResult(loss, {"target_std": spread(targets.features), "student_std": spread(seen)})
+
+    def targets(
+        self, patches: Float[Tensor, "batch tokens patch_dim"], hidden_ids: Int[Tensor, "batch hidden"], draw: Draw
+    ) -> Targets:
+        """What the teacher keeps of the hidden patches."""
+        return self.teacher(gather(patches, hidden_ids), hidden_ids, draw)
 
     def after_step(self, progress: Progress) -> None:
         """Move the teacher, if the optimizer's step was taken."""

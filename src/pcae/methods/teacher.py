@@ -50,11 +50,11 @@ class TeacherConfig:
 
 
 class Targets(NamedTuple):
-    """What is to be predicted, where, and all that the teacher decided on the way."""
+    """What is to be predicted, where, and all that the teacher, where there is one, decided on the way."""
 
     features: Float[Tensor, "batch wanted dim"]
     ids: Int[Tensor, "batch wanted"]
-    encoded: Encoded
+    encoded: Encoded | None = None
 
 
 class Teacher(nn.Module):

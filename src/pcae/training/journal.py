@@ -2,6 +2,8 @@
 
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -26,13 +28,14 @@ class Journal:
     """A watcher that reads the numbers of a step off the device and writes them down; use it as a context.
 
     Every process calls it, the main one writes. On resume, lines past `start` are dropped first, so that no step
-    stands in metrics.jsonl twice.
+    stands in metrics.jsonl twice. beside: what other watchers want to be shown, by name.
     """
 
     def __init__(self, what: str, folder: Path, numbers: Plan, start: int, here: World, console: Console) -> None:
         self.what, self.folder, self.numbers, self.start = what, folder, numbers, start
         self.here, self.console = here, console
         self.seen = (time.perf_counter(), start, 0.0)
+        self.beside: dict[str, str] = {}
 
     def __enter__(self) -> "Journal":
         if self.here.is_main:
@@ -63,6 +66,14 @@ class Journal:
             self.note(record)
             self.show(progress, record)
 
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """What is done here is no training: its time does not count in images per second."""
+        started = time.perf_counter()
+        yield
+        then, step, waited = self.seen
+        self.seen = (then + time.perf_counter() - started, step, waited)
+
     def note(self, record: dict[str, int | float]) -> None:
         """Write numbers of a step to metrics.jsonl and TensorBoard; in the main process."""
         self.file.write(json.dumps(record) + "\n")
@@ -72,10 +83,15 @@ class Journal:
 
     def show(self, progress: Progress, record: dict[str, int | float]) -> None:
         """Move the progress bar; where there is no terminal, print a line."""
-        now = (
-            f"loss {record['loss']:.4f}  {record['images_per_second']:.0f} images/s  "
-            f"waiting for data {record['data_wait_share']:.0%}"
-        )
+        said = [
+            f"loss {record['loss']:.4f}",
+            f"gradient {record['grad_norm']:.2g}",
+            f"{record['skipped']} skipped" if record["skipped"] else "",
+            *self.beside.values(),
+            f"{record['images_per_second']:.0f} images/s",
+            f"waiting for data {record['data_wait_share']:.0%}",
+        ]
+        now = "  ".join(filter(None, said))
         self.bar.update(self.task, completed=progress.step, now=now)
         if not self.console.is_terminal:
             self.console.print(f"step {progress.step} of {progress.steps}  {now}  {self.time_left(progress, record)}")
@@ -100,6 +116,13 @@ class Journal:
         """Minutes to go at the present speed."""
         images = (progress.steps - progress.step) * self.numbers.batch_size
         return f"{images / max(record['images_per_second'], 1e-9) / 60:.1f} min left"
+
+
+def read_metrics(folder: Path) -> list[dict[str, int | float]]:
+    """The lines of a run's metrics.jsonl; none where there is no such file, and none that is torn."""
+    path = folder / "metrics.jsonl"
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.is_file() else []
+    return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
 def kept_lines(path: Path, start: int) -> list[str]:

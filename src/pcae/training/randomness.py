@@ -35,7 +35,11 @@ class Draw:
     def part(self, index: int, parts: int) -> "Draw":
         """The rows of part `index` of the global batch cut into `parts` equal parts."""
         size = self.batch_size // parts
-        return replace(self, rows=slice(index * size, (index + 1) * size))
+        return self.of(index * size, (index + 1) * size)
+
+    def of(self, first: int, end: int) -> "Draw":
+        """The rows of the global batch from `first` to before `end`."""
+        return replace(self, rows=slice(first, end))
 
 
 def randomness(seed: int, step: int, batch_size: int, device: torch.device) -> Draw:

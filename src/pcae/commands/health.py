@@ -1,0 +1,118 @@
+"""Looks at a run's health while it trains: the same images every time, numbers of them written down, a warning."""
+
+import math
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+
+from pcae.commands.collapse import describe_data, find_faults
+from pcae.commands.parts import Parts
+from pcae.commands.terminal import bar, warn
+from pcae.data.augment import Normalise
+from pcae.data.batches import whole_loader
+from pcae.data.images import Images, spread
+from pcae.methods.choice import Pretraining
+from pcae.methods.health import examine
+from pcae.settings import flatten
+from pcae.training.journal import Journal, read_metrics
+from pcae.training.loop import Progress
+from pcae.training.plan import Plan, autocast_dtype
+from pcae.training.randomness import randomness
+
+PREFIX = "health/"
+"""What the names of these numbers begin with in metrics.jsonl and in TensorBoard."""
+IMAGES = 128
+"""Images that are looked at, spread over the data."""
+LEAST_STEPS = 100
+IMAGES_TRAINED = 100
+"""A look costs less than training on as many images; without an interval of its own, it is made once in so many times
+as many, and at most once in `LEAST_STEPS`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HealthConfig:
+    """What is watched while a run trains, beside the loss."""
+
+    health_every: int | None = None
+    """Optimizer steps between looks at the features of 128 images, which warn of a collapse; 0 never looks. Without it,
+    so many that it costs less than 1 % of the time."""
+    knn_data: str | None = None
+    """Labelled images, with held-out ones, to sort by 20 nearest neighbours during the run; DATA as probe takes it."""
+    knn_every: float = 10.0
+    """Epochs between these probes; there is always one at the end."""
+
+
+def check_health(config: HealthConfig) -> None:
+    """Raise ValueError for values that cannot be."""
+    if config.health_every is not None and config.health_every < 0:
+        raise ValueError(f"health_every must be a number of steps, or 0 for never, got {config.health_every}")
+    if not 0 < config.knn_every < math.inf:
+        raise ValueError(f"knn_every must be positive, got {config.knn_every:g}")
+
+
+def health_every(config: HealthConfig, numbers: Plan) -> int:
+    """Steps between looks."""
+    if config.health_every is not None:
+        return config.health_every
+    return max(LEAST_STEPS, math.ceil(IMAGES_TRAINED * min(IMAGES, numbers.images) / numbers.batch_size))
+
+
+class Health:
+    """A watcher of a pre-training run, in the main process alone: no step waits for it but those between its looks.
+
+    It looks once before the first step. size: height and width of the images in pixels.
+    records: the numbers of all looks so far. warnings: sentences of what looks wrong, each once.
+    """
+
+    def __init__(self, parts: Parts, size: tuple[int, int], journal: Journal, device: torch.device) -> None:
+        self.parts, self.journal = parts, journal
+        self.method = cast(Pretraining, parts.method)
+        self.settings = flatten(parts.config) | {"steps": parts.numbers.steps, "peak_lr": parts.numbers.peak_lr}
+        self.records = [line for line in read_metrics(parts.config.out) if f"{PREFIX}student_std" in line]
+        self.warnings: dict[str, str] = {}
+        for count in range(len(self.records)):
+            self.warnings = find_faults(self.records[: count + 1], self.settings) | self.warnings
+        self.pixels = look_at(parts.images, size).to(device)
+        for name, sentence in describe_data(self.pixels).items():
+            self.tell(name, sentence)
+        if not parts.progress.step:
+            self.watch(parts.progress)
+
+    def watch(self, progress: Progress) -> None:
+        """Look, write it down, and warn of what was not warned of before."""
+        with self.journal.aside():
+            record = {PREFIX + name: value.item() for name, value in self.measure().items()}
+        record |= {"step": progress.step, "skipped": progress.skipped.item()}
+        self.records.append(record)
+        self.journal.note(record)
+        self.journal.beside["rank"] = f"rank {record[PREFIX + 'student_rank']:.0f} of {len(self.pixels)}"
+        for name, sentence in find_faults(self.records, self.settings).items():
+            self.tell(name, f"step {progress.step}: {sentence}")
+
+    def measure(self) -> dict[str, Tensor]:
+        """The numbers of the weights as they are."""
+        config, facts, device = self.parts.config, self.parts.facts, self.pixels.device
+        normalise = Normalise(facts["mean"], facts["std"], self.pixels.shape[1]).to(device)
+        draw = randomness(config.run.seed, 0, len(self.pixels), device)
+        size = 4 * self.parts.numbers.micro_batch  # fits where a step does, which keeps much more
+        autocast = autocast_dtype(config.run.precision, device)
+        self.method.eval()
+        with torch.autocast(device.type, dtype=autocast, enabled=autocast is not None):
+            numbers = examine(self.method, self.pixels, normalise, draw, size)
+        self.method.train()
+        return numbers
+
+    def tell(self, name: str, sentence: str) -> None:
+        """Warn, once of each thing."""
+        if name not in self.warnings:
+            self.warnings[name] = sentence
+            warn(sentence)
+
+
+def look_at(images: Images, size: tuple[int, int]) -> UInt8[Tensor, "images channels height width"]:
+    """Some images whole, spread over the data, as far as they can be read."""
+    loader = whole_loader(images, size, spread(len(images), IMAGES))
+    return torch.cat([batch.pixels for batch in bar("images to watch")(loader) if batch.indices])

@@ -1,0 +1,89 @@
+"""Nearest neighbours of labelled images while a run trains: how well its features sort them, on held-out ones."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pcae.commands.terminal import bar
+from pcae.data.batches import DataConfig, Follow, training_workers, whole_loader
+from pcae.data.labelled import open_labelled
+from pcae.data.unreadable import BadFiles
+from pcae.evaluation.features import pool
+from pcae.evaluation.knn import knn_accuracies
+from pcae.methods.choice import Pretraining
+from pcae.model.pretrained import Pretrained, PretrainedFacts
+from pcae.training.distributed import World
+from pcae.training.journal import Journal
+from pcae.training.loop import Progress
+
+K = 20
+"""Neighbours that vote."""
+
+
+@dataclass
+class OnlineProbe:
+    """A watcher, to be called by every process: each encodes its share of the images, the main one counts.
+
+    last: the latest accuracy.
+    """
+
+    train: BadFiles
+    test: BadFiles
+    facts: PretrainedFacts
+    every: int
+    workers: int = 0
+    last: float | None = None
+
+    def watch(self, method: Pretraining, progress: Progress, journal: Journal, here: World) -> None:
+        """Sort the held-out images, and write down how many were right."""
+        with journal.aside():
+            self.last = self.measure(method, here)
+        if here.is_main:
+            journal.note({"step": progress.step, "probe/knn": self.last})
+            journal.beside["knn"] = f"kNN {self.last:.1%}"
+
+    def measure(self, method: Pretraining, here: World) -> float:
+        """Accuracy with the student as it is."""
+        model = Pretrained(method.student, self.facts).to(here.device)
+        method.eval()
+        parts = [self.encode(model, bad_files, here) for bad_files in (self.train, self.test)]
+        method.train()
+        (train, train_labels), (test, test_labels) = parts
+        k = min(K, len(train))
+        return here.from_main(lambda: knn_accuracies(train, train_labels, test, test_labels, (k,))[k])
+
+    def encode(self, model: Pretrained, bad_files: BadFiles, here: World) -> tuple[Tensor, Tensor]:
+        """Mean patch features of all images that can be read and their labels, in every process.
+
+        Raises ValueError, in all of them, when too many cannot be read.
+        """
+        images, facts = bad_files.images, model.facts
+        chosen = range(here.rank, len(images), here.size)
+        loader = whole_loader(images, facts.encoder.image_size, chosen, 64, self.workers, facts.crop_pct)
+        follow: Follow = bar("encoding") if here.is_main else iter
+        failed, places, rows = {}, [], [torch.empty(0, model.encoder.width)]
+        with torch.inference_mode():
+            for batch in follow(loader):
+                failed |= batch.failed
+                if batch.indices:
+                    places += batch.indices
+                    rows.append(pool(model, model(batch.pixels.to(here.device)), "mean").float().cpu())
+        shares = here.gather((failed, places, torch.cat(rows)))
+        for some, _, _ in shares:
+            bad_files.add(some)
+        bad_files.check()
+        labels = torch.tensor(images.labels)[[place for _, places, _ in shares for place in places]]
+        return torch.cat([features for _, _, features in shares]), labels
+
+
+def open_online(
+    data: str, facts: PretrainedFacts, reading: DataConfig, every: int, device: torch.device
+) -> OnlineProbe:
+    """The probe of labelled DATA, read as the run reads its own images.
+
+    every: steps between probes. Raises ValueError, with the remedy, for data without labels or held-out images.
+    """
+    train, test = open_labelled(data, facts.encoder.channels, facts.pixel_range)
+    limit = reading.max_bad_files
+    return OnlineProbe(BadFiles(train, limit), BadFiles(test, limit), facts, every, training_workers(reading, device))

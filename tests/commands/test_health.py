@@ -1,0 +1,153 @@
+"""The health of real runs: what is written down and warned of, and that a run that is not watched is the same."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from pcae.cli import main
+from pcae.commands import pretrain
+from pcae.commands.health import HealthConfig, health_every
+from pcae.settings import build, read_recipe
+from pcae.training.checkpoint import read
+from pcae.training.distributed import World
+from pcae.training.plan import Plan
+from tests.photographs import photographs
+
+TINY = [
+    "--model", "vit_tiny_patch16_224", "--image-size", "28", "28", "--patch-size", "4", "--width", "24", "--depth", "4",
+    "--heads", "2", "--decoder-width", "16", "--decoder-depth", "1", "--decoder-heads", "2", "--batch-size", "8",
+    "--device", "cpu", "--log-every", "2",
+]  # fmt: skip
+NAMES = {"student_std", "student_rank", "target_std", "position_share"}
+WITH_TEACHER = NAMES | {"teacher_std", "teacher_rank", "score_std", "teacher_student_cosine"}
+
+
+def lines(out, start="health/"):
+    found = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    return [line for line in found if any(name.startswith(start) for name in line)]
+
+
+def pretrain_sample(out, *words, steps="6"):
+    main(["pretrain", "sample", "--out", str(out), *TINY, "--steps", steps, *words])
+
+
+@pytest.mark.parametrize(("method", "names"), [("pcae", WITH_TEACHER), ("mae", NAMES)])
+def test_the_numbers_stand_in_metrics_tensorboard_and_the_progress_line(tmp_path, capsys, method, names):
+    out = tmp_path / "run"
+    pretrain_sample(out, "--method", method, "--health-every", "2")
+    found = lines(out)
+    assert [line["step"] for line in found] == [0, 2, 4, 6]
+    assert {name.removeprefix("health/") for name in found[0]} == names | {"step", "skipped"}
+    said = capsys.readouterr().err
+    assert "rank" in said and "of 128" in said and "gradient" in said
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    board = EventAccumulator(str(out / "tensorboard")).Reload()
+    assert {f"health/{name}" for name in names} <= set(board.Tags()["scalars"])
+    assert json.loads((out / "summary.json").read_text())["warnings"] == []
+
+
+def test_watching_changes_nothing_and_zero_never_looks(tmp_path):
+    pretrain_sample(tmp_path / "watched", "--health-every", "1", "--knn-data", "sample", "--knn-every", "0.001")
+    pretrain_sample(tmp_path / "alone", "--health-every", "0")
+    one, two = (read(tmp_path / name / "encoder.safetensors")[0] for name in ("watched", "alone"))
+    assert all(torch.equal(value, two[name]) for name, value in one.items())
+    assert not lines(tmp_path / "alone") and len(lines(tmp_path / "watched")) == 7
+    probes = lines(tmp_path / "watched", "probe/")
+    summary = json.loads((tmp_path / "watched" / "summary.json").read_text())
+    assert len(probes) == 6 and summary["knn"] == probes[-1]["probe/knn"] > 0.2
+
+
+def test_no_look_stands_twice_after_a_resume(tmp_path):
+    out = tmp_path / "run"
+    pretrain_sample(out, "--health-every", "2", "--checkpoint-every", "2", "--keep-checkpoints", "9")
+    for name in ("summary.json", "encoder.safetensors"):
+        (out / name).unlink()
+    (out / "checkpoints" / "step-00000006.safetensors").unlink()
+    (out / "checkpoints" / "last").write_text("step-00000004.safetensors")
+    pretrain_sample(out, "--health-every", "2")
+    assert [line["step"] for line in lines(out)] == [0, 2, 4, 6]
+
+
+def test_the_usual_interval_costs_less_than_a_hundredth():
+    def every(batch: int, images: int = 100_000, asked: int | None = None) -> int:
+        return health_every(HealthConfig(health_every=asked), Plan(images, 1, 1, 1.0, batch, batch))
+
+    assert (every(16), every(64), every(1024), every(16, images=32)) == (800, 200, 100, 200)
+    assert (every(16, asked=7), every(16, asked=0)) == (7, 0)
+
+
+def test_a_constant_data_set_is_named_before_the_first_step(tmp_path, capsys):
+    (tmp_path / "copies").mkdir()
+    for index in range(20):
+        photographs()[0].save(tmp_path / "copies" / f"{index}.png")
+    out = tmp_path / "run"
+    main(["pretrain", str(tmp_path / "copies"), "--out", str(out), *TINY, "--steps", "2", "--health-every", "0"])
+    assert "data set is constant" not in capsys.readouterr().err
+    out = tmp_path / "watched"
+    main(["pretrain", str(tmp_path / "copies"), "--out", str(out), *TINY, "--steps", "2"])
+    said = capsys.readouterr().err
+    assert said.index("the data set is constant") < said.index("step 2 of 2")
+    assert "constant" in json.loads((out / "summary.json").read_text())["warnings"][0]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--health-every", "-1"], "health_every must be"),
+        (["--knn-every", "0", "--knn-data", "sample"], "knn_every must be positive"),
+        (["--knn-data", "smaple"], "did you mean 'sample'"),
+    ],
+)
+def test_wrong_values_are_refused_before_the_run_begins(tmp_path, capsys, words, said):
+    with pytest.raises(SystemExit) as stop:
+        pretrain_sample(tmp_path / "run", *words)
+    assert stop.value.code == 2 and said in capsys.readouterr().err and not (tmp_path / "run").exists()
+
+
+def run_of(tmp_path, name: str, **values):
+    chosen = (
+        read_recipe(pretrain.Config, "sample") | {"data": "sample", "out": tmp_path / name, "device": "cpu"} | values
+    )
+    return pretrain.train(build(pretrain.Config, chosen), World(0, 1, torch.device("cpu")))
+
+
+@pytest.mark.slow
+def test_a_run_that_collapses_is_warned_of_and_says_what_to_try(tmp_path, capsys):
+    """Momentum 0, no target norm, ten times the learning rate, on real images."""
+    wrong = {"momentum": 0.0, "target_norm": "none", "base_lr": 4e-2, "steps": 150, "health_every": 50}
+    (warning,) = run_of(tmp_path, "wrong", **wrong)["warnings"]
+    assert "collapsed" in warning and "--momentum (now 0)" in warning and "--target-norm token" in warning
+    assert " ".join(warning.split()) in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_healthy_seeds_stay_silent(tmp_path, seed):
+    assert run_of(tmp_path, f"seed-{seed}", seed=seed, steps=400, health_every=50)["warnings"] == []
+
+
+def start(processes: int, out: Path) -> None:
+    torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    words = ["pretrain", "sample", "--out", str(out), *TINY, "--steps", "4", "--health-every", "2"]
+    words += ["--knn-data", "sample", "--knn-every", "0.002"]
+    command = [sys.executable, *(torchrun if processes > 1 else []), "-m", "pcae", *words]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_two_processes_look_and_probe_as_one_does(tmp_path):
+    """Each encodes its share of the labelled images; what is found stands once in the metrics, and is the same."""
+    for processes in (1, 2):
+        start(processes, tmp_path / str(processes))
+    one, two = (lines(tmp_path / name, ("health/", "probe/")) for name in "12")
+    assert [line["step"] for line in one] == [line["step"] for line in two] == [0, 2, 2, 4, 4]
+    for mine, other in zip(one, two, strict=True):
+        assert mine == pytest.approx(other, abs=2e-3)
