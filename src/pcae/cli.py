@@ -202,7 +202,7 @@ def plain(text: str, cls: type, words: list[str]) -> str:
     lines = [line.strip("│╭╰╮╯─ ") for line in text.splitlines()]
     line = " ".join(line for line in lines[1:] if line and "helptext" not in line and set(line) - set("─━- "))
     if line.startswith("Missing from"):
-        return f"missing: {', '.join(re.findall(r'DATA|OUT|--[a-z-]+ [A-Z]+', line))}; see --help"
+        return f"missing: {', '.join(re.findall(r'DATA|IMAGES|RUN|OUT|--[a-z-]+ [A-Z]+', line))}; see --help"
     if line.startswith("Unrecognized options"):
         return f"unexpected: {line.partition(': ')[2]}; see --help"
     flag = re.search(r"(?:Error parsing |argument ')--([a-z0-9-]+)", line)

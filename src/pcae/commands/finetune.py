@@ -111,7 +111,7 @@ def validate_by(task: Task, journal: Journal, here: World, looks: list[Validatio
     )
 
     def look(progress: Progress) -> None:
-        with journal.aside():
+        with progress.no_training():
             looks[0].look(progress.step)
 
     return max(1, round(config.evaluate_every * numbers.images / numbers.batch_size)), look

@@ -83,7 +83,7 @@ class Health:
 
     def watch(self, progress: Progress) -> None:
         """Look, write it down, and warn of what was not warned of before."""
-        with self.journal.aside():
+        with progress.no_training():
             record = {PREFIX + name: value.item() for name, value in self.measure().items()}
         record |= {"step": progress.step, "skipped": progress.skipped.item()}
         self.records.append(record)

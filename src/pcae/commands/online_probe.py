@@ -37,7 +37,7 @@ class OnlineProbe:
 
     def watch(self, method: Pretraining, progress: Progress, journal: Journal, here: World) -> None:
         """Sort the held-out images, and write down how many were right."""
-        with journal.aside():
+        with progress.no_training():
             self.last = self.measure(method, here)
         if here.is_main:
             journal.note({"step": progress.step, "probe/knn": self.last})

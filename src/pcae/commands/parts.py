@@ -252,10 +252,10 @@ def advance(
 
 
 def outcome(parts: Parts, start: int) -> dict[str, Any]:
-    """The numbers of every run's summary; seconds are those of all starts, the speed is that of this one."""
+    """The numbers of every run's summary; seconds are those of all starts, the speed is that of this one's training."""
     numbers, progress = parts.numbers, parts.progress
     total = progress.seconds
-    here = max(total - progress.before, 1e-9)
+    here = max(total - progress.before - progress.aside, 1e-9)
     return {
         "images": numbers.images,
         "steps": progress.step,

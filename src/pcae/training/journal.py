@@ -2,8 +2,6 @@
 
 import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -34,7 +32,7 @@ class Journal:
     def __init__(self, what: str, folder: Path, numbers: Plan, start: int, here: World, console: Console) -> None:
         self.what, self.folder, self.numbers, self.start = what, folder, numbers, start
         self.here, self.console = here, console
-        self.seen = (time.perf_counter(), start, 0.0)
+        self.seen = (time.perf_counter(), start, 0.0, 0.0)
         self.beside: dict[str, str] = {}
 
     def __enter__(self) -> "Journal":
@@ -66,14 +64,6 @@ class Journal:
             self.note(record)
             self.show(progress, record)
 
-    @contextmanager
-    def aside(self) -> Iterator[None]:
-        """What is done here is no training: its time does not count in images per second."""
-        started = time.perf_counter()
-        yield
-        then, step, waited = self.seen
-        self.seen = (then + time.perf_counter() - started, step, waited)
-
     def note(self, record: dict[str, int | float]) -> None:
         """Write numbers of a step to metrics.jsonl and TensorBoard; in the main process."""
         self.file.write(json.dumps(record) + "\n")
@@ -98,9 +88,9 @@ class Journal:
 
     def measure(self, progress: Progress) -> dict[str, int | float]:
         """The numbers of this step over all processes, and the speed since the last line."""
-        then, step, waited = self.seen
-        self.seen = (now, _, _) = (time.perf_counter(), progress.step, progress.waited)
-        seconds = max(now - then, 1e-9)
+        then, step, waited, aside = self.seen
+        self.seen = (now, _, _, _) = (time.perf_counter(), progress.step, progress.waited, progress.aside)
+        seconds = max(now - then - (progress.aside - aside), 1e-9)
         return {
             "step": progress.step,
             "loss": self.here.mean(progress.loss).item(),

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
@@ -30,7 +30,8 @@ class Progress:
     step: optimizer steps so far, of `steps`; in a method's after_step, the one just made, counted from 0.
     taken: whether the last one moved the weights. skipped: how many did not.
     loss, signals: means over the micro-batches of this process.
-    waited: seconds spent waiting for data since the loop began. before: seconds of training before it went on.
+    waited, aside: seconds spent waiting for data, and on looks and probes, since the loop began. before: seconds of
+    training before it went on.
     """
 
     steps: int
@@ -42,6 +43,7 @@ class Progress:
     skipped: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.int64))
     signals: dict[str, Tensor] = field(default_factory=dict)
     waited: float = 0.0
+    aside: float = 0.0
     before: float = 0.0
     began: float = field(default_factory=time.perf_counter)
 
@@ -49,6 +51,13 @@ class Progress:
     def seconds(self) -> float:
         """Seconds of training so far, those before an interruption included, but for what it cost."""
         return self.before + time.perf_counter() - self.began
+
+    @contextmanager
+    def no_training(self) -> Iterator[None]:
+        """What is done here counts in no speed."""
+        started = time.perf_counter()
+        yield
+        self.aside += time.perf_counter() - started
 
 
 class Batch(Protocol):
