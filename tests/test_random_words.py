@@ -40,7 +40,10 @@ NEEDED = {
     "compare": ["{photos}", "--rows", "{rows}", "--out", "{out}"],
     "embed": ["{photos}", "--weights", "{weights}", "--out", "{out}.npy"],
     "export": ["--weights", "{weights}", "--to", "safetensors", "--out", "{out}.safetensors"],
+    "report": ["{weights}", "--out", "{out}.html"],
     "check-data": ["{photos}", "--workers", "0"],
+    "show": ["{photos}", "--weights", "{classifier}", "--out", "{out}", "--most-images", "1"],
+    "diversity": ["{photos}", "--weights", "{weights}"],
     "pack": ["{photos}", "{out}", "--side", "8", "--workers", "0"],
 }
 """What a verb must be told, and what keeps it quick."""

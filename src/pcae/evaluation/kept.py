@@ -1,0 +1,182 @@
+"""What a network keeps of images, as data: positions and scores, stage by stage, at any drop ratio."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+
+from pcae.methods.teacher import Teacher, TeacherConfig
+from pcae.model.blocks import Stage
+from pcae.model.criteria import CriterionName
+from pcae.model.pretrained import Pretrained
+from pcae.model.reduction import Reduction, count_kept
+from pcae.model.tokens import all_ids, count_visible, gather, patchify, present, split
+from pcae.training.randomness import Draw
+
+BATCH = 16
+"""Images that are encoded at once."""
+SCORES: dict[CriterionName, str] = {
+    "mean-similarity": "similarity to the mean token",
+    "random": "random number",
+    "token-importance": "attention received, negative",
+    "saliency": "attention from CLS, negative",
+    "decomposition": "leverage, negative",
+}
+"""What each criterion ranks tokens by; the highest are dropped."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What was kept of some images, on the CPU.
+
+    shown_ids: positions of the tokens that the network was shown. stages: what each reduction saw, scored and kept;
+    where nothing was dropped, scores are NaN.
+    """
+
+    shown_ids: Int[Tensor, "images shown"]
+    stages: tuple[Stage, ...]
+
+    def left_ids(self) -> list[Int[Tensor, "images _"]]:
+        """Positions that are there at the input and after each stage."""
+        return [self.shown_ids, *(stage.kept_ids for stage in self.stages)]
+
+    def fates(self, positions: int) -> Int[Tensor, "images positions"]:
+        """How far each position came: 0 was not shown, n fell at stage n, one more than there are stages stayed."""
+        return torch.stack([present(ids, (1, positions)).flatten(1) for ids in self.left_ids()]).sum(dim=0)
+
+
+Decide = Callable[[UInt8[Tensor, "batch channels height width"], Draw], Kept]
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way in which a model drops tokens.
+
+    name: masked, whole or classifier. first: what the tokens are that it is shown, where they are not the whole image.
+    after: blocks after which it drops tokens. n_shown: tokens at its input. ratio: share that each stage drops, as
+    asked for. score: what tokens are ranked by. at: what decides at a drop ratio.
+    """
+
+    name: str
+    first: str | None
+    after: tuple[int, ...]
+    n_shown: int
+    ratio: float
+    score: str
+    device: torch.device
+    at: Callable[[float], Decide]
+
+    def describe(self) -> str:
+        """One line: what is shown to the network, and what it drops where."""
+        blocks = ", ".join(map(str, self.after))
+        what = f"{self.n_shown} {self.first or 'patches'}" + (" patches" if self.first else "")
+        return f"{self.name}: {what}; {100 * self.ratio:.3g} % dropped after block {blocks}, by {self.score}"
+
+    def ratios(self) -> list[float]:
+        """0, .1, .2, ... as long as tokens are left, and the ratio that was asked for."""
+        return sorted({ratio / 10 for ratio in range(10) if self.leaves_some(ratio / 10)} | {self.ratio})
+
+    def leaves_some(self, ratio: float) -> bool:
+        """Whether tokens are left after the last stage."""
+        left = self.n_shown
+        try:
+            for _ in self.after:
+                left = count_kept(left, 1 - ratio)
+        except ValueError:
+            return False
+        return True
+
+    def columns(self, kept: Kept) -> list[tuple[str, Int[Tensor, "images _"]]]:
+        """A title and what is there, for the tokens that it is shown, if not all, and after each stage."""
+        titles = [self.first or "image", *(f"after block {block}" for block in self.after)]
+        return list(zip(titles, kept.left_ids(), strict=True))[self.first is None :]
+
+
+def decide(way: Way, pixels: UInt8[Tensor, "images channels height width"], ratio: float, seed: int) -> Kept:
+    """What is kept of the images at a drop ratio. Masks depend on the seed and on an image's place among them alone."""
+    decides, parts = way.at(ratio), []
+    for first in range(0, len(pixels), BATCH):
+        rows = slice(first, min(first + BATCH, len(pixels)))
+        parts.append(decides(pixels[rows].to(way.device), Draw(seed, 0, len(pixels), way.device, rows)))
+    return together(parts)
+
+
+def together(parts: Sequence[Kept]) -> Kept:
+    """The decisions on several batches as those on one."""
+    stages = zip(*(part.stages for part in parts), strict=True)
+    joined = tuple(
+        Stage(
+            group[0].block,
+            torch.cat([stage.ids for stage in group]),
+            torch.cat([stage.scores for stage in group]),
+            torch.cat([stage.kept_ids for stage in group]),
+        )
+        for group in stages
+    )
+    return Kept(torch.cat([part.shown_ids for part in parts]), joined)
+
+
+def way_of_teacher(model: Pretrained, config: TeacherConfig, mask_ratio: float | None) -> Way:
+    """What the model keeps as a teacher, of the patches that a random mask hides or, without a mask ratio, of whole
+    images. Raises ValueError for settings that fit neither each other nor the model, and that drop nothing."""
+    encoder, tokens = model.encoder, model.encoder.grid[0] * model.encoder.grid[1]
+    n_visible = 0 if mask_ratio is None else count_visible(tokens, mask_ratio)
+    reduction = Teacher(encoder, config, tokens - n_visible).reduction
+    check_drops(reduction, tokens - n_visible)
+
+    def at(ratio: float) -> Decide:
+        teacher = Teacher(encoder, replace(config, keep_ratio=1 - ratio), tokens - n_visible)
+
+        def keeps(pixels: UInt8[Tensor, "batch channels height width"], draw: Draw) -> Kept:
+            patches = patchify(model.normalise(pixels), encoder.patch_size)
+            _, ids = split(draw.uniform("mask", patches.shape[1]), n_visible)
+            return as_kept(ids, teacher(gather(patches, ids), ids, draw).encoded.stages, reduction.after)
+
+        return keeps
+
+    name, first = ("whole", None) if mask_ratio is None else ("masked", "hidden")
+    ratio, score = round(1 - reduction.keep, 9), SCORES[config.criterion]
+    return Way(name, first, reduction.after, tokens - n_visible, ratio, score, model.device, at)
+
+
+def way_of_classifier(model: Pretrained, drop_ratio: float) -> Way:
+    """What a classifier keeps of whole images. Raises ValueError for a model without one, and for a ratio that drops
+    nothing or leaves nothing."""
+    reduction = model.classifier(drop_ratio).reduced.reduction
+    tokens = model.encoder.grid[0] * model.encoder.grid[1]
+    check_drops(reduction, tokens)
+
+    def at(ratio: float) -> Decide:
+        classifier = model.classifier(ratio)
+
+        @torch.no_grad()
+        def keeps(pixels: UInt8[Tensor, "batch channels height width"], _: Draw) -> Kept:
+            stages = classifier.reduced.encode(classifier.normalise(pixels)).stages
+            return as_kept(all_ids(len(pixels), tokens, pixels.device), stages, reduction.after)
+
+        return keeps
+
+    score = SCORES["mean-similarity"]
+    way = Way("classifier", None, reduction.after, tokens, drop_ratio, score, model.device, at)
+    if not way.leaves_some(drop_ratio):
+        raise ValueError(f"drop_ratio {drop_ratio:g} at {len(way.after)} stages leaves none of {tokens} tokens")
+    return way
+
+
+def check_drops(reduction: Reduction, tokens: int) -> None:
+    """Raise ValueError for a reduction that drops nothing: there is nothing to show."""
+    if not reduction.after or count_kept(tokens, reduction.keep) == tokens:
+        raise ValueError(
+            f"{len(reduction.after)} stages that keep {reduction.keep:g} of the tokens drop nothing; there is nothing "
+            "to show: use 1 stage or more and a keep_ratio below 1 (a classifier: a drop_ratio above 0)"
+        )
+
+
+def as_kept(ids: Int[Tensor, "batch shown"], stages: tuple[Stage, ...], after: tuple[int, ...]) -> Kept:
+    """The decisions, on the CPU; at a drop ratio of 0 the blocks make none and everything stays."""
+    ids = ids.cpu()
+    scores: Float[Tensor, "batch shown"] = torch.full(ids.shape, torch.nan)
+    made = tuple(Stage(stage.block, stage.ids.cpu(), stage.scores.cpu(), stage.kept_ids.cpu()) for stage in stages)
+    return Kept(ids, made or tuple(Stage(block, ids, scores, ids) for block in after))

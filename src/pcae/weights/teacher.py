@@ -1,0 +1,46 @@
+"""The teacher of a pre-training run, out of its newest checkpoint."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from pcae.model.pretrained import Pretrained
+from pcae.training.checkpoint import Checkpoints
+from pcae.training.folder import config_of
+from pcae.weights.files import FILE, fill, find_file, load
+
+PART = "method.teacher.encoder.vit."
+"""What the names of its tensors in a checkpoint begin with."""
+
+
+def load_teacher(
+    run: Path, device: torch.device | None = None, image_size: tuple[int, int] | None = None
+) -> tuple[Pretrained, str] | None:
+    """The network that made the targets of a finished pre-training run, in evaluation mode, and what it is in words.
+
+    That is the moving average of the encoder, or the fixed teacher that the run was given. None where the method has no
+    teacher and where checkpoints are gone. Raises ValueError for a damaged checkpoint and a fixed teacher that is gone.
+    """
+    found = find_file(run / FILE)
+    fixed = config_of(run).get("teacher")
+    if isinstance(fixed, str):
+        return load(fixed, device, image_size or found.facts.encoder.image_size), f"the run's fixed teacher {fixed}"
+    newest = Checkpoints(run / "checkpoints", keep=1).last()
+    tensors = teacher_tensors(newest) if newest else {}
+    if not tensors:
+        return None
+    model, _ = fill(replace(found, tensors=tensors, decoder=None), device, image_size)
+    return model, f"the run's moving-average teacher, out of {newest}"
+
+
+def teacher_tensors(checkpoint: Path) -> dict[str, Tensor]:
+    """The teacher's tensors under timm's names, on the CPU, and nothing else of the file; none where there is none."""
+    try:
+        with safe_open(checkpoint, framework="pt") as file:
+            names = [name for name in file.keys() if name.startswith(PART)]  # noqa: SIM118
+            return {name.removeprefix(PART): file.get_tensor(name) for name in names}
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{checkpoint} is no whole file of pcae's: {error}") from error
