@@ -71,7 +71,7 @@ def unbroken(tmp_path_factory, shapes, encoder) -> Path:
 def test_a_run_folder_holds_what_is_promised(unbroken):
     assert {path.name for path in unbroken.iterdir()} == {
         "config.yaml", "metrics.jsonl", "tensorboard", "checkpoints", "classifier.safetensors", "best.safetensors",
-        "confusion.png", "summary.json",
+        "confusion.png", "summary.json", "report.html",
     }  # fmt: skip
     summary = json.loads((unbroken / "summary.json").read_text())
     assert (summary["images"], summary["held_out"], summary["classes"], summary["steps"]) == (48, 24, 3, 12)

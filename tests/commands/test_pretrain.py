@@ -22,6 +22,7 @@ from pcae.commands.pretrain import Config
 from pcae.methods.teacher import TeacherConfig
 from pcae.model.decoder import DecoderConfig
 from pcae.training.checkpoint import read
+from pcae.training.journal import read_metrics
 from pcae.weights.files import load
 from tests.photographs import make_folder
 
@@ -43,16 +44,21 @@ def unbroken(tmp_path_factory):
     return out
 
 
+def steps_of(run):
+    """The lines of a run's metrics that are of training steps, not of looks at its health."""
+    return [line for line in read_metrics(run) if "loss" in line]
+
+
 def test_a_run_folder_holds_what_is_promised(unbroken):
     names = {path.name for path in unbroken.iterdir()}
     assert names == {
         "config.yaml", "metrics.jsonl", "tensorboard", "checkpoints", "encoder.safetensors", "decoder.safetensors",
-        "summary.json",
+        "summary.json", "report.html",
     }  # fmt: skip
     summary = json.loads((unbroken / "summary.json").read_text())
     assert (summary["images"], summary["steps"], summary["skipped"]) == (9000, 30, 0) and summary["loss"] < 1
     assert (unbroken / "checkpoints" / "last").read_text() == "step-00000030.safetensors"
-    losses = [json.loads(line)["loss"] for line in (unbroken / "metrics.jsonl").read_text().splitlines()]
+    losses = [line["loss"] for line in steps_of(unbroken)]
     assert len(losses) == 30 and losses[-1] < losses[0]
 
 
@@ -73,8 +79,7 @@ def test_the_same_command_goes_on_in_the_same_folder(unbroken, tmp_path):
     (folder / "checkpoints" / "last").write_text("step-00000012.safetensors")
     (folder / "metrics.jsonl").write_bytes((unbroken / "metrics.jsonl").read_bytes())
     pretrain(folder, "--steps", "30", "--log-every", "1")
-    steps = [json.loads(line)["step"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    assert steps == list(range(1, 31))
+    assert [line["step"] for line in steps_of(folder)] == list(range(1, 31))
     whole, resumed = load(unbroken), load(folder)
     for name, value in whole.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[name])

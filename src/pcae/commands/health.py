@@ -63,19 +63,18 @@ def health_every(config: HealthConfig, numbers: Plan) -> int:
 class Health:
     """A watcher of a pre-training run, in the main process alone: no step waits for it but those between its looks.
 
-    It looks once before the first step. size: height and width of the images in pixels.
+    It looks once before the first step. pixels: the images, on the run's device.
     records: the numbers of all looks so far. warnings: sentences of what looks wrong, each once.
     """
 
-    def __init__(self, parts: Parts, size: tuple[int, int], journal: Journal, device: torch.device) -> None:
-        self.parts, self.journal = parts, journal
+    def __init__(self, parts: Parts, pixels: UInt8[Tensor, "images channels height width"], journal: Journal) -> None:
+        self.parts, self.pixels, self.journal = parts, pixels, journal
         self.method = cast(Pretraining, parts.method)
         self.settings = flatten(parts.config) | {"steps": parts.numbers.steps, "peak_lr": parts.numbers.peak_lr}
         self.records = [line for line in read_metrics(parts.config.out) if f"{PREFIX}student_std" in line]
         self.warnings: dict[str, str] = {}
         for count in range(len(self.records)):
             self.warnings = find_faults(self.records[: count + 1], self.settings) | self.warnings
-        self.pixels = look_at(parts.images, size).to(device)
         for name, sentence in describe_data(self.pixels).items():
             self.tell(name, sentence)
         if not parts.progress.step:
@@ -112,7 +111,14 @@ class Health:
             warn(sentence)
 
 
+def begin_health(parts: Parts, size: tuple[int, int], journal: Journal, device: torch.device) -> list[Health]:
+    """The watcher of a run's health, unless none of the images that it would look at can be read."""
+    pixels = look_at(parts.images, size)
+    return [Health(parts, pixels.to(device), journal)] if len(pixels) else []
+
+
 def look_at(images: Images, size: tuple[int, int]) -> UInt8[Tensor, "images channels height width"]:
-    """Some images whole, spread over the data, as far as they can be read."""
+    """Some images whole, spread over the data, as far as they can be read; perhaps none."""
     loader = whole_loader(images, size, spread(len(images), IMAGES))
-    return torch.cat([batch.pixels for batch in bar("images to watch")(loader) if batch.indices])
+    none = torch.empty(0, images.channels, *size, dtype=torch.uint8)
+    return torch.cat([none, *(batch.pixels for batch in bar("images to watch")(loader) if batch.indices)])

@@ -8,7 +8,7 @@ import torch
 
 from pcae.commands.advice import Advice, advise, say_recipe, typical_side
 from pcae.commands.dry_run import forecast, show_forecast
-from pcae.commands.health import Health, HealthConfig, check_health, health_every
+from pcae.commands.health import Health, HealthConfig, begin_health, check_health, health_every
 from pcae.commands.init import Beginning, begin, decoder_of, find_beginning
 from pcae.commands.online_probe import OnlineProbe, open_online
 from pcae.commands.parts import (
@@ -176,8 +176,8 @@ def watchers(
     watching: list[Watcher] = []
     every = health_every(config.health, parts.numbers)
     if every and here.is_main:  # the others wait for it in their next step
-        health.append(Health(parts, config.encoder.image_size, journal, here.device))
-        watching.append((every, health[0].watch))
+        health += begin_health(parts, config.encoder.image_size, journal, here.device)
+        watching += [(every, one.watch) for one in health]
     if probe:
         watching.append((probe.every, lambda progress: probe.watch(method_of(parts), progress, journal, here)))
     return watching
