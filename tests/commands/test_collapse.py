@@ -45,9 +45,22 @@ def test_the_remedies_are_those_of_the_settings():
 
 def test_position_flat_scores_and_skipped_steps_are_named():
     assert judge(position_share=0.97)["position"].startswith("position alone decides 97%")
-    assert "chance" in judge(score_std=0.001)["scores"]
+    assert "chance" in judge(score_std=0.01)["scores"]
     assert judge(skipped=10)["skipped"].startswith("10 of 100 steps were skipped")
     assert not judge(skipped=5)
+
+
+def test_scores_of_another_scale_are_judged_by_their_own_start():
+    """Attention that is received is about 1 / N, cosines are about 1."""
+    start = START | {"health/score_std": 0.0017}
+    assert not find_faults([start, start], SETTINGS)
+
+
+def test_what_is_not_known_is_not_judged_and_what_is_not_finite_is_named():
+    few = {name: value for name, value in START.items() if name not in {"health/target_std", "health/position_share"}}
+    assert not find_faults([few, few], SETTINGS)
+    (sentence,) = judge(student_std=float("nan"), student_rank=float("nan")).values()
+    assert "diverged" in sentence and "--base-lr" in sentence
 
 
 def test_data_with_nothing_in_them_are_named():

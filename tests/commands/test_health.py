@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from pcae.commands.health import HealthConfig, health_every
 from pcae.settings import build, read_recipe
 from pcae.training.checkpoint import read
 from pcae.training.distributed import World
+from pcae.training.journal import read_metrics
 from pcae.training.plan import Plan
 from tests.photographs import photographs
 
@@ -44,7 +46,7 @@ def test_the_numbers_stand_in_metrics_tensorboard_and_the_progress_line(tmp_path
     assert [line["step"] for line in found] == [0, 2, 4, 6]
     assert {name.removeprefix("health/") for name in found[0]} == names | {"step", "skipped"}
     said = capsys.readouterr().err
-    assert "rank" in said and "of 128" in said and "gradient" in said
+    assert "rank" in said and "of 24" in said and "gradient" in said
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     board = EventAccumulator(str(out / "tensorboard")).Reload()
@@ -60,7 +62,8 @@ def test_watching_changes_nothing_and_zero_never_looks(tmp_path):
     assert not lines(tmp_path / "alone") and len(lines(tmp_path / "watched")) == 7
     probes = lines(tmp_path / "watched", "probe/")
     summary = json.loads((tmp_path / "watched" / "summary.json").read_text())
-    assert len(probes) == 6 and summary["knn"] == probes[-1]["probe/knn"] > 0.2
+    assert [line["step"] for line in probes] == [0, 1, 2, 3, 4, 5, 6]
+    assert summary["knn"] == probes[-1]["probe/knn"] > 0.2
 
 
 def test_no_look_stands_twice_after_a_resume(tmp_path):
@@ -74,6 +77,78 @@ def test_no_look_stands_twice_after_a_resume(tmp_path):
     assert [line["step"] for line in lines(out)] == [0, 2, 4, 6]
 
 
+def test_a_run_that_was_killed_before_its_first_checkpoint_looks_once_before_the_first_step(tmp_path):
+    out = tmp_path / "run"
+    pretrain_sample(out, "--health-every", "2", "--knn-data", "sample")
+    for name in ("summary.json", "encoder.safetensors", "decoder.safetensors", "report.html"):
+        (out / name).unlink()
+    shutil.rmtree(out / "checkpoints")
+    pretrain_sample(out, "--health-every", "2", "--knn-data", "sample")
+    assert [line["step"] for line in lines(out)] == [0, 2, 4, 6]
+    assert [line["step"] for line in lines(out, "probe/")] == [0, 6]
+
+
+def test_warnings_are_written_down_and_stay_after_a_resume(tmp_path, capsys):
+    out = copies(tmp_path, 3)
+    words = ["pretrain", str(tmp_path / "copies"), "--out", str(out), *TINY, "--checkpoint-every", "2"]
+    main([*words, "--steps", "4"])
+    (warning,) = [line["says"] for line in read_metrics(out) if "warning" in line]
+    (out / "summary.json").unlink()
+    main([*words, "--steps", "4"])
+    assert json.loads((out / "summary.json").read_text())["warnings"] == [warning]
+    assert capsys.readouterr().err.count(warning) == 1
+
+
+def test_a_run_that_blows_up_is_warned_of_and_goes_on(tmp_path):
+    pretrain_sample(tmp_path / "run", "--health-every", "2", "--base-lr", "1e30", "--recipe", "sample")
+    warnings = json.loads((tmp_path / "run" / "summary.json").read_text())["warnings"]
+    assert len(warnings) == 2 and "features are not finite" in warnings[0] and "steps were skipped" in warnings[1]
+
+
+def test_a_run_stopped_before_its_summary_ends_with_its_last_probe(tmp_path):
+    out = tmp_path / "run"
+    for words in (["--knn-data", "sample"], ["--knn-data", "sample"]):
+        pretrain_sample(out, *words)
+        summary = json.loads((out / "summary.json").read_text())
+        assert summary["knn"] == lines(out, "probe/")[-1]["probe/knn"]
+        (out / "summary.json").unlink()
+
+
+def test_images_of_the_probe_that_cannot_be_read_are_named_or_refused_at_the_start(tmp_path, capsys):
+    for split, count in (("train", 6), ("val", 4)):
+        for label, source in (("a", 0), ("b", 1)):
+            folder = tmp_path / "labelled" / split / label
+            folder.mkdir(parents=True)
+            for index in range(count):
+                photographs()[source].crop((0, 0, 60 + index, 60)).save(folder / f"{index}.png")
+    (tmp_path / "labelled" / "val" / "a" / "torn.png").write_bytes(b"no picture")
+    words = [
+        "--knn-data",
+        str(tmp_path / "labelled"),
+        "--channels",
+        "3",
+        "--image-size",
+        "32",
+        "48",
+        "--patch-size",
+        "8",
+    ]
+    pretrain_sample(tmp_path / "run", *words, "--max-bad-files", "0.2")
+    said = capsys.readouterr().err
+    assert "torn.png" in said and said.count("left out of the probe") == 1
+    with pytest.raises(SystemExit):
+        pretrain_sample(tmp_path / "refused", *words, "--max-bad-files", "0.01")
+    assert "torn.png" in capsys.readouterr().err and not (tmp_path / "refused").exists()
+
+
+def copies(tmp_path, count):
+    """Images that are all the same, and a place for a run on them."""
+    (tmp_path / "copies").mkdir()
+    for index in range(count):
+        photographs()[0].save(tmp_path / "copies" / f"{index}.png")
+    return tmp_path / "run"
+
+
 def test_the_usual_interval_costs_less_than_a_hundredth():
     def every(batch: int, images: int = 100_000, asked: int | None = None) -> int:
         return health_every(HealthConfig(health_every=asked), Plan(images, 1, 1, 1.0, batch, batch))
@@ -83,10 +158,7 @@ def test_the_usual_interval_costs_less_than_a_hundredth():
 
 
 def test_a_constant_data_set_is_named_before_the_first_step(tmp_path, capsys):
-    (tmp_path / "copies").mkdir()
-    for index in range(20):
-        photographs()[0].save(tmp_path / "copies" / f"{index}.png")
-    out = tmp_path / "run"
+    out = copies(tmp_path, 20)
     main(["pretrain", str(tmp_path / "copies"), "--out", str(out), *TINY, "--steps", "2", "--health-every", "0"])
     assert "data set is constant" not in capsys.readouterr().err
     out = tmp_path / "watched"
@@ -121,7 +193,7 @@ def run_of(tmp_path, name: str, **values):
 def test_a_run_that_collapses_is_warned_of_and_says_what_to_try(tmp_path, capsys):
     """Momentum 0, no target norm, ten times the learning rate, on real images."""
     wrong = {"momentum": 0.0, "target_norm": "none", "base_lr": 4e-2, "steps": 150, "health_every": 50}
-    (warning,) = run_of(tmp_path, "wrong", **wrong)["warnings"]
+    warning = run_of(tmp_path, "wrong", **wrong)["warnings"][0]
     assert "collapsed" in warning and "--momentum (now 0)" in warning and "--target-norm token" in warning
     assert " ".join(warning.split()) in " ".join(capsys.readouterr().err.split())
 

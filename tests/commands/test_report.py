@@ -204,18 +204,15 @@ def test_an_interrupted_run_counts_from_its_checkpoint_too(run, capsys):
 
 @pytest.mark.usefixtures("undrawn")
 def test_the_collapse_watch_stands_on_top_finished_or_not(run, capsys):
-    watched(run, student_std=0.001, student_rank=1.1, target_std=0.001)
-    summary = json.loads((run / "summary.json").read_text())
-    (run / "summary.json").write_text(json.dumps(summary | {"warnings": ["step 9: all <i>alike</i>"]}))
+    said = {"step": 9, "warning": "collapse", "says": "step 9: all <i>alike</i>"}
+    with (run / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps(said) + "\n")
     assert as_json(capsys, str(run))["warnings"] == ["step 9: all <i>alike</i>"]
     page = Page(run / "report.html")
     assert "The collapse watch warns step 9: all <i>alike</i>" in page["warnings"] and "i" not in page.tags
     assert page.source.index('id="warnings"') < page.source.index('id="numbers"')
     (run / "summary.json").unlink()
-    (warning,) = warnings_of(read_run(run))
-    assert "collapsed" in warning and "--base-lr" in warning
-    (run / "metrics.jsonl").write_text("")
-    assert warnings_of(read_run(run)) == []
+    assert warnings_of(read_run(run)) == ["step 9: all <i>alike</i>"]
 
 
 @pytest.mark.usefixtures("undrawn")

@@ -130,9 +130,11 @@ def test_verdicts_name_what_is_larger(measured):
     assert (first.section, first.case) == ("3.2", "after block 0, all but one kept")
     assert first.larger == pytest.approx(values["shift of the mean, random"][0, :, 0, 0].double().mean().item())
     assert first.smaller == pytest.approx(values["shift of the mean, ptr"][0, :, 0, 0].double().mean().item())
-    layers = {"none": torch.tensor([[[9.0, 0.1]]]), "ptr": torch.tensor([[[0.0, 0.3]]])}
+    layers = {"none": torch.tensor([[[9.0, 0.1], [9.0, 0.2]]]), "ptr": torch.tensor([[[0.0, 0.3], [0.0, 0.5]]])}
     (only,) = diversity_verdicts(layers)
-    assert only.claim == "diversity: ptr > none" and only.holds and only.larger == pytest.approx(0.3)
+    assert only.claim == "diversity: ptr > none" and only.holds and only.larger == pytest.approx(0.4)
+    (one_image,) = diversity_verdicts({name: values[:, :1] for name, values in layers.items()})
+    assert one_image.holds is None
 
 
 def test_patches_of_one_colour_are_drawn_without_a_warning(tmp_path, measured):

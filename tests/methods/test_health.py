@@ -42,6 +42,11 @@ def test_the_share_of_position_is_that_of_the_variance_and_chance_has_none(by_po
     assert within.item() == pytest.approx(by_image, abs=0.05)
 
 
+def test_features_that_are_not_finite_have_no_rank_and_a_few_targets_no_position():
+    assert effective_rank(torch.tensor([[1.0, torch.inf], [0.0, 1.0]])).isnan()
+    assert all(value.isnan() for value in position_share(*drawn(3, 24, 1, 1), 24))
+
+
 def test_equal_targets_are_all_position():
     within, share = position_share(torch.ones(4, 3, 5), torch.arange(3).expand(4, -1), 6)
     assert within.item() == 0 and share.item() == 1

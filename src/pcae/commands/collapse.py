@@ -1,5 +1,6 @@
 """What looks wrong with a run, in plain words: numbers of its health that no healthy run has, and what to try."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,8 +18,8 @@ VANISHED = 0.25
 runs stay above 0.5, runs that collapse fall below 0.15 (docs/health.md)."""
 POSITION = 0.95
 """Share of the targets' variance from which on a position alone says what they are."""
-FLAT = 0.005
-"""Standard deviation of the redundancy scores, cosines, below which they say nothing."""
+FLAT = 0.1
+"""Share of the redundancy scores' spread at the first look below which they say nothing."""
 SKIPPED = 0.05
 """Share of skipped steps from which on a run is in trouble."""
 USUAL_MOMENTUM = 0.9
@@ -30,12 +31,13 @@ def describe_data(pixels: UInt8[Tensor, "images channels height width"]) -> dict
     values = pixels.float()
     if values.flatten(1).std(dim=1).max() < ALIKE:
         return {
-            "blank": f"each of the {len(pixels)} images that were looked at is of one colour; nothing can be learned"
+            "blank": f"each of the {len(pixels)} images that were looked at is of one colour, and nothing can be "
+            "learned; 16-bit and float pixels may need --pixel-range, see pcae check-data"
         }
     if values.std(dim=0, correction=0).max() < ALIKE:
         return {
-            "constant": f"the data set is constant: each of the {len(pixels)} images that were looked at is the same "
-            "picture, and nothing else can be learned; is this the right folder? see pcae check-data"
+            "constant": f"the data set is constant: the images that were looked at ({len(pixels)}) are one and the "
+            "same picture, and nothing else can be learned; is this the right folder? see pcae check-data"
         }
     return {}
 
@@ -47,19 +49,22 @@ def find_faults(looks: Sequence[Numbers], settings: Mapping[str, Any]) -> dict[s
     """
     first, now = looks[0], looks[-1]
     found = {}
-    lost = [vanished(name, what, first, now) for name, what in VANISHING.items() if f"health/{name}" in now]
-    if any(lost):
+    lost = [vanished(name, what, VANISHED, first, now) for name, what in VANISHING.items()]
+    flat = vanished("score_std", "standard deviation", FLAT, first, now)
+    if math.isnan(now["health/student_std"]):
+        found["diverged"] = f"the student's features are not finite any more: it has diverged. Try {cures(settings)}"
+    elif any(lost):
         said = "; ".join(filter(None, lost))
         found["collapse"] = f"the features have collapsed: {said}; a low loss means nothing now. Try {cures(settings)}"
-    if now["health/position_share"] > POSITION:
+    elif flat:
+        found["scores"] = (
+            f"the redundancy scores of tokens hardly differ any more, {flat}: which of them are dropped is chance. "
+            f"Try {cures(settings)}"
+        )
+    if now.get("health/position_share", 0) > POSITION:
         found["position"] = (
             f"position alone decides {now['health/position_share']:.0%} of what is to be predicted, images hardly "
             "matter. Try --patch-scale 3 (patches of a few pixels), --crop-scale 0.2 1, or other images"
-        )
-    if now.get("health/score_std", 1) < FLAT:
-        found["scores"] = (
-            f"the redundancy scores of tokens hardly differ (standard deviation {now['health/score_std']:.2g}): which "
-            f"of them are dropped is chance. Try {cures(settings)}"
         )
     if now["skipped"] > SKIPPED * max(1, now["step"]):
         found["skipped"] = (
@@ -76,10 +81,10 @@ VANISHING = {
 }
 
 
-def vanished(name: str, what: str, first: Numbers, now: Numbers) -> str | None:
-    """Words for a number that is but a small share of what it was at the start."""
-    start, value = first[f"health/{name}"], now[f"health/{name}"]
-    return f"{what} {value:.2g} (at the start {start:.2g})" if value < VANISHED * start else None
+def vanished(name: str, what: str, share: float, first: Numbers, now: Numbers) -> str | None:
+    """Words for a number that is less than a share of what it was at the start, where it is known."""
+    start, value = (look.get(f"health/{name}", math.nan) for look in (first, now))
+    return f"{what} {value:.2g} (at the start {start:.2g})" if value < share * start else None
 
 
 def cures(settings: Mapping[str, Any]) -> str:

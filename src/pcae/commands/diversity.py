@@ -207,8 +207,10 @@ def in_words(claim: dict[str, Any]) -> list[str]:
     cases, last = claim["cases"], claim["cases"][-1]
     error = max(last["difference"]["over_images"] or 0, last["difference"]["over_seeds"] or 0)
     numbers = [f"{last['larger']:.3g}", f"{last['smaller']:.3g}", f"{last['difference']['mean']:+.2g} ± {error:.1g}"]
-    held = sum(case["holds"] for case in cases)
+    held = sum(case["holds"] or False for case in cases)
     holds = ("yes" if held else "no") if len(cases) == 1 else f"in {held} of {len(cases)} cases"
+    if claim["holds"] is None:
+        numbers[-1], holds = f"{last['difference']['mean']:+.2g}", "one image says nothing"
     where = f" ({last['case']})" if len(cases) > 1 else ""
     return [f"{claim['section']} {claim['claim']}{where}", *numbers, holds]
 

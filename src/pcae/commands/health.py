@@ -16,6 +16,7 @@ from pcae.data.batches import whole_loader
 from pcae.data.images import Images, spread
 from pcae.methods.choice import Pretraining
 from pcae.methods.health import examine
+from pcae.model.compiled import uncompiled
 from pcae.settings import flatten
 from pcae.training.journal import Journal, read_metrics
 from pcae.training.loop import Progress
@@ -24,6 +25,8 @@ from pcae.training.randomness import randomness
 
 PREFIX = "health/"
 """What the names of these numbers begin with in metrics.jsonl and in TensorBoard."""
+FOR_MANY = {"target_std", "position_share"}
+"""Numbers that are not known for a few images."""
 IMAGES = 128
 """Images that are looked at, spread over the data."""
 LEAST_STEPS = 100
@@ -71,25 +74,27 @@ class Health:
         self.parts, self.pixels, self.journal = parts, pixels, journal
         self.method = cast(Pretraining, parts.method)
         self.settings = flatten(parts.config) | {"steps": parts.numbers.steps, "peak_lr": parts.numbers.peak_lr}
-        self.records = [line for line in read_metrics(parts.config.out) if f"{PREFIX}student_std" in line]
-        self.warnings: dict[str, str] = {}
-        for count in range(len(self.records)):
-            self.warnings = find_faults(self.records[: count + 1], self.settings) | self.warnings
-        for name, sentence in describe_data(self.pixels).items():
-            self.tell(name, sentence)
-        if not parts.progress.step:
+        before = read_metrics(parts.config.out)
+        self.records = [line for line in before if f"{PREFIX}student_std" in line]
+        self.warnings = {line["warning"]: line["says"] for line in before if "warning" in line}
+        for name, sentence in describe_data(pixels).items():
+            self.tell(name, sentence, parts.progress.step)
+        if not self.records:
             self.watch(parts.progress)
 
     def watch(self, progress: Progress) -> None:
         """Look, write it down, and warn of what was not warned of before."""
         with progress.no_training():
-            record = {PREFIX + name: value.item() for name, value in self.measure().items()}
-        record |= {"step": progress.step, "skipped": progress.skipped.item()}
+            numbers = {name: value.item() for name, value in self.measure().items()}
+        known = {name: value for name, value in numbers.items() if name not in FOR_MANY or not math.isnan(value)}
+        record = {"step": progress.step, "skipped": progress.skipped.item()}
+        record |= {PREFIX + name: value for name, value in known.items()}
         self.records.append(record)
         self.journal.note(record)
-        self.journal.beside["rank"] = f"rank {record[PREFIX + 'student_rank']:.0f} of {len(self.pixels)}"
+        most = most_directions(len(self.pixels), self.method.student.width)
+        self.journal.beside["rank"] = f"rank {numbers['student_rank']:.0f} of {most}"
         for name, sentence in find_faults(self.records, self.settings).items():
-            self.tell(name, f"step {progress.step}: {sentence}")
+            self.tell(name, f"step {progress.step}: {sentence}", progress.step)
 
     def measure(self) -> dict[str, Tensor]:
         """The numbers of the weights as they are."""
@@ -99,22 +104,30 @@ class Health:
         size = 4 * self.parts.numbers.micro_batch  # fits where a step does, which keeps much more
         autocast = autocast_dtype(config.run.precision, device)
         self.method.eval()
-        with torch.autocast(device.type, dtype=autocast, enabled=autocast is not None):
+        with uncompiled(), torch.autocast(device.type, dtype=autocast, enabled=autocast is not None):
             numbers = examine(self.method, self.pixels, normalise, draw, size)
         self.method.train()
         return numbers
 
-    def tell(self, name: str, sentence: str) -> None:
-        """Warn, once of each thing."""
+    def tell(self, name: str, sentence: str, step: int) -> None:
+        """Warn, once of each thing, and write it down."""
         if name not in self.warnings:
             self.warnings[name] = sentence
+            self.journal.remark(step, name, sentence)
             warn(sentence)
 
 
 def begin_health(parts: Parts, size: tuple[int, int], journal: Journal, device: torch.device) -> list[Health]:
     """The watcher of a run's health, unless none of the images that it would look at can be read."""
-    pixels = look_at(parts.images, size)
+    with parts.progress.no_training():
+        pixels = look_at(parts.images, size)
     return [Health(parts, pixels.to(device), journal)] if len(pixels) else []
+
+
+def most_directions(images: int, width: int | None) -> int:
+    """What the effective rank of the mean features of so many images, or of those of them that are looked at, cannot
+    exceed."""
+    return min(images, IMAGES, width or IMAGES)
 
 
 def look_at(images: Images, size: tuple[int, int]) -> UInt8[Tensor, "images channels height width"]:

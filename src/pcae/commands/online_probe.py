@@ -5,27 +5,30 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pcae.commands.terminal import bar
+from pcae.commands.terminal import bar, console, warn
 from pcae.data.batches import DataConfig, Follow, training_workers, whole_loader
 from pcae.data.labelled import open_labelled
 from pcae.data.unreadable import BadFiles
 from pcae.evaluation.features import pool
 from pcae.evaluation.knn import knn_accuracies
 from pcae.methods.choice import Pretraining
+from pcae.model.compiled import uncompiled
 from pcae.model.pretrained import Pretrained, PretrainedFacts
 from pcae.training.distributed import World
-from pcae.training.journal import Journal
+from pcae.training.journal import Journal, read_metrics
 from pcae.training.loop import Progress
 
 K = 20
 """Neighbours that vote."""
+NAME = "probe/knn"
+"""The accuracy's name in metrics.jsonl and TensorBoard."""
 
 
 @dataclass
 class OnlineProbe:
     """A watcher, to be called by every process: each encodes its share of the images, the main one counts.
 
-    last: the latest accuracy.
+    every: steps between probes. last: the latest accuracy.
     """
 
     train: BadFiles
@@ -35,12 +38,31 @@ class OnlineProbe:
     workers: int = 0
     last: float | None = None
 
+    def begin(self, method: Pretraining, progress: Progress, journal: Journal, here: World) -> None:
+        """Probe before the first step, unless that was done; what cannot be read is named, and too much refused."""
+        done = here.from_main(lambda: [line[NAME] for line in read_metrics(journal.folder) if NAME in line])
+        if done:
+            self.last = done[-1]
+        else:
+            self.probe(method, progress, journal, here)
+        for bad_files in (self.train, self.test):
+            if bad_files.found and here.is_main:
+                console.print(f"{bad_files.describe()}; they are left out of the probe")
+
     def watch(self, method: Pretraining, progress: Progress, journal: Journal, here: World) -> None:
+        """Probe; images that are gone since the run began are no reason to end it."""
+        try:
+            self.probe(method, progress, journal, here)
+        except ValueError as error:  # in all processes alike
+            if here.is_main:
+                warn(f"step {progress.step}: no nearest neighbours: {error}")
+
+    def probe(self, method: Pretraining, progress: Progress, journal: Journal, here: World) -> None:
         """Sort the held-out images, and write down how many were right."""
-        with progress.no_training():
+        with progress.no_training(), uncompiled():
             self.last = self.measure(method, here)
         if here.is_main:
-            journal.note({"step": progress.step, "probe/knn": self.last})
+            journal.note({"step": progress.step, NAME: self.last})
             journal.beside["knn"] = f"kNN {self.last:.1%}"
 
     def measure(self, method: Pretraining, here: World) -> float:

@@ -218,8 +218,8 @@ def carry_out(
             announce()
         journal = stack.enter_context(Journal(what, config.out, parts.numbers, start, here, console))
         watching = [
-            (config.run.log_every, journal.write),
             *watchers(journal),
+            (config.run.log_every, journal.write),
             (config.run.checkpoint_every, lambda _: parts.save(here)),
             (config.run.log_every, lambda _: parts.settle_bad_files(here)),
         ]
@@ -255,7 +255,7 @@ def outcome(parts: Parts, start: int) -> dict[str, Any]:
     """The numbers of every run's summary; seconds are those of all starts, the speed is that of this one's training."""
     numbers, progress = parts.numbers, parts.progress
     total = progress.seconds
-    here = max(total - progress.before - progress.aside, 1e-9)
+    here = max(total - progress.before, 1e-9)
     return {
         "images": numbers.images,
         "steps": progress.step,

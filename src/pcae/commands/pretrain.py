@@ -133,6 +133,8 @@ def train(config: Config, here: World) -> dict[str, Any]:
     parts, beginning = build_parts(config, here)
     config = cast(Config, parts.config)
     crops = RandomCrops(parts.images, config.encoder.image_size, config.reading.crop_scale, config.run.seed)
+    facts = described(parts, beginning)
+    probe = here.main_first(lambda: open_probe(config, facts, parts.numbers, here))
     if config.dry_run:
         if here.is_main:
             announce(parts, beginning, here)
@@ -140,8 +142,6 @@ def train(config: Config, here: World) -> dict[str, Any]:
     summary = finished(parts)
     if summary is not None:
         return summary
-    facts = described(parts, beginning)
-    probe = here.main_first(lambda: open_probe(config, facts, parts.numbers, here))
     health: list[Health] = []
     done = carry_out(
         "pre-training",
@@ -179,6 +179,7 @@ def watchers(
         health += begin_health(parts, config.encoder.image_size, journal, here.device)
         watching += [(every, one.watch) for one in health]
     if probe:
+        probe.begin(method_of(parts), parts.progress, journal, here)
         watching.append((probe.every, lambda progress: probe.watch(method_of(parts), progress, journal, here)))
     return watching
 

@@ -6,8 +6,9 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
+from pcae.commands.reporting import PAGE
 from pcae.commands.run_facts import read_run
-from pcae.commands.run_page import PAGE, facts_of, write_page
+from pcae.commands.run_page import facts_of, write_page
 from pcae.commands.terminal import as_json, console
 from pcae.training.checkpoint import check_writable
 

@@ -10,7 +10,6 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from pcae.commands import pretrain, task
-from pcae.commands.collapse import find_faults
 from pcae.commands.finetune import BEST
 from pcae.commands.parts import BAD_FILES
 from pcae.data.decode import PixelRange
@@ -18,7 +17,7 @@ from pcae.data.images import Images, open_images
 from pcae.evaluation.cost import inference_cost, pretraining_cost
 from pcae.evaluation.run_metrics import Metrics, read_curves
 from pcae.model.encoder import EncoderConfig
-from pcae.settings import build, check_values, flatten
+from pcae.settings import build, check_values
 from pcae.tasks.dial import grid, parse_drop_ratio
 from pcae.training.checkpoint import Checkpoints, read_header
 from pcae.training.folder import config_of
@@ -128,15 +127,8 @@ def text_of(path: Path) -> str:
 
 
 def warnings_of(run: Run) -> list[str]:
-    """What the collapse watch said; before the run is finished, what it says of the last look."""
-    if run.summary is not None:
-        return run.summary.get("warnings", [])
-    curves = run.metrics.curves
-    if not {"health/student_std", "health/position_share", "skipped"} <= curves.keys():
-        return []
-    first = {name: curve.start for name, curve in curves.items()}
-    settings = flatten(run.config) | {"steps": steps_of(run) or run.step}
-    return list(find_faults([first, run.metrics.last() | {"step": run.step}], settings).values())
+    """What the watch of the run's health has said."""
+    return list(run.metrics.warnings.values())
 
 
 def steps_of(run: Run) -> int | None:

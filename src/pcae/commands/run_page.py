@@ -14,9 +14,10 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from pcae.commands.health import IMAGES
+from pcae.commands.health import most_directions
 from pcae.commands.kept import draw_run
 from pcae.commands.parts import RunSettings
+from pcae.commands.reporting import PAGE
 from pcae.commands.run_facts import (
     Run,
     cost_of,
@@ -35,8 +36,6 @@ from pcae.methods.choice import foreign_settings
 from pcae.settings import build, to_plain
 from pcae.training.checkpoint import replace_text
 
-PAGE = "report.html"
-"""The page in a run folder."""
 MOST_BAD_FILES = 30
 """Files that could not be read, of those that the page names."""
 
@@ -108,7 +107,7 @@ def title_of(run: Run) -> str:
 def main_numbers(facts: dict[str, Any]) -> list[tuple[str, str]]:
     """Each main number as text, and what it counts."""
     numbers = facts["numbers"] | facts["probes"]
-    return [(value_of(name, numbers[name]), what) for name, what in NUMBERS.items() if name in numbers]
+    return [(value_of(name, numbers[name]), what) for name, what in NUMBERS.items() if numbers.get(name) is not None]
 
 
 def value_of(name: str, value: float) -> str:
@@ -151,7 +150,7 @@ def card(run: Run, plot: Plot, curves: dict[str, Curve]) -> dict[str, Any]:
     odd, every = sum(curve.odd for curve in curves.values()), sum(curve.values for curve in curves.values())
     return {
         "title": plot.title,
-        "says": plot.says.replace("{most}", str(most_directions(run))),
+        "says": plot.says.replace("{most}", str(directions(run))),
         "svg": Markup(svg) if svg else None,
         "last": ", ".join(f"{label} {say(curve.last)}" for label, curve in curves.items()).removeprefix(alone),
         "remark": f"{odd:,} of {every:,} values are not finite" if odd else None,
@@ -159,10 +158,10 @@ def card(run: Run, plot: Plot, curves: dict[str, Curve]) -> dict[str, Any]:
     }
 
 
-def most_directions(run: Run) -> int:
-    """What an effective rank cannot exceed: the images that are looked at, or the width of a token."""
-    width = run.config.encoder.width if run.verb == "pretrain" else None
-    return min(IMAGES, width or IMAGES, numbers_of(run).get("images", IMAGES))
+def directions(run: Run) -> int:
+    """What an effective rank cannot exceed, as far as is known."""
+    images = run.header.get("settings", {}).get("images") or numbers_of(run).get("images", 10**9)
+    return most_directions(images, run.config.encoder.width if run.verb == "pretrain" else None)
 
 
 def other_plots(run: Run) -> Iterator[Plot]:

@@ -115,8 +115,9 @@ HEALTH = (
     ),
     Plot(
         "Spread within a batch",
-        "The same spread, of the images of each batch that was trained on. Healthy: not falling towards 0.",
-        {"student_std": "student", "target_std": "targets"},
+        "How much the mean features and the mean targets of the images of a batch differ, at each step that was "
+        "written down. Healthy: not falling towards 0.",
+        {"batch_student_std": "student", "batch_target_std": "targets"},
         floor=True,
     ),
 )

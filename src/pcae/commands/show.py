@@ -115,7 +115,8 @@ def rows_of(exhibit: Exhibit, way: Way, panels: list[Panel], image: int) -> list
         scores[0] = Panel(title, exhibit.colours[image])
     skipped = [None] if way.first is None and any(other.first for other in exhibit.ways) else []  # stages in columns
     rows = ([panels[0], *skipped, *panels[1:]], [scores[0], *skipped, *scores[1:]])
-    return [Row(rows[0], way.name), Row(rows[1], "scores", scale)]
+    label = "features, scores" if way is exhibit.ways[0] else "scores"
+    return [Row(rows[0], way.name), Row(rows[1], label, scale)]
 
 
 def report(config: Config, exhibit: Exhibit, sources: list[str], bad_files: BadFiles) -> None:

@@ -82,7 +82,7 @@ def labels_of(config: SpecimensConfig) -> list[str]:
     """What the weights are called."""
     if config.labels is not None:
         return [*config.labels]
-    return [weights if ":" in weights else Path(weights).name for weights in config.weights]
+    return [weights if ":" in weights else Path(weights).resolve().name for weights in config.weights]
 
 
 def specimens(config: SpecimensConfig, shown: ShownConfig, data: str) -> Iterator[Specimen]:

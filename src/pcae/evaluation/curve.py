@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 
 from pcae.training.checkpoint import in_one_move
 
-COLOURS = ("#0072B2", "#D55E00")
-"""Blue and vermilion of Okabe and Ito, which colour-blind readers tell apart."""
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""Blue, vermilion and so on of Okabe and Ito, which colour-blind readers tell apart; yellow is too pale for lines."""
 
 
 def draw_curve(

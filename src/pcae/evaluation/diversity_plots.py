@@ -12,11 +12,10 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from pcae.evaluation.claims import Values, counts_of
+from pcae.evaluation.curve import COLOURS
 from pcae.evaluation.estimates import Estimate, estimate
 from pcae.training.checkpoint import in_one_move
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Colours of Okabe and Ito, which colour-blind readers tell apart; yellow is left out, being too pale for lines."""
 HOLLOW = 10
 """From this size on, markers are empty, so that others are seen behind them."""
 STYLES = {"ptr": ("-", "o", 5), "random": ("--", "s", 5), "sampled": ("-.", "^", HOLLOW), "none": (":", "D", 5)}

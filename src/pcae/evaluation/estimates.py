@@ -24,6 +24,11 @@ class Estimate:
     over_seeds: float | None
 
     @property
+    def known(self) -> bool:
+        """Whether there is a standard error."""
+        return self.over_images is not None or self.over_seeds is not None
+
+    @property
     def error(self) -> float:
         """The larger standard error; 0 where neither is known."""
         return max(self.over_images or 0.0, self.over_seeds or 0.0)
@@ -55,6 +60,7 @@ def by_place(values: Float[Tensor, "seeds images ..."]) -> Any:
 class Verdict:
     """Whether one thing is larger than another, image by image, by more than twice the standard error.
 
+    holds: None where there is no standard error, of one image and one seed.
     section: of the paper. case: where it was looked at. difference: larger - smaller; the claim says it is positive.
     """
 
@@ -64,7 +70,7 @@ class Verdict:
     larger: float
     smaller: float
     difference: Estimate
-    holds: bool
+    holds: bool | None
 
 
 def judge(
@@ -83,12 +89,12 @@ def judge(
         larger=estimate(larger).mean,
         smaller=estimate(smaller).mean,
         difference=difference,
-        holds=difference.mean > 2 * difference.error,
+        holds=difference.mean > 2 * difference.error if difference.known else None,
     )
 
 
 def by_claim(verdicts: Iterable[Verdict]) -> list[dict[str, Any]]:
-    """Each claim once, with its cases; it holds where it holds in all of them."""
+    """Each claim once, with its cases; it holds where it holds in all of them, and None where nothing is known."""
     claims: dict[tuple[str, str], list[Verdict]] = {}
     for verdict in verdicts:
         claims.setdefault((verdict.section, verdict.claim), []).append(verdict)
@@ -96,7 +102,7 @@ def by_claim(verdicts: Iterable[Verdict]) -> list[dict[str, Any]]:
         {
             "section": section,
             "claim": claim,
-            "holds": all(case.holds for case in cases),
+            "holds": None if any(case.holds is None for case in cases) else all(case.holds for case in cases),
             "cases": [{name: value for name, value in asdict(case).items() if name not in LEFT_OUT} for case in cases],
         }
         for (section, claim), cases in claims.items()

@@ -13,8 +13,6 @@ from pcae.evaluation.curve import COLOURS
 from pcae.evaluation.run_metrics import Curve
 
 STYLES = ("-", "--", ":")
-GREEN = "#009E73"
-"""The third colour, of Okabe and Ito as well."""
 FEW = 30
 """Points up to which each is marked."""
 LOG_FROM = 100
@@ -36,7 +34,7 @@ def draw_curves(
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name, "font.size": 9}):
         figure = Figure(figsize=(4.0, 2.4), layout="constrained")
         axes = figure.subplots()
-        for (label, curve), colour, style in zip(drawn.items(), (*COLOURS, GREEN), STYLES, strict=False):
+        for (label, curve), colour, style in zip(drawn.items(), COLOURS, STYLES, strict=False):
             draw_curve(axes, label, curve, colour, style)
         label_axes(axes, share, log and spans(drawn))
         if floor:

@@ -88,15 +88,19 @@ class Curve:
 
 @dataclass
 class Metrics:
-    """What a run wrote down. step: the last one. unreadable: lines that are none, but for a last one that was cut."""
+    """What a run wrote down. step: the last one. warnings: sentences by what they are of. unreadable: lines that are
+    none, but for a last one that was cut."""
 
     curves: dict[str, Curve] = field(default_factory=dict)
+    warnings: dict[str, str] = field(default_factory=dict)
     step: int = 0
     unreadable: int = 0
 
     def take(self, row: dict[str, Any]) -> None:
         """Put a line's numbers at the end of their curves."""
         self.step = row["step"]
+        if isinstance(row.get("warning"), str):
+            self.warnings[row["warning"]] = str(row.get("says"))
         for name, value in row.items():
             if name != "step" and isinstance(value, int | float):
                 self.curves.setdefault(name, Curve()).add(self.step, float(value))

@@ -66,7 +66,7 @@ class DiscardingMAE(nn.Module):
         predictions = gather(decoded, locate(decoded_ids, targets.ids))
 
         loss = squared_difference(predictions, targets.features)
-        return StepResult(loss, {"student_std": spread(seen.tokens)})
+        return StepResult(loss, {"batch_student_std": spread(seen.tokens)})
 
     def targets(
         self, patches: Float[Tensor, "batch tokens patch_dim"], hidden_ids: Int[Tensor, "batch hidden"], draw: Draw

@@ -85,9 +85,10 @@ def measure(look: Look, positions: int) -> dict[str, Float[Tensor, ""]]:
     """Numbers of a run's health by name, on the device that the features lie on; positions: of the grid.
 
     *_std: standard deviation over the images of the mean feature. *_rank: its effective rank, at most the number of
-    images. target_std: standard deviation over the images of targets at the same position. position_share: share of the
-    targets' variance that their position alone explains. score_std: standard deviation of the redundancy scores within
-    an image, mean over stages. teacher_student_cosine: between features of the same patches.
+    images and the width. target_std: standard deviation over the images of targets at the same position.
+    position_share: share of the targets' variance that their position alone explains; both NaN where there are too few
+    targets to tell. score_std: standard deviation of the redundancy scores within an image, mean over stages.
+    teacher_student_cosine: between features of the same patches. Features that are not finite have NaN.
     """
     within, share = position_share(look.targets, look.ids, positions)
     numbers = {**of_features("student", look.student), "target_std": within, "position_share": share}
@@ -107,10 +108,15 @@ def of_features(whose: str, tokens: Float[Tensor, "batch tokens dim"]) -> dict[s
 
 
 def effective_rank(features: Float[Tensor, "images dim"]) -> Float[Tensor, ""]:
-    """RankMe (Garrido et al. 2023): the exponential of the entropy of the singular values, as shares of their sum."""
-    values = torch.linalg.svdvals(upcast(features))
+    """RankMe (Garrido et al. 2023): the exponential of the entropy of the singular values, as shares of their sum.
+
+    NaN for features that are not finite.
+    """
+    features = upcast(features)
+    finite = features.isfinite().all()
+    values = torch.linalg.svdvals(torch.where(finite, features, 0))
     shares = values / values.sum().clamp_min(torch.finfo(values.dtype).tiny)
-    return torch.special.entr(shares).sum().exp()
+    return torch.where(finite, torch.special.entr(shares).sum().exp(), torch.nan)
 
 
 def position_share(
@@ -119,7 +125,8 @@ def position_share(
     """Standard deviation of targets around the mean of their position, and the share of all variance that these means
     explain.
 
-    Unbiased: chance explains nothing (adjusted R squared), so that few images do not look like position; at least 0.
+    Unbiased: chance explains nothing (adjusted R squared); at least 0. Both are NaN for less than two targets a
+    position.
     """
     values, places = upcast(targets).flatten(0, 1), ids.flatten()
     count = torch.zeros(positions, dtype=values.dtype, device=values.device)
@@ -127,8 +134,10 @@ def position_share(
     means = torch.zeros(positions, values.shape[1], dtype=values.dtype, device=values.device)
     means.index_add_(0, places, values)
     means /= count.clamp_min(1).unsqueeze(1)
-    freedom = (len(values) - (count > 0).sum()).clamp_min(1)
-    within = (values - means[places]).square().sum(dim=0) / freedom
+    used = (count > 0).sum()
+    within = (values - means[places]).square().sum(dim=0) / (len(values) - used).clamp_min(1)
     total = values.var(dim=0)
     share = 1 - within.sum() / total.sum().clamp_min(torch.finfo(values.dtype).tiny)
-    return within.sqrt().mean(), torch.where(total.sum() > 0, share.clamp_min(0), 1.0)
+    share = torch.where(total.sum() == 0, 1.0, share.clamp_min(0))
+    known = len(values) >= 2 * used
+    return torch.where(known, within.sqrt().mean(), torch.nan), torch.where(known, share, torch.nan)

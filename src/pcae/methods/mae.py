@@ -59,7 +59,7 @@ class MAE(nn.Module):
         predictions = self.decoder(seen.prefix, seen.tokens, seen.ids, hidden_ids, grid)
 
         loss = squared_difference(predictions, targets.features)
-        return StepResult(loss, {"student_std": spread(seen.tokens)})
+        return StepResult(loss, {"batch_student_std": spread(seen.tokens)})
 
     def targets(
         self, patches: Float[Tensor, "batch tokens patch_dim"], hidden_ids: Int[Tensor, "batch hidden"], draw: Draw

@@ -86,7 +86,9 @@ class PCAE(nn.Module):
         predictions = self.decoder(seen.prefix, seen.tokens, seen.ids, self.each_view(targets.ids), grid)
 
         loss = cosine_distance(predictions, self.each_view(targets.features))
-        return StepResult(loss, {"target_std": spread(targets.features), "student_std": spread(seen.tokens)})
+        return StepResult(
+            loss, {"batch_target_std": spread(targets.features), "batch_student_std": spread(seen.tokens)}
+        )
 
     def targets(
         self, patches: Float[Tensor, "batch tokens patch_dim"], hidden_ids: Int[Tensor, "batch hidden"], draw: Draw

@@ -87,7 +87,7 @@ class SimMIM(nn.Module):
         predictions = self.head(masked)
 
         loss = (upcast(predictions) - upcast(targets.features)).abs().mean()
-        return StepResult(loss, {"student_std": spread(seen)})
+        return StepResult(loss, {"batch_student_std": spread(seen)})
 
     def targets(
         self, patches: Float[Tensor, "batch tokens patch_dim"], hidden_ids: Int[Tensor, "batch hidden"], draw: Draw
@@ -131,7 +131,7 @@ class PCAESimMIM(nn.Module):
         seen, masked = encode_masked(self.student, self.mask_token, visible, visible_ids, targets.ids)
 
         loss = cosine_distance(self.head(masked), targets.features)
-        return StepResult(loss, {"target_std": spread(targets.features), "student_std": spread(seen)})
+        return StepResult(loss, {"batch_target_std": spread(targets.features), "batch_student_std": spread(seen)})
 
     def targets(
         self, patches: Float[Tensor, "batch tokens patch_dim"], hidden_ids: Int[Tensor, "batch hidden"], draw: Draw

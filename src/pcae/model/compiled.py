@@ -1,5 +1,8 @@
 """How transformer blocks are computed: compiled, or twice instead of being remembered. What they compute stays."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
@@ -30,6 +33,13 @@ def check_compiler(device: torch.device) -> None:
     except Exception as error:  # whatever a compiler's want may raise
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ValueError(f"blocks cannot be compiled here ({reason}); use --compile never") from error
+
+
+@contextmanager
+def uncompiled() -> Iterator[None]:
+    """Compiled blocks are computed as if they were not: each shape that is seen but now and then would be compiled."""
+    with torch.compiler.set_stance("force_eager"):
+        yield
 
 
 def checkpoint_blocks(module: nn.Module) -> None:

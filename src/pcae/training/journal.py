@@ -4,6 +4,7 @@ import json
 import time
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import rich.progress
 from rich.console import Console
@@ -71,6 +72,12 @@ class Journal:
         for name in record.keys() - {"step"}:
             self.board.add_scalar(name, record[name], int(record["step"]))
 
+    def remark(self, step: int, name: str, sentence: str) -> None:
+        """Write down what was warned of at a step; in the main process."""
+        self.file.write(json.dumps({"step": step, "warning": name, "says": sentence}) + "\n")
+        self.file.flush()
+        self.board.add_text(f"warnings/{name}", sentence, step)
+
     def show(self, progress: Progress, record: dict[str, int | float]) -> None:
         """Move the progress bar; where there is no terminal, print a line."""
         said = [
@@ -108,7 +115,7 @@ class Journal:
         return f"{images / max(record['images_per_second'], 1e-9) / 60:.1f} min left"
 
 
-def read_metrics(folder: Path) -> list[dict[str, int | float]]:
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
     """The lines of a run's metrics.jsonl; none where there is no such file, and none that is torn."""
     path = folder / "metrics.jsonl"
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.is_file() else []

@@ -49,8 +49,9 @@ class Progress:
 
     @property
     def seconds(self) -> float:
-        """Seconds of training so far, those before an interruption included, but for what it cost."""
-        return self.before + time.perf_counter() - self.began
+        """Seconds of training so far, those before an interruption included, but for what it cost, and for looks and
+        probes."""
+        return self.before + time.perf_counter() - self.began - self.aside
 
     @contextmanager
     def no_training(self) -> Iterator[None]:
