@@ -141,6 +141,23 @@ def test_images_of_the_probe_that_cannot_be_read_are_named_or_refused_at_the_sta
     assert "torn.png" in capsys.readouterr().err and not (tmp_path / "refused").exists()
 
 
+def test_images_of_the_probe_that_go_missing_cost_a_probe_and_not_the_run(tmp_path, capsys, monkeypatch):
+    from pcae.commands.online_probe import OnlineProbe
+
+    encode, calls = OnlineProbe.encode, []
+
+    def gone(self, *arguments):
+        calls.append(1)
+        if len(calls) == 3:  # the second probe's first
+            raise ValueError("the disk is away")
+        return encode(self, *arguments)
+
+    monkeypatch.setattr(OnlineProbe, "encode", gone)
+    pretrain_sample(tmp_path / "run", "--knn-data", "sample", "--knn-every", "0.0027", "--health-every", "0")
+    assert "step 3: no nearest neighbours: the disk is away" in capsys.readouterr().err
+    assert [line["step"] for line in lines(tmp_path / "run", "probe/")] == [0, 6]
+
+
 def copies(tmp_path, count):
     """Images that are all the same, and a place for a run on them."""
     (tmp_path / "copies").mkdir()

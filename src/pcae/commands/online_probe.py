@@ -69,8 +69,10 @@ class OnlineProbe:
         """Accuracy with the student as it is."""
         model = Pretrained(method.student, self.facts).to(here.device)
         method.eval()
-        parts = [self.encode(model, bad_files, here) for bad_files in (self.train, self.test)]
-        method.train()
+        try:
+            parts = [self.encode(model, bad_files, here) for bad_files in (self.train, self.test)]
+        finally:
+            method.train()
         (train, train_labels), (test, test_labels) = parts
         k = min(K, len(train))
         return here.from_main(lambda: knn_accuracies(train, train_labels, test, test_labels, (k,))[k])
