@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from pcae.training.allocator import keep_freed_memory
+from pcae.training.interruption import Interrupted
 
 VERBS = {
     "demo": "pre-train on the built-in sample, probe before and after, draw kept tokens; minutes on 2 CPU cores",
@@ -35,6 +36,8 @@ VERBS = {
     "cost": "multiply-accumulates, parameters and tokens by block of a model",
     "doctor": "versions, devices and data sets that pcae finds here",
 }
+STOPPED = 75
+"""Exit status of a run that was saved to go on later: sysexits' EX_TEMPFAIL."""
 CHOOSING = ("method", "init", "teacher")
 """Flags that make some of a recipe's values void."""
 SHELLS = ("bash", "zsh", "fish")
@@ -52,7 +55,8 @@ before the defaults. Bad input gets one line and exit status 2.
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run a command line; exits 0, or 2 with one line for bad input, or 130 when interrupted."""
+    """Run a command line; exits 0, or 2 with one line for bad input, 75 when a run was asked to stop and was saved, or
+    130 when interrupted."""
     words = list(sys.argv[1:] if argv is None else argv)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files may be no text
@@ -68,6 +72,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         if remedy is None:
             raise
         refuse(remedy)
+    except Interrupted as stop:
+        print(f"pcae: {stop}", file=sys.stderr)
+        sys.exit(STOPPED)
     except KeyboardInterrupt:
         print("pcae: interrupted", file=sys.stderr)
         sys.exit(130)

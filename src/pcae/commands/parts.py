@@ -24,6 +24,7 @@ from pcae.training.checkpoint import Checkpoints, replace_text, restore
 from pcae.training.distributed import World
 from pcae.training.feed import Labelled
 from pcae.training.folder import check_place, cleared_on_failure, facts_of, find_checkpoint, prepare
+from pcae.training.interruption import Interrupted, asked_to_stop
 from pcae.training.journal import Journal
 from pcae.training.loop import Progress, Watcher, loop
 from pcae.training.optimizer import OptimizerConfig
@@ -87,6 +88,19 @@ class Parts:
         if here.is_main:
             checkpoints_of(self.config).save(self.method, self.optimizer, self.progress, self.facts)
 
+    def stop_if(self, asked: bool, here: World) -> None:
+        """When any process was asked to stop before the last step, save and raise Interrupted. All of them call it."""
+        progress, numbers = self.progress, self.numbers
+        if not here.any(asked) or progress.step == numbers.steps:
+            return
+        self.settle_bad_files(here)
+        if progress.step % self.config.run.checkpoint_every:
+            self.save(here)
+        raise Interrupted(
+            f"stopped after step {progress.step} of {numbers.steps}, which is saved in {self.config.out}; the same "
+            "command goes on from there"
+        )
+
     def settle_bad_files(self, here: World) -> None:
         """Tell all processes what any of them could not read, write it down, and stop the run when it is too much."""
         news = here.gather(self.bad_files.news)
@@ -132,6 +146,8 @@ def go_on(
     settings = {name: value for name, value in to_plain(config).items() if name not in NEUTRAL}
     mean, std = config.reading.mean, config.reading.std
     checkpoint = find_checkpoint(checkpoints_of(config), config.resume, settings)
+    if checkpoint and config.resume == AUTO:
+        checkpoint = whole_checkpoint(config)
     settings |= identity
     if checkpoint is None:
         return {"settings": settings, "mean": mean and list(mean), "std": std and list(std)}
@@ -140,6 +156,14 @@ def go_on(
         raise ValueError(f"{checkpoint} has mean {facts['mean']} and std {facts['std']}, not {mean} and {std}")
     restore(checkpoint, method, optimizer, progress)
     return {"settings": settings, "mean": facts["mean"], "std": facts["std"]}
+
+
+def whole_checkpoint(config: RunSettings) -> Path:
+    """The run's newest checkpoint that is not damaged; newer ones are named. Raises ValueError when all are damaged."""
+    path, faults = checkpoints_of(config).whole()
+    for fault in faults:
+        warn(f"{fault}; going on from {path}")
+    return path
 
 
 def start_or_go_on(
@@ -223,6 +247,8 @@ def carry_out(
             (config.run.checkpoint_every, lambda _: parts.save(here)),
             (config.run.log_every, lambda _: parts.settle_bad_files(here)),
         ]
+        request = stack.enter_context(asked_to_stop())
+        watching.append((1, lambda progress: parts.stop_if(request.made, here)))
         advance(parts, here.wrap(parts.method), stream, parts.progress, watching, here)
     if start == parts.numbers.steps:
         parts.save(here)

@@ -3,6 +3,7 @@
 import math
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -159,7 +160,13 @@ def training_loader(
         num_workers=workers,
         pin_memory=device.type == "cuda",
         collate_fn=made,
+        worker_init_fn=leave_signals,
     )
+
+
+def leave_signals(_: int) -> None:
+    """A terminal interrupts all processes at once; those that read go on until the one that trains is done with it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def whole_loader(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -14,6 +15,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from pcae.training.loop import Progress
+
+CHECKSUM = "crc32"
+"""The name of the tensors' checksum in a header."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,8 @@ class Checkpoints:
     ) -> Path:
         """Write everything that a run needs to go on, then forget the oldest. `facts` must be JSON."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        for torn in self.folder.glob(".step-*.writing"):  # of a run that was killed
+            torn.unlink()
         path = self.folder / f"step-{progress.step:08d}.safetensors"
         tensors = {f"method.{name}": value for name, value in method.state_dict().items()}
         tensors |= optimizer_tensors(method, optimizer)
@@ -39,6 +45,23 @@ class Checkpoints:
         for old in older[: max(0, len(older) - self.keep + 1)]:
             old.unlink()
         return path
+
+    def whole(self) -> tuple[Path, list[str]]:
+        """The newest checkpoint that is not damaged, and why newer ones are passed over.
+
+        Raises ValueError when all are damaged.
+        """
+        newest, faults = self.last(), []
+        found = [] if newest is None else [newest]
+        found += [path for path in sorted(self.folder.glob("step-*.safetensors"), reverse=True) if path != newest]
+        for path in found:
+            try:
+                check_whole(path)
+            except ValueError as error:
+                faults.append(str(error))
+            else:
+                return path, faults
+        raise ValueError(f"{'; '.join(faults)}; no checkpoint is whole: choose another --out to begin anew")
 
     def last(self) -> Path | None:
         """The newest whole checkpoint, if there is one."""
@@ -86,6 +109,21 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         return {name: file.get_tensor(name) for name in file.keys()}, header  # noqa: SIM118
 
 
+def checksum(tensors: dict[str, Tensor]) -> int:
+    """CRC-32 of all tensors' bytes, by name."""
+    value = 0
+    for name in sorted(tensors):
+        value = zlib.crc32(tensors[name].reshape(-1).view(torch.uint8).numpy().data, value)
+    return value
+
+
+def check_whole(path: Path) -> None:
+    """Raise ValueError for a file that is damaged: cut off, or with other bytes than were written."""
+    tensors, header = read(path)
+    if CHECKSUM in header and header[CHECKSUM] != checksum(tensors):
+        raise ValueError(f"{path} is damaged: its checksum is not that of its tensors")
+
+
 def read_header(path: Path) -> dict[str, Any]:
     """The header of a file that `save_atomically` wrote. Raises ValueError when it is damaged or not ours."""
     try:
@@ -98,6 +136,7 @@ def read_header(path: Path) -> dict[str, Any]:
 def save_atomically(path: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
     """Write a safetensors file so that `path` is at every moment absent, the old one or the new one, whole."""
     whole = {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
+    header = {**header, CHECKSUM: checksum(whole)}
     with in_one_move(path) as beside:
         try:
             save_file(whole, beside, metadata={"pcae": json.dumps(header)})

@@ -15,11 +15,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class World:
-    """This process among all: its rank, their number, and its device."""
+    """This process among all: its rank, their number, its device, and how hosts speak without their devices."""
 
     rank: int
     size: int
     device: torch.device
+    words: distributed.ProcessGroup | None = None
 
     @property
     def is_main(self) -> bool:
@@ -77,6 +78,14 @@ class World:
         distributed.all_gather_object(values, value)
         return values
 
+    def any(self, mine: bool) -> bool:
+        """Whether it is so in any process; no device is waited for."""
+        if self.size == 1:
+            return mine
+        said = torch.tensor(int(mine))
+        distributed.all_reduce(said, distributed.ReduceOp.MAX, self.words)
+        return bool(said)
+
     def check_same(self, value: int, what: str) -> None:
         """Raise ValueError, on all processes, when they do not agree on a whole number."""
         mean = self.mean(torch.tensor(float(value), device=self.device)).item()
@@ -118,6 +127,7 @@ def world(device: str) -> Iterator[World]:
         torch.cuda.set_device(picked)
     distributed.init_process_group("nccl" if picked.type == "cuda" else "gloo")
     try:
-        yield World(distributed.get_rank(), distributed.get_world_size(), picked)
+        words = cast(distributed.ProcessGroup, distributed.new_group(backend="gloo"))
+        yield World(distributed.get_rank(), distributed.get_world_size(), picked, words)
     finally:
         distributed.destroy_process_group()

@@ -1,0 +1,37 @@
+import os
+import signal
+import threading
+
+import pytest
+
+from pcae.training.interruption import asked_to_stop
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_first_signal_is_a_request_and_the_second_does_what_it_did(number):
+    with asked_to_stop() as request:
+        assert not request.made
+        os.kill(os.getpid(), number)
+        assert request.made
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_what_signals_did_before_is_done_again_afterwards():
+    before = signal.getsignal(signal.SIGTERM)
+    with asked_to_stop():
+        assert signal.getsignal(signal.SIGTERM) is not before
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_in_another_thread_signals_are_left_alone():
+    found = []
+
+    def run():
+        with asked_to_stop() as request:
+            found.append((request.made, signal.getsignal(signal.SIGTERM)))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert found == [(False, signal.SIG_DFL)]
