@@ -14,6 +14,7 @@ from importlib.metadata import version
 from types import ModuleType
 from typing import Any
 
+from pcae.data.names import visible
 from pcae.training.allocator import keep_freed_memory
 from pcae.training.interruption import Interrupted
 
@@ -247,5 +248,6 @@ def refuse(reason: str) -> None:
     if "Original Traceback" in reason:  # an error that a reading process handed on: its last line says what it was
         reason = reason.strip().splitlines()[-1].partition(": ")[2]
     rank = os.environ.get("RANK", "0")
-    print(f"pcae{'' if rank == '0' else f' (process {rank})'}: {' '.join(reason.split())}", file=sys.stderr)
+    said = visible(" ".join(reason.split()))
+    print(f"pcae{'' if rank == '0' else f' (process {rank})'}: {said}", file=sys.stderr)
     sys.exit(2)

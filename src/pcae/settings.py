@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
@@ -101,17 +102,26 @@ def without_rivals(values: dict[str, Any], names: Iterable[str]) -> dict[str, An
 
 
 class Yaml(yaml.SafeLoader):
-    """YAML in which 1e-4 is a number, as it is everywhere else, 0:0.4 is none (to base 60), and no key stands twice."""
+    """YAML in which 1e-4 is a number, as it is everywhere else, 0:0.4 is none (to base 60), and no key stands twice.
+
+    Nor does a value stand for another one (*name): nine lines of nine of them each are more than any memory holds.
+    """
 
     yaml_implicit_resolvers = {  # noqa: RUF012
         first: [(tag, pattern) for tag, pattern in found if not tag.endswith((":int", ":float"))]
         for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
 
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """A value that is written out."""
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError(f"*{self.peek_event().anchor} stands for another value; write it out")
+        return super().compose_node(parent, index)
+
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """A mapping without repeated keys."""
         keys = [str(key.value).replace("-", "_") for key, _ in node.value]
-        twice = next((key for key in keys if keys.count(key) > 1), None)
+        twice = next((key for key, times in Counter(keys).items() if times > 1), None)
         if twice:
             raise yaml.YAMLError(f"{twice} stands there twice")
         return super().construct_mapping(node, deep)

@@ -4,7 +4,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from pcae.training.checkpoint import Checkpoints, read, read_header, replace_text, restore, save_atomically
+from pcae.training.checkpoint import (
+    Checkpoints,
+    check_writable,
+    read,
+    read_header,
+    replace_text,
+    restore,
+    save_atomically,
+)
 from pcae.training.loop import Progress
 from pcae.training.optimizer import OptimizerConfig, build_optimizer, take_step
 
@@ -16,6 +24,18 @@ def trained(seed: int = 0):
     model(torch.randn(4, 3)).sum().backward()
     take_step(optimizer)
     return model, optimizer
+
+
+def test_a_link_where_a_file_is_written_first_is_not_followed(tmp_path):
+    outside = tmp_path / "outside"
+    outside.write_text("precious")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".config.yaml.writing").symlink_to(outside)
+    replace_text(tmp_path / "run" / "config.yaml", "new")
+    assert outside.read_text() == "precious" and (tmp_path / "run" / "config.yaml").read_text() == "new"
+    (tmp_path / "run" / ".out.png.writing").symlink_to(outside)
+    check_writable(tmp_path / "run" / "out.png", ".png")
+    assert outside.read_text() == "precious"
 
 
 def test_everything_comes_back_as_it_was(tmp_path):

@@ -111,7 +111,7 @@ def test_rectangles_and_other_channels(tmp_path):
         ({"hidden_act": "quick_gelu"}, "hidden_act is 'quick_gelu'; only 'gelu'"),
         ({"qkv_bias": False}, "qkv_bias is False; only True"),
         ({"patch_size": [8, 4]}, r"patch_size is \[8, 4\]; only square"),
-        ({"num_hidden_layers": 3}, "of the encoder's .* parameters"),
+        ({"num_hidden_layers": 3}, "num_hidden_layers is 3, but the weights have 2 blocks"),
         ({"hidden_size": None}, "holds no model that can be read"),
         ({"num_channels": None}, "channels"),
         ({"num_channels": "3"}, "channels|holds no model that can be read"),

@@ -16,6 +16,7 @@ from pcae.commands.pretrain import Config as Run
 from pcae.commands.terminal import as_json, bar, console, table
 from pcae.data.batches import check_workers
 from pcae.data.images import Images, open_images
+from pcae.data.names import visible
 from pcae.data.packed import verify
 from pcae.data.survey import Facts, survey
 from pcae.settings import read_recipe
@@ -143,14 +144,14 @@ def show(report: dict[str, Any], faults: list[Fault], images: Everything) -> Non
     table("", ["in pixels", "least", "median", "most"], sides)
     for name, classes in report["labels"].items():
         (most, large), (least, small) = (list(classes.items())[place] for place in (0, -1))
-        print(f"{name}: {len(classes)} classes of {small} ({least}) to {large} ({most}) images")
+        print(f"{name}: {len(classes)} classes of {small} ({visible(least)}) to {large} ({visible(most)}) images")
     print(f"mean {spaced(report['mean'])}   std {spaced(report['std'])}   (of pixels in [0, 1], by channel)")
     for fault in faults:
         show_fault(fault, images)
     if not faults:
         print("no image is unreadable, blank or there twice")
     for line in report["remarks"]:
-        print(line)
+        print(visible(line))
     advice = report["suggestion"]
     size = "x".join(map(str, advice["image_size"]))
     print(f"suggested: recipe {advice['recipe']}, {advice['model']} at {size} ({advice['reason']})")
@@ -166,7 +167,7 @@ def show_fault(fault: Fault, images: Everything) -> None:
         reason = fault.reasons.get(group[0])
         names = ", ".join(repr(images.names[place]) for place in group[:SHOWN])
         more = f" and {len(group) - SHOWN} more" if len(group) > SHOWN else ""
-        print(f"  {names}{more}" + (f" ({reason})" if reason else ""))
+        print(f"  {names}{more}" + (f" ({visible(reason)})" if reason else ""))
     if len(fault.groups) > SHOWN:
         print(f"  and {len(fault.groups) - SHOWN} more; see --json or --out PAGE.html")
 

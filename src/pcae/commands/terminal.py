@@ -8,9 +8,21 @@ from typing import Any
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
+from rich.text import Text
 from torch.utils.data import DataLoader
 
-console = Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
+from pcae.data.names import visible
+
+
+class Terminal(Console):
+    """A console on which names of strangers' files rewrite nothing."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """A text as it is shown."""
+        return super().render_str(visible(text), **options)
+
+
+console = Terminal(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
 """Progress and remarks; names of files stand in them as they are, so nothing in brackets is markup."""
 
 
@@ -39,7 +51,7 @@ def table(title: str, columns: list[str], rows: list[list[str]]) -> None:
 
 def plain(width: int | None) -> Console:
     """A console to standard output on which brackets are brackets."""
-    return Console(highlight=False, markup=False, emoji=False, width=width)
+    return Terminal(highlight=False, markup=False, emoji=False, width=width)
 
 
 def as_json(result: Any) -> None:

@@ -1,8 +1,6 @@
 """An image file -> upright pictures of 8 bits, whatever its format; what cannot be read is refused in one way."""
 
 import io
-import logging
-import warnings
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -13,9 +11,10 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
+from pcae.data.bounds import MOST_PIXELS, File, check_pixels, decoding, open_picture, open_tiff, tiff_pixels
+
 Source = str | bytes
 """Where an image is: the path of a file, or all that would stand in one."""
-File = io.BufferedReader | io.BytesIO
 Planes = tuple[Image.Image, ...]
 """One picture of mode L or RGB for 1 or 3 channels, else one of mode L for each channel."""
 PixelRange = tuple[float, float]
@@ -24,8 +23,6 @@ Size = tuple[int, int]
 Box = tuple[float, float, float, float]
 """Left, top, right and bottom."""
 MODES = {1: "L", 3: "RGB"}
-MOST_PIXELS = 178_956_970
-"""Larger images are taken for decompression bombs, as Pillow does; it is about 13,000 x 13,000 pixels."""
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """How TIFFs begin."""
 BITS, SAMPLES = 258, 277
@@ -37,8 +34,6 @@ MIRRORED = {2: (1, 0), 3: (1, 1), 4: (0, 1), 6: (1, 0), 7: (1, 1), 8: (0, 1)}
 ROOM = 2
 """How many times as large as wanted the part of a reduced picture is at least. At 2, no crop of a photograph is further
 than 2 gray levels on average from what full resolution gives; at 1, sharp ones are 8 away."""
-
-logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what is wrong with a file is said once, in the exception
 
 
 class Unreadable(ValueError):
@@ -86,8 +81,7 @@ def decode_part(
     A JPEG is decoded at 1/2, 1/4 or 1/8 of its size where the part is then still `ROOM` times as large as wanted.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # decoders warn of odd metadata and palettes
+        with decoding():
             return planes_of(source, channels, choose, pixel_range)
     except Exception as error:  # decoders raise errors of every kind on strangers' files
         raise Unreadable(name or str(source), reason_of(error)) from error
@@ -100,6 +94,10 @@ def reason_of(error: Exception) -> str:
         reason = error.strerror
     elif isinstance(error, UnidentifiedImageError):
         reason = "it is no image, or of a format that is not known"
+    elif isinstance(error, Image.DecompressionBombWarning | Image.DecompressionBombError):
+        reason = f"it has more pixels than are safe to unpack ({MOST_PIXELS:,}); shrink it"
+    elif isinstance(error, MemoryError):
+        reason = "there is not enough memory for it; shrink it"
     return " ".join(reason.split())
 
 
@@ -122,7 +120,7 @@ def planes_of(source: Source, channels: int, choose: Choose, pixel_range: PixelR
         if tiff and channels not in MODES:
             return located(from_tiff(file, channels, pixel_range), choose)
         try:
-            with Image.open(file) as image:
+            with open_picture(file) as image:
                 check_pixels(image.width, image.height)
                 if isinstance(image, JpegImageFile):
                     box = reduce(image, choose)
@@ -162,15 +160,6 @@ def reduction(part: Part) -> int:
     (left, top, right, bottom), (width, height) = part
     room = min((right - left) / width, (bottom - top) / height) / ROOM
     return max(times for times in (1, 2, 4, 8) if times <= max(room, 1))
-
-
-def check_pixels(width: int, height: int, bands: int = 1) -> None:
-    """Raise ValueError for an image without pixels, or with more than are safe to unpack."""
-    if min(width, height, bands) < 1:
-        raise ValueError(f"it has no pixels: {width} x {height}")
-    if width * height > MOST_PIXELS or width * height * bands > 4 * MOST_PIXELS:
-        pixels = f"{width:,} x {height:,} pixels" + (f" in {bands} bands" if bands > 1 else "")
-        raise ValueError(f"its {pixels} are more than are safe to unpack ({MOST_PIXELS:,}); shrink it")
 
 
 def beyond_pillow(image: Image.Image, pixel_range: PixelRange | None) -> bool:
@@ -222,9 +211,9 @@ def from_tiff(opened_file: File, channels: int, pixel_range: PixelRange | None) 
 
     Pages are bands for any number of channels but 1 and 3, for which the first page counts.
     """
-    with tifffile.TiffFile(opened_file) as file:
+    with open_tiff(opened_file) as file:
         shape = tiff_shape(file)
-        pixels = file.series[0].asarray(squeeze=True)
+        pixels = tiff_pixels(file)
         opacity = bool({1, 2} & set(file.pages.first.extrasamples))
     first = next((place for place, axis in enumerate(shape) if axis not in "YX"), None)
     bands = np.moveaxis(pixels, first, 0) if first is not None else pixels[None]
@@ -245,7 +234,8 @@ def tiff_shape(file: tifffile.TiffFile) -> dict[str, int]:
     shape = dict(zip(series.get_axes(squeeze=True), series.get_shape(squeeze=True), strict=True))
     if not {"Y", "X"} <= shape.keys() or len(shape) > 3:
         raise ValueError(f"it has the axes {series.axes}; height, width and channels are wanted")
-    check_pixels(shape["X"], shape["Y"], next((length for axis, length in shape.items() if axis not in "YX"), 1))
+    bands = next((length for axis, length in shape.items() if axis not in "YX"), 1)
+    check_pixels(shape["X"], shape["Y"], bands, series.dtype.itemsize)
     return shape
 
 

@@ -3,8 +3,10 @@
 import hashlib
 import json
 import mmap
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any, Literal
 
@@ -40,8 +42,10 @@ class Mapped(np.memmap):
 
 
 def map_file(path: str | Path, dtype: np.dtype | type, shape: tuple[int, ...]) -> np.ndarray:
-    """The array that a file holds. Raises ValueError when the file is not there."""
+    """The array that a file holds. Raises ValueError when the file is not there, or smaller than that."""
     try:
+        if min(shape) < 0 or prod(shape) * np.dtype(dtype).itemsize > Path(path).stat().st_size:
+            raise ValueError(f"packed file {str(path)!r} is no array of {shape}; pack the images anew")
         return Mapped(path, dtype, "r", shape=shape)
     except OSError as error:
         raise ValueError(f"packed file {str(path)!r} cannot be read: {error.strerror}") from error
@@ -78,9 +82,28 @@ def is_packed(path: Path) -> bool:
 def list_packed(path: Path, split: Split) -> Listing:
     """The images of a split of a packed folder; with one split, it is both, as in any folder.
 
-    Pixels are one array of images x height x width x channels. Raises ValueError when files are missing or cut off.
+    Pixels are one array of images x height x width x channels. Raises ValueError when files are missing or cut off, and
+    for a header that says what cannot be.
     """
     header = read_header(path)
+    with said_by(path / HEADER):
+        return listing_of(path, header, split)
+
+
+@contextmanager
+def said_by(header: Path) -> Iterator[None]:
+    """Whatever odd facts lead to is a ValueError that names the header."""
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError, IndexError, StopIteration) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise ValueError(
+            f"packed file {str(header)!r} does not say what the folder holds ({reason}); pack the images anew"
+        ) from error
+
+
+def listing_of(path: Path, header: dict[str, Any], split: Split) -> Listing:
+    """The images of a split as the header has them. Raises errors of several kinds when it does not fit the files."""
     check_sizes(path, header)
     name = split if split in header["splits"] else next(iter(header["splits"]))
     facts, settings = header["splits"][name], header["settings"]
@@ -107,7 +130,7 @@ def read_header(path: Path) -> dict[str, Any]:
     try:
         header = json.loads((path / HEADER).read_text(encoding="utf-8"))
         whole = header.pop("checksum") == checksum(header)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         whole, header = False, {}
     if not whole:
         raise ValueError(f"packed file {str(path / HEADER)!r} is damaged; pack the images anew")
@@ -135,7 +158,13 @@ def fingerprint(blocks: Iterable[bytes]) -> str:
 
 
 def check_sizes(path: Path, header: dict[str, Any]) -> None:
-    """Raise ValueError naming a file of a packed folder that is missing or has not the size that it should have."""
+    """Raise ValueError naming a file of a packed folder that is missing or has not the size that it should have.
+
+    Its files lie in it: a name that leads elsewhere is refused.
+    """
+    for name in (*header["files"], *header["splits"]):
+        if Path(name).name != name:
+            raise ValueError(f"packed folder {str(path)!r} names {name!r}, which is no file of it; pack it anew")
     for name, chunks in header["files"].items():
         wanted, file = sum(size for size, _ in chunks), path / name
         found = file.stat().st_size if file.is_file() else None
@@ -153,7 +182,8 @@ def verify(data: str, follow: Callable[[range], Iterable[int]] = iter) -> None:
     if not is_packed(path):
         return
     header = read_header(path)
-    check_sizes(path, header)
+    with said_by(path / HEADER):
+        check_sizes(path, header)
     parts = [(name, place) for name, chunks in header["files"].items() for place in range(len(chunks))]
     for number in follow(range(len(parts))):
         name, place = parts[number]

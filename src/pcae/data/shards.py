@@ -15,11 +15,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pcae.data.bounds import MOST_BYTES
 from pcae.data.lazy import Lazy
 from pcae.data.listing import FOLDERS, Listing, Split, is_image
 
 MOST_OPEN = 64
 """Shards that a process keeps open."""
+MOST_TEXT = 2**24
+"""Bytes of a .cls or .json; more is no label."""
 SHARD = re.compile(r".\.(tar(\.(gz|bz2|xz|zst|lz4))?|tgz|tbz2?|txz)$", re.IGNORECASE)
 """How shards are named, compressed ones among them, which are refused by name."""
 BRACES = re.compile(r"\{(?:(\d+)\.\.(\d+)|([^{}]*,[^{}]*))\}")
@@ -82,7 +85,9 @@ class Index:
     ends: np.ndarray
 
     def read(self, row: int) -> bytes:
-        """The bytes of an image. Raises OSError when its shard is gone."""
+        """The bytes of an image. Raises OSError when its shard is gone, ValueError when it is too large."""
+        if self.size[row] > MOST_BYTES:
+            raise ValueError(f"its {self.size[row]:,} bytes are more than are safe to read ({MOST_BYTES:,})")
         return self.shards.open(int(self.shard[row])).read(int(self.offset[row]), int(self.size[row]))
 
     def name(self, row: int) -> str:
@@ -156,8 +161,10 @@ def add_sample(found: Found, number: int, shard: OpenShard, members: list[Member
 
 
 def label_of(shard: OpenShard, members: Iterable[Member]) -> str | None:
-    """The label that the .cls or else the .json of a sample says."""
+    """The label that the .cls or else the .json of a sample says. Raises ValueError for one that is too large."""
     for member in sorted(members, key=lambda member: member.suffix):
+        if member.size > MOST_TEXT:
+            raise ValueError(f"label {member.name!r} has {member.size:,} bytes, more than {MOST_TEXT:,}; shorten it")
         text = shard.read(member.offset, member.size)
         label = text.decode("utf-8", "replace").strip() if member.suffix == "cls" else json_label(text)
         if label:
@@ -169,7 +176,7 @@ def json_label(text: bytes) -> str | None:
     """What stands under "label" or "cls", if it is a name or a whole number."""
     try:
         values = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):  # the latter for a thousand brackets
         return None
     both = [values.get(key) for key in ("label", "cls")] if isinstance(values, dict) else []
     return next((str(value) for value in both if type(value) in {int, str}), None)

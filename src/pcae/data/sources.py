@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pcae.data.hugging_face import PREFIX, list_rows
 from pcae.data.listing import Listing, Split, is_image, list_split, read_list
+from pcae.data.names import visible
 from pcae.data.packed import is_packed, list_packed
 from pcae.data.shards import SHARD, list_shards, matching, of_split
 from pcae.settings import expand
@@ -19,7 +20,7 @@ def list_data(data: str, split: Split) -> Listing:
         raise ValueError(f"data {data!r} is an address; images are read from disks only, so copy them to one first")
     found = list_rows(data, split) if data.startswith(PREFIX) else list_path(data, split)
     if not len(found.items):
-        others = ", ".join(f"{count} {suffix}" for suffix, count in found.others.most_common(3))
+        others = ", ".join(f"{count} {visible(suffix)}" for suffix, count in found.others.most_common(3))
         raise ValueError(
             f"data {data!r} holds no image files (.jpg, .png, .webp, .tif, ...)" + (f", but {others}" if others else "")
         )

@@ -2,17 +2,16 @@
 
 import hashlib
 import io
-import warnings
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-import tifffile
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from pcae.data.batches import count_cores
-from pcae.data.decode import MODES, File, Planes, Source, Unreadable, check_pixels, is_tiff, opened, tiff_shape
+from pcae.data.bounds import File, check_pixels, decoding, open_picture, open_tiff, tiff_pixels
+from pcae.data.decode import MODES, Planes, Source, Unreadable, is_tiff, opened, tiff_shape
 from pcae.data.images import Images
 
 SKETCH = 16
@@ -54,8 +53,7 @@ def look(images: Images, index: int) -> Facts:
     known: dict[str, Any] = {}
     try:
         source = images.source(index)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # as in decode
+        with decoding():
             known = of_array(source) if isinstance(source, np.ndarray) else of_file(source)
         planes = images.open(index)
     except Unreadable as error:
@@ -95,7 +93,7 @@ def header_of(source: Source) -> Header:
 
 def pillow_header(file: File) -> Header:
     """The header of a file that Pillow reads."""
-    with Image.open(file) as image:
+    with open_picture(file) as image:
         check_pixels(*image.size)
         kind = "I;16" if (image.format, image.mode) == ("PNG", "I") else image.mode  # Pillow 10 says I
         return Header(image.format or "", kind, image.size, kind.startswith(("I", "F")))
@@ -103,7 +101,7 @@ def pillow_header(file: File) -> Header:
 
 def tiff_header(opened_file: File) -> Header:
     """The header of a TIFF."""
-    with tifffile.TiffFile(opened_file) as file:
+    with open_tiff(opened_file) as file:
         shape, dtype = tiff_shape(file), file.series[0].dtype
         bands = next((length for axis, length in shape.items() if axis not in "YX"), 1)
         return Header("TIFF", f"{dtype} x {bands}", (shape["X"], shape["Y"]), dtype.itemsize > 1)
@@ -113,9 +111,10 @@ def values_of(source: Source) -> tuple[float, float]:
     """The least and the largest pixel of a file with more than 8 bits."""
     with opened(source) as file:
         if is_tiff(file):
-            pixels = tifffile.imread(file)
+            with open_tiff(file) as tiff:
+                pixels = tiff_pixels(tiff)
         else:
-            with Image.open(file) as image:
+            with open_picture(file) as image:
                 pixels = np.asarray(image)
     return float(np.nanmin(pixels)), float(np.nanmax(pixels))
 

@@ -129,7 +129,7 @@ def read_header(path: Path) -> dict[str, Any]:
     try:
         with safe_open(path, framework="pt") as file:
             return json.loads((file.metadata() or {})["pcae"])
-    except (SafetensorError, OSError, KeyError, json.JSONDecodeError) as error:
+    except (SafetensorError, OSError, KeyError, json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"{path} is no whole file of pcae's: {error}") from error
 
 
@@ -152,6 +152,7 @@ def in_one_move(path: Path) -> Iterator[Path]:
     """
     beside = path.with_name(f".{path.name}.writing")
     try:
+        beside.unlink(missing_ok=True)  # a link that a stranger put there would lead elsewhere
         yield beside
         with beside.open("rb") as file:
             os.fsync(file.fileno())
@@ -170,6 +171,7 @@ def check_writable(path: Path, *suffixes: str) -> None:
         raise ValueError(f"out {str(path)!r} must end in {' or '.join(suffixes)}")
     beside = path.with_name(f".{path.name}.writing")
     try:
+        beside.unlink(missing_ok=True)
         beside.touch()
         beside.unlink()
     except OSError as error:

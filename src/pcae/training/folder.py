@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from pcae.settings import expand
+from pcae.settings import Yaml, expand
 from pcae.training.checkpoint import Checkpoints, read_header, replace_text
 
 
@@ -72,8 +72,8 @@ def check_vacant(folder: Path, settings: dict[str, Any]) -> None:
 def config_of(folder: Path) -> dict[str, Any]:
     """The values of a folder's config.yaml; none when it is not there or no configuration."""
     try:
-        values = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        values = yaml.load((folder / "config.yaml").read_text(encoding="utf-8"), Yaml)
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
         return {}
     return values if isinstance(values, dict) else {}
 

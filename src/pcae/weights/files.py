@@ -19,7 +19,7 @@ from pcae.training.checkpoint import save_atomically
 from pcae.weights.decoders import DECODER_FILE, with_our_decoder
 from pcae.weights.found import Found
 from pcae.weights.hugging_face import CONFIG, find_hugging_face
-from pcae.weights.match import Match, fit
+from pcae.weights.match import Match, compare, fit
 from pcae.weights.plain import find_plain
 from pcae.weights.reading import TORCH_SUFFIXES, read_safetensors, read_torch
 from pcae.weights.timm_models import START, find_timm
@@ -97,8 +97,14 @@ def find_run(path: Path) -> Found:
 
 
 def checked(found: Found) -> Found:
-    """The weights, whose facts are of the types that they should be. Raises ValueError when they are not."""
+    """The weights, whose facts are of the types that they should be, and true: of a model that the tensors fill.
+
+    It is built without memory for this. Raises ValueError when they are not.
+    """
     TypeAdapter(PretrainedFacts).validate_python(dataclasses.asdict(found.facts))
+    with torch.device("meta"):
+        twin = build_model(found.facts).encoder.vit
+    compare(twin, found.tensors, found.grid)
     return found
 
 

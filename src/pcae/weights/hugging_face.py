@@ -57,6 +57,7 @@ def find_hugging_face(folder: Path) -> Found:
     check_config(config, folder)
     tensors = joined({renamed(name): value for name, value in read_folder(folder).items()})
     check_embedding(tensors, str(folder))
+    check_depth(config, tensors, folder)
     classes = classes_of(config, tensors)
     mean, std, remarks = statistics(folder, config["num_channels"])
     facts = PretrainedFacts(
@@ -106,6 +107,14 @@ def check_config(config: dict[str, Any], folder: Path) -> None:
     for name, value in wanted.items():
         if config[name] != value:
             raise ValueError(f"{folder}: {name} is {config[name]!r}; only {value!r} is read")
+
+
+def check_depth(config: dict[str, Any], tensors: dict[str, Tensor], folder: Path) -> None:
+    """Raise ValueError when there are not the blocks that the settings say: a million would be built first."""
+    found = len({name.split(".")[1] for name in tensors if name.startswith("blocks.")})
+    if found != config["num_hidden_layers"]:
+        said = config["num_hidden_layers"]
+        raise ValueError(f"{folder}: num_hidden_layers is {said!r}, but the weights have {found} blocks")
 
 
 def encoder_config(config: dict[str, Any], folder: Path) -> EncoderConfig:

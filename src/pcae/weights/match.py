@@ -55,6 +55,15 @@ def fit(vit: VisionTransformer, tensors: dict[str, Tensor], grid: Grid | None = 
     a square. Raises ValueError when a tensor of the encoder has another shape, when the blocks hold more than the
     model computes, and when less than 90 % of the encoder's parameters are there; the model then is as it was.
     """
+    taken, match = compare(vit, tensors, grid)
+    vit.load_state_dict(taken, strict=False)
+    return match
+
+
+def compare(
+    vit: VisionTransformer, tensors: dict[str, Tensor], grid: Grid | None = None
+) -> tuple[dict[str, Tensor], Match]:
+    """What `fit` loads, and what becomes of the tensors. Raises ValueError as `fit` does."""
     own = vit.state_dict()
     tensors, resized = with_positions(vit, tensors, grid)
     taken = {name: value for name, value in tensors.items() if name in own and value.shape == own[name].shape}
@@ -74,8 +83,7 @@ def fit(vit: VisionTransformer, tensors: dict[str, Tensor], grid: Grid | None = 
             f"the weights hold {count(taken)} of the encoder's {count(own)} parameters ({match.share:.0%}), less than "
             f"{LEAST_SHARE:.0%}: they are of another model; missing {first_of(missing)}"
         )
-    vit.load_state_dict(taken, strict=False)
-    return match
+    return taken, match
 
 
 def with_positions(

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import warnings
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -67,6 +68,7 @@ def number_in(settings: dict[str, Any], name: str) -> int | None:
 
 def unpickled(path: Path) -> Any:
     """What torch.save wrote there, of tensors and plain data only."""
+    check_stored(path)
     try:
         with data_only(), warnings.catch_warnings(action="ignore"):  # on the pickle's protocol
             return torch.load(path, map_location="cpu", weights_only=True)
@@ -79,6 +81,20 @@ def unpickled(path: Path) -> Any:
             ) from error
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise ValueError(f"{path} is no whole file of torch.save's: {reason}") from error
+
+
+def check_stored(path: Path) -> None:
+    """Raise ValueError for an archive whose parts are larger than it is: torch.save compresses nothing."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            parts = sum(part.file_size for part in archive.infolist())
+    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile):  # torch says what is wrong with it
+        return
+    if parts > path.stat().st_size:
+        raise ValueError(
+            f"{path} says that its {path.stat().st_size:,} bytes unpack to {parts:,}, which torch.save's never do: "
+            "refused"
+        )
 
 
 @contextmanager
@@ -102,7 +118,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """A JSON object. Raises ValueError when the file holds none."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{path} cannot be read as JSON: {error}") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path} must hold a JSON object, got {type(content).__name__}")
