@@ -249,5 +249,6 @@ def refuse(reason: str) -> None:
         reason = reason.strip().splitlines()[-1].partition(": ")[2]
     rank = os.environ.get("RANK", "0")
     said = visible(" ".join(reason.split()))
-    print(f"pcae{'' if rank == '0' else f' (process {rank})'}: {said}", file=sys.stderr)
+    line = f"pcae{'' if rank == '0' else f' (process {rank})'}: {said}\n"
+    sys.stderr.write(line)  # in one piece: print() lets another process write before the end of the line
     sys.exit(2)
