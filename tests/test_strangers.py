@@ -126,6 +126,7 @@ print((peak() - before) // 1024, file=sys.stderr)
 """
 
 
+@pytest.mark.slow
 def test_bombs_are_bad_files_and_take_no_memory(tmp_path):
     """Through the command line, in a process of its own whose memory is measured: less than 200 MB in all."""
     (tmp_path / "in").mkdir()

@@ -54,6 +54,7 @@ def test_the_numbers_stand_in_metrics_tensorboard_and_the_progress_line(tmp_path
     assert json.loads((out / "summary.json").read_text())["warnings"] == []
 
 
+@pytest.mark.slow
 def test_watching_changes_nothing_and_zero_never_looks(tmp_path):
     pretrain_sample(tmp_path / "watched", "--health-every", "1", "--knn-data", "sample", "--knn-every", "0.001")
     pretrain_sample(tmp_path / "alone", "--health-every", "0")
@@ -77,6 +78,7 @@ def test_no_look_stands_twice_after_a_resume(tmp_path):
     assert [line["step"] for line in lines(out)] == [0, 2, 4, 6]
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_before_its_first_checkpoint_looks_once_before_the_first_step(tmp_path):
     out = tmp_path / "run"
     pretrain_sample(out, "--health-every", "2", "--knn-data", "sample")
@@ -105,6 +107,7 @@ def test_a_run_that_blows_up_is_warned_of_and_goes_on(tmp_path):
     assert len(warnings) == 2 and "features are not finite" in warnings[0] and "steps were skipped" in warnings[1]
 
 
+@pytest.mark.slow
 def test_a_run_stopped_before_its_summary_ends_with_its_last_probe(tmp_path):
     out = tmp_path / "run"
     for words in (["--knn-data", "sample"], ["--knn-data", "sample"]):
@@ -141,6 +144,7 @@ def test_images_of_the_probe_that_cannot_be_read_are_named_or_refused_at_the_sta
     assert "torn.png" in capsys.readouterr().err and not (tmp_path / "refused").exists()
 
 
+@pytest.mark.slow
 def test_images_of_the_probe_that_go_missing_cost_a_probe_and_not_the_run(tmp_path, capsys, monkeypatch):
     from pcae.commands.online_probe import OnlineProbe
 
