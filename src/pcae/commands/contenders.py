@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from pcae.commands import finetune, pretrain, probe, task
-from pcae.commands.parts import NEUTRAL, configure
+from pcae.commands.run_settings import NEUTRAL, configure
 from pcae.data.decode import Unreadable
 from pcae.data.images import Images, spread
 from pcae.evaluation.paper import Measure

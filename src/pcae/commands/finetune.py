@@ -6,8 +6,9 @@ from typing import Any
 import torch
 
 from pcae.commands.advice import say_recipe
-from pcae.commands.parts import announce_numbers, batches, carry_out, configure, finished, write_summary
+from pcae.commands.parts import announce_numbers, batches, carry_out, finished, write_summary
 from pcae.commands.reporting import report_on
+from pcae.commands.run_settings import configure
 from pcae.commands.task import Config, Task, build_task, token_counts
 from pcae.commands.terminal import as_json, console
 from pcae.commands.validation import Validation, best_so_far
@@ -106,7 +107,7 @@ def validate_by(task: Task, journal: Journal, here: World, looks: list[Validatio
             journal.note if here.is_main else lambda _: None,
             lambda: task.save(BEST),
             here,
-            here.from_main(lambda: best_so_far(config.out / "metrics.jsonl")),
+            here.from_main(lambda: best_so_far(config.out)),
         )
     )
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from pcae.data.batches import whole_loader
 from pcae.data.images import Images, spread
 from pcae.data.unreadable import BadFiles
+from pcae.evaluation.features import readable
 from pcae.evaluation.kept import Way, decide, way_of_classifier, way_of_teacher
 from pcae.evaluation.pictures import draw_stages
 from pcae.methods.choice import WITHOUT_TEACHER
@@ -169,12 +170,10 @@ def read_some(
     """
     facts, chosen = model.facts, spread(len(images), count)
     pixels, indices = [], []
-    for batch in whole_loader(images, facts.encoder.image_size, chosen, 16, workers, facts.crop_pct):
-        bad_files.add(batch.failed)
-        bad_files.check(len(chosen))
-        if batch.indices:
-            pixels.append(batch.pixels)
-            indices += batch.indices
+    loader = whole_loader(images, facts.encoder.image_size, chosen, 16, workers, facts.crop_pct)
+    for batch in readable(loader, bad_files, looked_at=len(chosen)):
+        pixels.append(batch.pixels)
+        indices += batch.indices
     if not indices:
         raise ValueError(f"{bad_files.describe(f'{len(chosen)} images looked at')}; none is left to show")
     return torch.cat(pixels), indices

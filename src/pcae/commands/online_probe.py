@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pcae.commands.terminal import bar, console, warn
-from pcae.data.batches import DataConfig, Follow, training_workers, whole_loader
+from pcae.commands.terminal import console, warn
+from pcae.commands.validation import share_of
+from pcae.data.batches import DataConfig, training_workers
 from pcae.data.labelled import open_labelled
 from pcae.data.unreadable import BadFiles
 from pcae.evaluation.features import pool
@@ -82,23 +83,14 @@ class OnlineProbe:
 
         Raises ValueError, in all of them, when too many cannot be read.
         """
-        images, facts = bad_files.images, model.facts
-        chosen = range(here.rank, len(images), here.size)
-        loader = whole_loader(images, facts.encoder.image_size, chosen, 64, self.workers, facts.crop_pct)
-        follow: Follow = bar("encoding") if here.is_main else iter
-        failed, places, rows = {}, [], [torch.empty(0, model.encoder.width)]
+        places, rows = [], [torch.empty(0, model.encoder.width)]
         with torch.inference_mode():
-            for batch in follow(loader):
-                failed |= batch.failed
-                if batch.indices:
-                    places += batch.indices
-                    rows.append(pool(model, model(batch.pixels.to(here.device)), "mean").float().cpu())
-        shares = here.gather((failed, places, torch.cat(rows)))
-        for some, _, _ in shares:
-            bad_files.add(some)
-        bad_files.check()
-        labels = torch.tensor(images.labels)[[place for _, places, _ in shares for place in places]]
-        return torch.cat([features for _, _, features in shares]), labels
+            for batch in share_of(bad_files, model.facts, here, "encoding", self.workers):
+                places += batch.indices
+                rows.append(pool(model, model(batch.pixels.to(here.device)), "mean").float().cpu())
+        shares = here.gather((places, torch.cat(rows)))
+        labels = torch.tensor(bad_files.images.labels)[[place for places, _ in shares for place in places]]
+        return torch.cat([features for _, features in shares]), labels
 
 
 def open_online(

@@ -1,17 +1,13 @@
 """One HTML page that stands alone: what check-data found, with thumbnails."""
 
-import base64
 import io
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from pcae.commands.findings import Everything, Fault
+from pcae.commands.html import as_address, write_html
 from pcae.data.decode import Unreadable
 from pcae.data.images import spread
-from pcae.training.checkpoint import replace_text
 
 THUMBNAIL = 96
 """Longest side of a thumbnail in pixels."""
@@ -20,16 +16,15 @@ GROUPS, MEMBERS, EXAMPLES = 30, 8, 24
 
 
 def write_page(path: Path, report: dict[str, Any], faults: list[Fault], images: Everything) -> None:
-    """Write the page in one move. Names are escaped; what a name cannot say in UTF-8 becomes a backslash."""
-    template = (resources.files("pcae.commands") / "check_data.html").read_text(encoding="utf-8")
-    page = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(template)
+    """Write the page in one move."""
     picked = spread(len(images.facts), EXAMPLES)
-    text = page.render(
+    write_html(
+        path,
+        "check_data.html",
         report=report,
         faults=[section(images, fault) for fault in faults],
         examples=[card(images, place) for place in picked if images.facts[place].error is None],
     )
-    replace_text(path, text.encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
 def section(images: Everything, fault: Fault) -> dict[str, Any]:
@@ -65,4 +60,4 @@ def thumbnail(images: Everything, place: int) -> str | None:
     small.thumbnail((THUMBNAIL, THUMBNAIL))
     buffer = io.BytesIO()
     small.save(buffer, "JPEG", quality=80)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return as_address(buffer.getvalue(), "jpeg")

@@ -13,16 +13,15 @@ from pcae.commands.init import Beginning, begin, decoder_of, find_beginning
 from pcae.commands.online_probe import OnlineProbe, open_online
 from pcae.commands.parts import (
     Parts,
-    RunSettings,
     announce_numbers,
     batches,
     carry_out,
-    configure,
     finished,
     start_or_go_on,
     write_summary,
 )
 from pcae.commands.reporting import report_on
+from pcae.commands.run_settings import RunSettings, configure
 from pcae.commands.terminal import as_json, console
 from pcae.data.batches import check_data_config
 from pcae.data.images import RandomCrops, open_images

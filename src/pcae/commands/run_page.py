@@ -1,22 +1,19 @@
 """One HTML page that stands alone: what a run did."""
 
-import base64
 import dataclasses
 import math
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
 from pcae.commands.health import most_directions
+from pcae.commands.html import as_address, write_html
 from pcae.commands.kept import draw_run
-from pcae.commands.parts import RunSettings
 from pcae.commands.reporting import PAGE
 from pcae.commands.run_facts import (
     Run,
@@ -29,12 +26,12 @@ from pcae.commands.run_facts import (
     versions_of,
     warnings_of,
 )
+from pcae.commands.run_settings import RunSettings
 from pcae.commands.run_words import CURVES, FILES, HEALTH, NUMBERS, OTHER, PROBES, SHARES, Plot
 from pcae.evaluation.run_curves import draw_curves
 from pcae.evaluation.run_metrics import Curve
 from pcae.methods.choice import foreign_settings
 from pcae.settings import build, to_plain
-from pcae.training.checkpoint import replace_text
 
 MOST_BAD_FILES = 30
 """Files that could not be read, of those that the page names."""
@@ -70,11 +67,11 @@ def facts_of(run: Run) -> dict[str, Any]:
 
 
 def write_page(path: Path, run: Run, facts: dict[str, Any]) -> None:
-    """Draw what is to be drawn, and write. What a name cannot say in UTF-8 becomes a backslash."""
-    template = (resources.files("pcae.commands") / "report.html").read_text(encoding="utf-8")
-    page = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(template)
+    """Draw what is to be drawn, and write."""
     confusion = run.folder / "confusion.png"
-    text = page.render(
+    write_html(
+        path,
+        "report.html",
         facts=facts,
         title=title_of(run),
         last_written=last_written(run),
@@ -83,14 +80,13 @@ def write_page(path: Path, run: Run, facts: dict[str, Any]) -> None:
         curves=[*cards(run, CURVES), *cards(run, other_plots(run))],
         health=cards(run, HEALTH),
         probes=cards(run, PROBES),
-        confusion=as_data(confusion) if confusion.is_file() else None,
+        confusion=as_address(confusion.read_bytes(), "png") if confusion.is_file() else None,
         kept=kept_picture(run),
         settings=settings_of(run),
         odd={name: shown(value) for name, value in run.odd.items()},
         files=list(files_of(run.folder)),
         bad_files=run.bad_files[:MOST_BAD_FILES],
     )
-    replace_text(path, text.encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
 def title_of(run: Run) -> str:
@@ -182,12 +178,7 @@ def kept_picture(run: Run) -> dict[str, str]:
             draw_run(run.folder, images_of(run), path)
         except (ValueError, OSError) as error:
             return {"missing": str(error)}
-        return {"picture": as_data(path)}
-
-
-def as_data(path: Path) -> str:
-    """A picture's file as an address that holds it."""
-    return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"
+        return {"picture": as_address(path.read_bytes(), "png")}
 
 
 def settings_of(run: Run) -> list[dict[str, Any]]:

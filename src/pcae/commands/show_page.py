@@ -1,21 +1,18 @@
 """One HTML page that stands alone: every stage at every drop ratio, with sliders."""
 
-import base64
 import io
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
 
 from pcae.commands.exhibit import Exhibit
+from pcae.commands.html import as_address, write_html
 from pcae.evaluation.heat import BLANK, levels, palette
 from pcae.evaluation.kept import Kept, Way
 from pcae.evaluation.pictures import to_rgb
-from pcae.training.checkpoint import replace_text
 
 DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_"
 """A character for each step of a scale, and for how far a position came."""
@@ -29,12 +26,10 @@ ABOUT = {
 
 
 def write_page(path: Path, exhibit: Exhibit, sources: list[str]) -> None:
-    """Write the page in one move. Names are escaped; what a name cannot say in UTF-8 becomes a backslash."""
-    template = (resources.files("pcae.commands") / "show.html").read_text(encoding="utf-8")
-    page = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(template)
+    """Write the page in one move."""
     shares = [f"{100 * share:.0f} %" for share in exhibit.explained]
-    text = page.render(names=exhibit.names, sources=sources, explained=shares, about=ABOUT, data=packed(exhibit))
-    replace_text(path, text.encode("utf-8", "backslashreplace").decode("utf-8"))
+    values = {"names": exhibit.names, "sources": sources, "explained": shares, "about": ABOUT}
+    write_html(path, "show.html", **values, data=packed(exhibit))
 
 
 def packed(exhibit: Exhibit) -> dict[str, Any]:
@@ -42,8 +37,8 @@ def packed(exhibit: Exhibit) -> dict[str, Any]:
     return {
         "grid": exhibit.grid,
         "size": exhibit.size,
-        "images": [as_address(picture) for picture in to_rgb(exhibit.pixels)],
-        "features": [as_address(colours) for colours in exhibit.colours],
+        "images": [address_of(picture) for picture in to_rgb(exhibit.pixels)],
+        "features": [address_of(colours) for colours in exhibit.colours],
         "modes": {way.name: packed_way(exhibit, way) for way in exhibit.ways},
         "palette": ["#" + bytes(colour).hex() for colour in palette().tolist()],
         "blank": "#" + bytes(BLANK).hex(),
@@ -83,9 +78,9 @@ def decided(exhibit: Exhibit, way: Way, kept: Kept) -> list[dict[str, Any]]:
     ]
 
 
-def as_address(picture: UInt8[Tensor, "height width 3"]) -> str:
+def address_of(picture: UInt8[Tensor, "height width 3"]) -> str:
     """A picture as a data address."""
     kind, options = ("PNG", {}) if max(picture.shape[:2]) <= SMALL else ("JPEG", {"quality": 88})
     buffer = io.BytesIO()
     Image.fromarray(picture.contiguous().numpy()).save(buffer, kind, **options)
-    return f"data:image/{kind.lower()};base64," + base64.b64encode(buffer.getvalue()).decode()
+    return as_address(buffer.getvalue(), kind.lower())

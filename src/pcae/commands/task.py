@@ -5,7 +5,8 @@ from typing import cast
 
 import torch
 
-from pcae.commands.parts import Parts, RunSettings, start_or_go_on
+from pcae.commands.parts import Parts, start_or_go_on
+from pcae.commands.run_settings import RunSettings
 from pcae.commands.start import NetworkConfig, Start, fill, starting_point
 from pcae.commands.terminal import console
 from pcae.commands.validation import count_right

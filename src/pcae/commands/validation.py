@@ -1,21 +1,20 @@
 """How well a classifier does on held-out images, while it is trained and at the end."""
 
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import reduce as fold
 from operator import add
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from pcae.commands.terminal import bar
 from pcae.data.batches import Follow, whole_loader
-from pcae.data.unreadable import BadFiles
+from pcae.data.unreadable import BadFiles, Batch
 from pcae.evaluation.accuracy import Tally, no_images, tally
 from pcae.model.pretrained import PretrainedFacts
 from pcae.training.distributed import World
+from pcae.training.journal import read_metrics
 
 
 def count_right(
@@ -30,20 +29,31 @@ def count_right(
 
     Raises ValueError when too many of them cannot be read.
     """
-    images, size = bad_files.images, facts.encoder.image_size
-    chosen = range(here.rank, len(images), here.size)
-    labels = torch.tensor(images.labels)
-    total, failed = no_images(len(facts.classes or ())), {}
-    follow: Follow = bar("evaluating") if here.is_main else iter
+    labels, total = torch.tensor(bad_files.images.labels), no_images(len(facts.classes or ()))
     with torch.inference_mode():
-        for batch in follow(whole_loader(images, size, chosen, batch_size, workers, facts.crop_pct)):
-            failed |= batch.failed
-            if batch.indices:
-                total += tally(model(batch.pixels.to(here.device)).float().cpu(), labels[batch.indices])
+        for batch in share_of(bad_files, facts, here, "evaluating", workers, batch_size):
+            total += tally(model(batch.pixels.to(here.device)).float().cpu(), labels[batch.indices])
+    return fold(add, here.gather(total))
+
+
+def share_of(
+    bad_files: BadFiles, facts: PretrainedFacts, here: World, what: str, workers: int, batch_size: int = 64
+) -> Iterator[Batch]:
+    """This process's share of the images that can be read; then all processes know which cannot.
+
+    what: for the bar. Every process calls it, and reads to the end. Raises ValueError, in all of them, when too many
+    cannot be read.
+    """
+    images, size, failed = bad_files.images, facts.encoder.image_size, {}
+    chosen = range(here.rank, len(images), here.size)
+    follow: Follow = bar(what) if here.is_main else iter
+    for batch in follow(whole_loader(images, size, chosen, batch_size, workers, facts.crop_pct)):
+        failed |= batch.failed
+        if batch.indices:
+            yield batch
     for some in here.gather(failed):
         bad_files.add(some)
     bad_files.check()
-    return fold(add, here.gather(total))
 
 
 class Validation:
@@ -82,8 +92,6 @@ class Validation:
                 self.save()
 
 
-def best_so_far(metrics: Path) -> float:
+def best_so_far(run: Path) -> float:
     """The best accuracy that a run has written down; below any where it has none."""
-    lines = metrics.read_text(encoding="utf-8").splitlines() if metrics.is_file() else []
-    rows: list[dict[str, Any]] = [json.loads(line) for line in lines]
-    return max((row["top1"] for row in rows if "top1" in row), default=-1.0)
+    return max((line["top1"] for line in read_metrics(run) if "top1" in line), default=-1.0)

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from pcae.evaluation.claims import Values, counts_of
+from pcae.evaluation.claims import DISTANCES, Values, counts_of
 from pcae.evaluation.curve import COLOURS
 from pcae.evaluation.estimates import Estimate, estimate
 from pcae.training.checkpoint import in_one_move
@@ -122,15 +122,14 @@ def draw_spectra(axes: Axes, values: Values) -> None:
 
 def draw_spread(axes: Axes, values: Values) -> None:
     """How far apart survivors lie: a group of bars for each kind of distance."""
-    kinds = ("distance of two", "distance to the nearest")
     groups = (("stages", "all stages"), ("one stage", "one stage"), ("random", "random drop"))
     for place, ((name, words), colour) in enumerate(zip(groups, COLOURS, strict=False)):
-        found = [estimate(values[f"{kind}, {name}"]) for kind in kinds]
-        across = [index + 0.27 * (place - 1) for index in range(len(kinds))]
+        found = [estimate(values[f"{kind}, {name}"]) for kind in DISTANCES]
+        across = [index + 0.27 * (place - 1) for index in range(len(DISTANCES))]
         bars = axes.bar(across, [one.mean for one in found], 0.25, yerr=[one.error for one in found], color=colour)
         bars.set_label(words)
         axes.bar_label(bars, fmt="%.2f", fontsize=9, padding=2)
-    axes.set_xticks(range(len(kinds)), ["two survivors", "nearest survivor"])
+    axes.set_xticks(range(len(DISTANCES)), ["two survivors", "nearest survivor"])
     axes.set_ylabel("mean distance in patches")
     axes.margins(y=0.25)
     finish(axes)

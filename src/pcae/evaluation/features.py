@@ -28,11 +28,16 @@ def pool(model: Pretrained, encoded: Encoded, how: Pool) -> Float[Tensor, "batch
     return model.encoder.vit.fc_norm(encoded.tokens.mean(dim=1) if how == "mean" else encoded.prefix[:, 0])
 
 
-def readable(loader: DataLoader, bad_files: BadFiles, follow: Follow = iter) -> Iterator[Batch]:
-    """The loader's batches that hold an image; what cannot be read is counted, and too much of it a ValueError."""
+def readable(
+    loader: DataLoader, bad_files: BadFiles, follow: Follow = iter, looked_at: int | None = None
+) -> Iterator[Batch]:
+    """The loader's batches that hold an image; what cannot be read is counted, and too much of it a ValueError.
+
+    looked_at: how many images there are in the loader, where it is not all of them.
+    """
     for batch in follow(loader):
         bad_files.add(batch.failed)
-        bad_files.check()
+        bad_files.check(looked_at)
         if batch.indices:
             yield batch
 

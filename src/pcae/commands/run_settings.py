@@ -1,0 +1,67 @@
+"""What every training verb is told, and which of it decides the result."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from tyro.conf import Positional, arg
+
+from pcae.data.batches import DataConfig
+from pcae.settings import AUTO, at_home, build, check_values, layered, without_rivals
+from pcae.training.optimizer import OptimizerConfig
+from pcae.training.plan import RunConfig
+
+NEUTRAL = {
+    "data", "out", "recipe", "config", "resume", "json", "device", "accumulation", "workers", "max_bad_files",
+    "checkpoint_every", "keep_checkpoints", "log_every", "mean", "std", "validation", "evaluate_every",
+    "dry_run", "compile", "grad_checkpointing", "health_every", "knn_data", "knn_every",
+}  # fmt: skip
+"""Knobs that may change when a run goes on: how it is run, not what. A run knows its images by their names below DATA,
+and mean and std are kept beside the settings."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """What every training verb is told."""
+
+    data: Annotated[str, Positional, arg(metavar="DATA")]
+    """Folder, .txt or .csv list, WebDataset shards (a folder, a .tar or 'shard-{000..099}.tar'), `hf:NAME`, `sample` or
+    `fashion-mnist`."""
+    out: Path
+    """Run folder; a run that stands there already goes on."""
+    recipe: str | None = None
+    """Named settings that the package ships; auto picks one that suits."""
+    config: Path | None = None
+    """YAML file of `name: value` lines, named as the flags are."""
+    resume: str = "auto"
+    """auto: go on from the folder's newest checkpoint. never: refuse a folder with a run. PATH: that checkpoint."""
+    json: bool = False
+    """Print the summary as JSON."""
+    reading: DataConfig = DataConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    run: RunConfig = RunConfig()
+
+    @staticmethod
+    def fitting(recipe: dict[str, Any], chosen: dict[str, Any]) -> dict[str, Any]:
+        """What of a recipe goes with what was chosen over it."""
+        return recipe
+
+
+C = TypeVar("C", bound=RunSettings)
+
+
+def configure(cls: type[C], verb: str, choose_recipe: Callable[[C], str], **flags: Any) -> C:
+    """Flags over a file over a recipe, as the command line has it, for calls from Python.
+
+    Raises ValueError for an unknown flag or a value that cannot be.
+    """
+    file = flags.pop("config", None)
+
+    def layers(picked: str | None = None) -> C:
+        values = without_rivals(layered(cls, flags.get("recipe"), file, picked, flags), flags)
+        values |= check_values(cls, flags, verb) | ({"recipe": picked} if picked else {})
+        return at_home(build(cls, values))
+
+    config = layers()
+    return layers(choose_recipe(config)) if config.recipe == AUTO else config
