@@ -17,6 +17,20 @@ TINY = EncoderConfig(
 )
 
 
+def write_empty_page(run: Path) -> Path:
+    page = run / "report.html"
+    page.write_text("")
+    return page
+
+
+@pytest.fixture(autouse=True)
+def no_pages(request, monkeypatch):
+    """The page that a run ends with takes more than a second, longer than most runs here: it is empty, but for tests
+    that are marked with `page` and for runs that a whole module shares."""
+    if "page" not in request.keywords:
+        monkeypatch.setattr("pcae.commands.run_page.write_report", write_empty_page)
+
+
 @pytest.fixture
 def config() -> EncoderConfig:
     return TINY

@@ -7,6 +7,7 @@ from pcae.cli import main
 
 
 @pytest.mark.slow
+@pytest.mark.page
 def test_the_demo_ends_with_a_table_and_a_picture(tmp_path, capsys):
     main(["demo", "--out", str(tmp_path / "demo"), "--steps", "3", "--device", "cpu", "--json"])
     result = json.loads(capsys.readouterr().out)
@@ -16,3 +17,5 @@ def test_the_demo_ends_with_a_table_and_a_picture(tmp_path, capsys):
     )
     with Image.open(result["picture"]) as picture:
         assert min(picture.size) > 500
+    page = (tmp_path / "demo" / "report.html").read_text()
+    assert "<svg" in page and "Nearest neighbours" in page

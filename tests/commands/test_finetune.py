@@ -69,6 +69,7 @@ def unbroken(tmp_path_factory, shapes, encoder) -> Path:
 
 
 def test_a_run_folder_holds_what_is_promised(unbroken):
+    assert "<svg" in (unbroken / "report.html").read_text()
     assert {path.name for path in unbroken.iterdir()} == {
         "config.yaml", "metrics.jsonl", "tensorboard", "checkpoints", "classifier.safetensors", "best.safetensors",
         "confusion.png", "summary.json", "report.html",

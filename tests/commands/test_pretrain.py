@@ -51,6 +51,7 @@ def steps_of(run):
 
 def test_a_run_folder_holds_what_is_promised(unbroken):
     names = {path.name for path in unbroken.iterdir()}
+    assert "<svg" in (unbroken / "report.html").read_text()
     assert names == {
         "config.yaml", "metrics.jsonl", "tensorboard", "checkpoints", "encoder.safetensors", "decoder.safetensors",
         "summary.json", "report.html",
