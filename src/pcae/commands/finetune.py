@@ -8,6 +8,7 @@ import torch
 from pcae.commands.advice import say_recipe
 from pcae.commands.parts import announce_numbers, batches, carry_out, finished, write_summary
 from pcae.commands.reporting import report_on
+from pcae.commands.roll_back import with_roll_backs
 from pcae.commands.run_settings import configure
 from pcae.commands.task import Config, Task, build_task, token_counts
 from pcae.commands.terminal import as_json, console
@@ -70,6 +71,11 @@ def train_and_report(config: Config, here: World) -> dict[str, Any]:
 
 def train(config: Config, here: World) -> dict[str, Any]:
     """Fine-tune as configured, from the start or from a checkpoint; returns the summary of the run."""
+    return with_roll_backs(lambda again: attempt(again, here), config)
+
+
+def attempt(config: Config, here: World) -> dict[str, Any]:
+    """Fine-tune to the end, or until the run has to go back."""
     task = build_task(config, here)
     parts, config = task.parts, task.config
     summary = finished(parts)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from pcae.commands.compiling import set_blocks
 from pcae.commands.reading import read_batches
+from pcae.commands.roll_back import Skips, count_roll_backs
 from pcae.commands.run_settings import NEUTRAL, RunSettings
 from pcae.commands.terminal import bar, console, warn
 from pcae.commands.waiting import remedy
@@ -28,7 +29,7 @@ from pcae.training.interruption import Interrupted, asked_to_stop
 from pcae.training.journal import Journal
 from pcae.training.loop import Progress, Watcher, loop
 from pcae.training.plan import Plan, autocast_dtype
-from pcae.training.randomness import Draw
+from pcae.training.randomness import Draw, seed_of
 
 BAD_FILES = "bad-files.jsonl"
 """Where a run folder names the files that could not be read."""
@@ -36,7 +37,10 @@ BAD_FILES = "bad-files.jsonl"
 
 @dataclass(frozen=True)
 class Parts:
-    """What a run is made of, in the state that it starts or goes on from; `facts` go into every checkpoint."""
+    """What a run is made of, in the state that it starts or goes on from; `facts` go into every checkpoint.
+
+    roll_backs: how often it went back to a checkpoint before; each time the images' order is another one.
+    """
 
     config: RunSettings
     images: Images
@@ -46,6 +50,7 @@ class Parts:
     progress: Progress
     facts: dict[str, Any]
     bad_files: BadFiles
+    roll_backs: int = 0
 
     def save(self, here: World) -> None:
         """Write a checkpoint. Every process calls it, the main one writes."""
@@ -53,13 +58,18 @@ class Parts:
         if here.is_main:
             checkpoints_of(self.config).save(self.method, self.optimizer, self.progress, self.facts)
 
+    def save_if_good(self, here: World) -> None:
+        """Write a checkpoint, unless steps are being skipped: the run may have to go back to before them."""
+        if not self.progress.in_a_row or self.progress.step == self.numbers.steps:
+            self.save(here)
+
     def stop_if(self, asked: bool, here: World) -> None:
         """When any process was asked to stop before the last step, save and raise Interrupted. All of them call it."""
         progress, numbers = self.progress, self.numbers
         if not here.any(asked) or progress.step == numbers.steps:
             return
         self.settle_bad_files(here)
-        if progress.step % self.config.run.checkpoint_every:
+        if progress.step % self.config.run.checkpoint_every or progress.in_a_row:
             self.save(here)
         raise Interrupted(
             f"stopped after step {progress.step} of {numbers.steps}, which is saved in {self.config.out}; the same "
@@ -138,7 +148,8 @@ def start_or_go_on(
         found = here.from_main(lambda: pixel_statistics(images, size, bad_files, follow=bar("mean and std")))
         facts |= dict(zip(("mean", "std"), found, strict=True))
     set_blocks(method, config.run, numbers.steps - progress.step, here)
-    return Parts(config, images, numbers, method, optimizer, progress, facts, bad_files)
+    roll_backs = here.from_main(lambda: count_roll_backs(config.out, progress.step))
+    return Parts(config, images, numbers, method, optimizer, progress, facts, bad_files, roll_backs)
 
 
 def batches(
@@ -155,6 +166,7 @@ def batches(
         here,
         start=parts.progress.step,
         accumulation=config.run.accumulation,
+        order=seed_of(config.run.seed, "roll-back", parts.roll_backs) if parts.roll_backs else None,
         labels=labels,
     )
 
@@ -190,7 +202,8 @@ def carry_out(
         watching = [
             *watchers(journal),
             (config.run.log_every, journal.write),
-            (config.run.checkpoint_every, lambda _: parts.save(here)),
+            Skips(config, checkpoints_of(config), parts.roll_backs, journal, here).watcher,
+            (config.run.checkpoint_every, lambda _: parts.save_if_good(here)),
             (config.run.log_every, lambda _: parts.settle_bad_files(here)),
         ]
         request = stack.enter_context(asked_to_stop())

@@ -21,6 +21,7 @@ from pcae.commands.parts import (
     write_summary,
 )
 from pcae.commands.reporting import report_on
+from pcae.commands.roll_back import with_roll_backs
 from pcae.commands.run_settings import RunSettings, configure
 from pcae.commands.terminal import as_json, console
 from pcae.data.batches import check_data_config
@@ -129,6 +130,11 @@ def train_and_report(config: Config, here: World) -> dict[str, Any]:
 
 def train(config: Config, here: World) -> dict[str, Any]:
     """Pre-train as configured, from the start or from a checkpoint; returns the summary of the run, or its forecast."""
+    return with_roll_backs(lambda again: attempt(again, here), config)
+
+
+def attempt(config: Config, here: World) -> dict[str, Any]:
+    """Pre-train to the end, or until the run has to go back."""
     parts, beginning = build_parts(config, here)
     config = cast(Config, parts.config)
     crops = RandomCrops(parts.images, config.encoder.image_size, config.reading.crop_scale, config.run.seed)

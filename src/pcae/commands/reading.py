@@ -24,21 +24,30 @@ def read_batches(
     *,
     start: int = 0,
     accumulation: int = 1,
+    order: int | None = None,
     labels: Tensor | None = None,
 ) -> Iterator[tuple[Tensor | Labelled, Draw]]:
     """This process's part of batches from step `start` on, by the seed of the crops; `reading` has the statistics.
 
+    order: a seed of its own for the order of the images.
     Raises ValueError for statistics of other channels.
     """
     assert reading.mean is not None and reading.std is not None
     images, seed = crops.images, crops.seed
     normalise = Normalise(list(reading.mean), list(reading.std), images.channels).to(here.device)
-    order = MicroBatches(
-        len(images), seed, numbers.batch_size, start, numbers.steps, here.rank, here.size, accumulation
+    of_images = MicroBatches(
+        len(images),
+        seed if order is None else order,
+        numbers.batch_size,
+        start,
+        numbers.steps,
+        here.rank,
+        here.size,
+        accumulation,
     )
     finish = cropper(crops, here.device)
     return feed(
-        training_loader(crops, order, training_workers(reading, here.device), here.device, finish),
+        training_loader(crops, of_images, training_workers(reading, here.device), here.device, finish),
         numbers,
         normalise,
         bad_files,

@@ -37,7 +37,7 @@ class Checkpoints:
         path = self.folder / f"step-{progress.step:08d}.safetensors"
         tensors = {f"method.{name}": value for name, value in method.state_dict().items()}
         tensors |= optimizer_tensors(method, optimizer)
-        tensors |= {"skipped": progress.skipped, "loss": progress.loss}
+        tensors |= {"skipped": progress.skipped, "in_a_row": progress.in_a_row, "loss": progress.loss}
         header = {"step": progress.step, "seconds": progress.seconds, "torch": str(torch.__version__), **facts}
         save_atomically(path, tensors, header)
         replace_text(self.folder / "last", path.name)
@@ -100,6 +100,7 @@ def restore(path: Path, method: nn.Module, optimizer: torch.optim.Optimizer, pro
     header = read_header(path)
     progress.step, progress.before = header["step"], header.get("seconds", 0.0)
     progress.skipped, progress.loss = tensors["skipped"], tensors["loss"]
+    progress.in_a_row = tensors["in_a_row"]
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

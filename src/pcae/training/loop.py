@@ -28,7 +28,8 @@ class Progress:
     """Where a run stands after an optimizer step, for methods and watchers. Tensors stay on the device until read.
 
     step: optimizer steps so far, of `steps`; in a method's after_step, the one just made, counted from 0.
-    taken: whether the last one moved the weights. skipped: how many did not.
+    taken: whether the last one moved the weights. skipped: how many did not. in_a_row: those that did not since one
+    last did; most_in_a_row: the most of them since somebody last looked.
     loss, signals: means over the micro-batches of this process.
     waited, aside: seconds spent waiting for data, and on looks and probes, since the loop began. before: seconds of
     training before it went on.
@@ -41,6 +42,8 @@ class Progress:
     grad_norm: Tensor = field(default_factory=lambda: torch.zeros(()))
     taken: Bool[Tensor, ""] = field(default_factory=lambda: torch.ones((), dtype=torch.bool))
     skipped: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.int64))
+    in_a_row: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.int64))
+    most_in_a_row: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.int64))
     signals: dict[str, Tensor] = field(default_factory=dict)
     waited: float = 0.0
     aside: float = 0.0
@@ -52,6 +55,13 @@ class Progress:
         """Seconds of training so far, those before an interruption included, but for what it cost, and for looks and
         probes."""
         return self.before + time.perf_counter() - self.began - self.aside
+
+    def count_skipped(self) -> None:
+        """Count the last step if it was skipped; on its device, so that nothing waits."""
+        device, skipped = self.taken.device, ~self.taken
+        self.skipped = self.skipped.to(device) + skipped
+        self.in_a_row = (self.in_a_row.to(device) + 1) * skipped
+        self.most_in_a_row = self.most_in_a_row.to(device).maximum(self.in_a_row)
 
     @contextmanager
     def no_training(self) -> Iterator[None]:
@@ -110,7 +120,7 @@ def loop(
         ]
         progress.grad_norm, progress.taken = take_step(optimizer, clip_grad)
         core.after_step(progress)
-        progress.skipped = progress.skipped.to(progress.taken.device) + ~progress.taken
+        progress.count_skipped()
         progress.step += 1
         progress.loss = torch.stack([result.loss for result in results]).mean()
         progress.signals = {

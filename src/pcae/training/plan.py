@@ -43,6 +43,11 @@ class RunConfig:
     """Newest checkpoints that stay."""
     log_every: int = 10
     """Optimizer steps between lines of metrics.jsonl."""
+    roll_back_after: int = 10
+    """Steps in a row that are skipped, their gradients not being finite, after which the run goes back to its last
+    checkpoint and takes the images in another order."""
+    most_roll_backs: int = 3
+    """Times that a run goes back before it gives up; 0 never goes back."""
 
 
 @dataclass(frozen=True)
@@ -101,10 +106,13 @@ def check_positive(run: RunConfig) -> None:
         "checkpoint_every",
         "keep_checkpoints",
         "log_every",
+        "roll_back_after",
     ):
         value = getattr(run, name)
         if value is not None and not 0 < value < math.inf:
             raise ValueError(f"{name} must be positive, got {value:g}")
+    if run.most_roll_backs < 0:
+        raise ValueError(f"most_roll_backs must be 0 or more, got {run.most_roll_backs}")
     if run.seed < 0:
         raise ValueError(f"seed must not be negative, got {run.seed}")
     if run.seed >= 2**63:

@@ -1,0 +1,145 @@
+"""Losses that are not finite: a step is skipped, ten in a row send the run back, and at last it gives up."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from pcae.cli import main
+from pcae.commands.roll_back import count_roll_backs
+from pcae.methods.pcae import PCAE
+from pcae.tasks.classification import Classification
+from pcae.training.checkpoint import Checkpoints, read, read_header
+from pcae.training.journal import read_metrics
+from pcae.training.loop import StepResult
+
+SMALL = ["--width", "24", "--depth", "4", "--heads", "2"]
+TINY = [
+    "--recipe", "sample", *SMALL, "--decoder-width", "16", "--decoder-heads", "2", "--batch-size", "8",
+    "--device", "cpu", "--health-every", "0", "--checkpoint-every", "20", "--log-every", "10",
+]  # fmt: skip
+
+
+class Poison:
+    """Makes the loss of some steps nan: at the first visit of a step alone, or at every one. batches: all that were
+    seen, in order."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, method: type, steps: range, *, always: bool = False) -> None:
+        forward, visited = method.forward, set()
+        self.batches: list[tuple[int, float]] = []
+
+        def poisoned(module, batch, draw):
+            result = forward(module, batch, draw)
+            pixels = batch.images if hasattr(batch, "images") else batch
+            self.batches.append((draw.step, float(pixels.sum())))
+            bad = draw.step in steps and (always or draw.step not in visited)
+            visited.add(draw.step)
+            return StepResult(result.loss * torch.nan, result.signals) if bad else result
+
+        monkeypatch.setattr(method, "forward", poisoned)
+
+
+def pretrain(out: Path, steps: int, *words: str) -> None:
+    main(["pretrain", "sample", "--out", str(out), *TINY, "--steps", str(steps), *words])
+
+
+def weights_at(out: Path, step: int) -> dict[str, torch.Tensor]:
+    tensors, _ = read(out / "checkpoints" / f"step-{step:08d}.safetensors")
+    return {name: value for name, value in tensors.items() if name.startswith(("method.", "optimizer."))}
+
+
+def test_a_step_without_a_finite_loss_is_skipped_and_the_log_says_so(tmp_path, monkeypatch, capsys):
+    Poison(monkeypatch, PCAE, range(50, 51))
+    pretrain(tmp_path / "run", 52, "--checkpoint-every", "1", "--keep-checkpoints", "9")
+    kept = [path.name for path in sorted((tmp_path / "run" / "checkpoints").glob("*"))]
+    assert "step-00000051.safetensors" not in kept  # no checkpoint of a run that may have to go back
+    before, after = weights_at(tmp_path / "run", 50), weights_at(tmp_path / "run", 52)
+    assert any(not torch.equal(value, after[name]) for name, value in before.items())
+    assert all(value.isfinite().all() for value in after.values())
+    said = capsys.readouterr()
+    assert "1 in a row skipped, the gradient not being finite; the weights stayed as they were" in said.err + said.out
+    assert read_metrics(tmp_path / "run")[-1]["skipped"] == 1
+    assert count_roll_backs(tmp_path / "run", 52) == 0
+
+
+def test_a_skipped_step_leaves_weights_teacher_and_moments_as_they_were(tmp_path, monkeypatch):
+    Poison(monkeypatch, PCAE, range(50, 60))
+    pretrain(tmp_path / "run", 51, "--checkpoint-every", "50")  # its last step is the skipped one
+    before, after = weights_at(tmp_path / "run", 50), weights_at(tmp_path / "run", 51)
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+
+
+@pytest.mark.parametrize("first", [50, 53])
+def test_ten_in_a_row_go_back_to_the_last_good_checkpoint_with_other_images(tmp_path, monkeypatch, capsys, first):
+    """Also where the row ends between two looks."""
+    out = tmp_path / "run"
+    poison = Poison(monkeypatch, PCAE, range(first, first + 10))
+    pretrain(out, 80)
+    said = capsys.readouterr()
+    sentence = "back to step 40, with the images in another order (roll-back 1 of at most 3)"
+    assert "10 in a row skipped, the gradient not being finite; " + sentence in (said.err + said.out).replace("\n", " ")
+    steps = [step for step, _ in poison.batches]
+    again = steps.index(40, steps.index(41))
+    assert steps == [*range(again), *range(40, 80)]
+    assert {pixels for step, pixels in poison.batches[40:50]}.isdisjoint(
+        pixels for step, pixels in poison.batches[again : again + 10]
+    )
+    remark = next(line for line in read_metrics(out) if "warning" in line)
+    assert remark["step"] == 40 and sentence in remark["says"]
+    assert [line["step"] for line in read_metrics(out) if "loss" in line] == list(range(10, 81, 10))
+    assert read_metrics(out)[-1]["skipped"] == 0
+
+
+def test_the_other_order_outlives_an_interruption(tmp_path, monkeypatch):
+    """Stopped after the roll-back and before the next checkpoint, a run goes on with the order that it changed to."""
+    with monkeypatch.context() as patch:
+        unbroken = Poison(patch, PCAE, range(30, 40))
+        pretrain(tmp_path / "unbroken", 60)
+
+    poison = Poison(monkeypatch, PCAE, range(30, 40))
+    forward = PCAE.forward
+    visits = []
+
+    def killed(module, batch, draw):
+        visits.append(draw.step)
+        if visits.count(25) == 2:
+            visits.append(25)
+            raise RuntimeError("killed")
+        return forward(module, batch, draw)
+
+    monkeypatch.setattr(PCAE, "forward", killed)
+    with pytest.raises(RuntimeError, match="killed"):
+        pretrain(tmp_path / "run", 60)
+    pretrain(tmp_path / "run", 60)
+    assert poison.batches[-40:] == unbroken.batches[-40:]
+    expected = weights_at(tmp_path / "unbroken", 60)
+    assert all(torch.equal(value, expected[name]) for name, value in weights_at(tmp_path / "run", 60).items())
+
+
+def test_without_a_checkpoint_it_goes_back_to_the_start(tmp_path, monkeypatch):
+    poison = Poison(monkeypatch, PCAE, range(5, 15))
+    pretrain(tmp_path / "run", 25, "--checkpoint-every", "500")
+    assert [step for step, _ in poison.batches] == [*range(20), *range(25)]
+
+
+def test_after_some_roll_backs_it_gives_up_and_the_last_good_checkpoint_is_there(tmp_path, monkeypatch, capsys):
+    poison = Poison(monkeypatch, PCAE, range(25, 99), always=True)
+    with pytest.raises(SystemExit) as stop:
+        pretrain(tmp_path / "run", 60, "--most-roll-backs", "2", "--roll-back-after", "4")
+    assert stop.value.code == 2
+    said = capsys.readouterr().err
+    assert "the run gives up after 2 roll-backs" in said and "lower --base-lr (now " in said
+    assert [step for step, _ in poison.batches] == [*range(32), *range(20, 32), *range(20, 32)]
+    last = Checkpoints(tmp_path / "run" / "checkpoints", 2).last()
+    assert last is not None and read_header(last)["step"] == 20
+
+
+def test_fine_tuning_goes_back_too(tmp_path, monkeypatch):
+    poison = Poison(monkeypatch, Classification, range(12, 22))
+    words = [
+        "finetune", "sample", "--from-scratch", "--image-size", "32", "32", "--patch-size", "8", *SMALL,
+        "--batch-size", "8", "--device", "cpu", "--checkpoint-every", "10", "--steps", "30", "--mixup", "0",
+        "--cutmix", "0",
+    ]  # fmt: skip
+    main([*words, "--out", str(tmp_path / "run")])
+    assert [step for step, _ in poison.batches] == [*range(30), *range(10, 30)]
