@@ -8,6 +8,7 @@ import os
 import random
 import subprocess
 import sys
+import tarfile
 import tempfile
 from pathlib import Path
 
@@ -45,6 +46,7 @@ NEEDED = {
     "show": ["{photos}", "--weights", "{classifier}", "--out", "{out}", "--most-images", "1"],
     "diversity": ["{photos}", "--weights", "{weights}"],
     "pack": ["{photos}", "{out}", "--side", "8", "--workers", "0"],
+    "index": ["{shards}", "{out}.json"],
 }
 """What a verb must be told, and what keeps it quick."""
 VALUES = [
@@ -76,6 +78,9 @@ def places(tmp_path_factory) -> dict[str, str]:
         path = root / "photos" / ("train", "val")[index % 2] / ("one", "two")[index % 3 % 2] / f"{index}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.effect_noise((40, 36), 60).save(path)
+    (root / "shards").mkdir()
+    with tarfile.open(root / "shards" / "0.tar", "w") as tar:
+        tar.add(root / "photos" / "train" / "one" / "0.png", "0.png")
     (root / "file").write_text("seed: 1\n")
     (root / "torn").write_bytes(b"no weights")
     knobs = {"recipe": "sample", "width": 24, "depth": 3, "heads": 2, "batch-size": 4, "steps": 1}
@@ -87,7 +92,7 @@ def places(tmp_path_factory) -> dict[str, str]:
     words = ["--weights", str(root / "run"), "--out", str(root / "classifier"), *SMALL_FINETUNE]
     main(["finetune", str(root / "photos"), *words])
     made = {"weights": str(root / "run"), "classifier": str(root / "classifier")}
-    return {name: str(root / name) for name in ("photos", "empty", "file", "torn", "gone", "rows")} | made
+    return {name: str(root / name) for name in ("photos", "shards", "empty", "file", "torn", "gone", "rows")} | made
 
 
 NUMBERS = {

@@ -17,11 +17,14 @@ from typing import Any
 from pcae.data.names import visible
 from pcae.training.allocator import keep_freed_memory
 from pcae.training.interruption import Interrupted
+from pcae.training.lost import STATUS, Lost
+from pcae.training.slurm import join_step
 
 VERBS = {
     "demo": "pre-train on the built-in sample, probe before and after, draw kept tokens; minutes on 2 CPU cores",
     "check-data": "what is in a folder of images: unreadable files, duplicates, balance, and a recipe for it",
     "pack": "images decoded and shrunk once, into a folder that every verb reads faster",
+    "index": "the samples of shards counted once, into a file by which they are read in order, also from stores",
     "pretrain": "self-supervised pre-training on a folder of images without labels",
     "finetune": "an encoder becomes a classifier that drops redundant tokens; --drop-ratio A:B serves every ratio",
     "evaluate": "accuracy and speed of a classifier by drop ratio",
@@ -48,26 +51,29 @@ usage: pcae VERB [...]      pcae VERB --help      pcae --version      pcae compl
 
 {chr(10).join(f"  {verb:<12}{what}" for verb, what in VERBS.items())}
 
-DATA is a folder (flat, nested or packed), an image, a .txt or .csv list, WebDataset shards (.tar), hf:NAME, or one of
-the words sample and fashion-mnist (./sample is a folder of that name). WEIGHTS are a run folder, a .safetensors or .pth
-file, a folder of Hugging Face's ViT, or timm:NAME. Flags go before --config FILE, that before --recipe NAME, that
-before the defaults. Bad input gets one line and exit status 2.
+DATA is a folder (flat, nested or packed), an image, a .txt or .csv list, WebDataset shards (.tar) or their index
+(.json, also at an address), hf:NAME, or one of the words sample and fashion-mnist (./sample is a folder of that name).
+WEIGHTS are a run folder, a .safetensors or .pth file, a folder of Hugging Face's ViT, or timm:NAME. Flags go before
+--config FILE, that before --recipe NAME, that before the defaults. Bad input gets one line and exit status 2.
 """
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run a command line; exits 0, or 2 with one line for bad input, 75 when a run was asked to stop and was saved, or
-    130 when interrupted."""
+    """Run a command line; exits 0, or 2 with one line for bad input, 69 when another process of the run is gone, 75
+    when a run was asked to stop and was saved, or 130 when interrupted."""
     words = list(sys.argv[1:] if argv is None else argv)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files may be no text
     try:
+        join_step()
         answer(words)
     except BrokenPipeError:  # the reader of our output has enough, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except (ValueError, OSError, MemoryError) as error:
         refuse(str(error) or "out of memory")
+    except Lost as error:
+        refuse(str(error), STATUS)
     except RuntimeError as error:
         remedy = remedy_of(error)
         if remedy is None:
@@ -243,12 +249,12 @@ def remedy_of(error: RuntimeError) -> str | None:
     return None
 
 
-def refuse(reason: str) -> None:
-    """One line to standard error, exit status 2; processes of torchrun but the first say which they are."""
+def refuse(reason: str, status: int = 2) -> None:
+    """One line to standard error, and the exit status; of several processes all but the first say which they are."""
     if "Original Traceback" in reason:  # an error that a reading process handed on: its last line says what it was
         reason = reason.strip().splitlines()[-1].partition(": ")[2]
     rank = os.environ.get("RANK", "0")
     said = visible(" ".join(reason.split()))
     line = f"pcae{'' if rank == '0' else f' (process {rank})'}: {said}\n"
     sys.stderr.write(line)  # in one piece: print() lets another process write before the end of the line
-    sys.exit(2)
+    sys.exit(status)

@@ -56,7 +56,8 @@ def test_the_numbers_stand_in_metrics_tensorboard_and_the_progress_line(tmp_path
 
 @pytest.mark.slow
 def test_watching_changes_nothing_and_zero_never_looks(tmp_path):
-    pretrain_sample(tmp_path / "watched", "--health-every", "1", "--knn-data", "sample", "--knn-every", "0.001")
+    every = ["--health-every", "1", "--knn-data", "sample", "--knn-every", "0.001"]
+    pretrain_sample(tmp_path / "watched", *every, "--checkpoint-every", "1", "--keep-checkpoints", "9")
     pretrain_sample(tmp_path / "alone", "--health-every", "0")
     one, two = (read(tmp_path / name / "encoder.safetensors")[0] for name in ("watched", "alone"))
     assert all(torch.equal(value, two[name]) for name, value in one.items())
@@ -65,6 +66,10 @@ def test_watching_changes_nothing_and_zero_never_looks(tmp_path):
     summary = json.loads((tmp_path / "watched" / "summary.json").read_text())
     assert [line["step"] for line in probes] == [0, 1, 2, 3, 4, 5, 6]
     assert summary["knn"] == probes[-1]["probe/knn"] > 0.2
+    best = max(probes[1:], key=lambda line: line["probe/knn"])["step"]
+    state, _ = read(tmp_path / "watched" / "checkpoints" / f"step-{best:08d}.safetensors")
+    kept = read(tmp_path / "watched" / "best-encoder.safetensors")[0]
+    assert all(torch.equal(value, state[f"method.student.vit.{name}"]) for name, value in kept.items())
 
 
 def test_no_look_stands_twice_after_a_resume(tmp_path):

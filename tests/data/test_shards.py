@@ -352,8 +352,9 @@ def test_compressed_shards_are_refused_by_name(tmp_path, name, compress):
 @pytest.mark.parametrize(
     "data", ["https://host/a.tar", "s3://bucket/train-{0..9}.tar", "pipe:curl x", "gs://b/", "file:///a.tar"]
 )
-def test_addresses_are_refused(data):
-    with pytest.raises(ValueError, match=r"is an address; images are read from disks only"):
+def test_addresses_of_shards_are_refused_without_an_index(data):
+    """And so is what would start a program."""
+    with pytest.raises(ValueError, match=r"write it by pcae index|is none that is read|is no shard"):
         open_images(data)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from pcae.commands.terminal import console
-from pcae.data.images import RESERVED, Images, spread
+from pcae.data.images import RESERVED, Images
 from pcae.data.survey import header_of
 
 UNKNOWN_SIDE = 224
@@ -44,7 +44,7 @@ def typical_side(images: Images, looks: int = 64) -> int:
     """Median of the shorter sides of some images spread over the data, in pixels, read off their headers."""
     if isinstance(images.items, np.ndarray):
         return min(images.items.shape[1:3])
-    sides = shorter_sides(images, spread(len(images), looks))
+    sides = shorter_sides(images, images.some(looks))
     return int(median(sides)) if sides else UNKNOWN_SIDE
 
 

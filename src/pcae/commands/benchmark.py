@@ -218,7 +218,8 @@ def sizes_of(config: Config, device: torch.device) -> list[int]:
 def measure_reading(config: Config, conditions: Conditions) -> tuple[Conditions, dict[str, Any]]:
     """The loader alone, or training on what it reads; and the conditions, with the channels of the images."""
     assert config.data is not None
-    images = open_images(config.data, "train", config.encoder.channels, config.reading.pixel_range)
+    reading = config.reading
+    images = open_images(config.data, "train", config.encoder.channels, reading.pixel_range, reading.stream)
     conditions = replace(conditions, encoder=replace(config.encoder, channels=images.channels))
     bad_files = BadFiles(images, config.reading.max_bad_files)
     batches = endless(bad_files, config.reading, conditions)

@@ -133,7 +133,7 @@ def leave_untrained(config: pretrain.Config, here: World) -> None:
     parts, beginning = pretrain.build_parts(config, here)
     if here.is_main:
         config.out.mkdir(parents=True, exist_ok=True)
-        pretrain.save_weights(parts, pretrain.described(parts, beginning))
+    pretrain.save_weights(parts, pretrain.described(parts, beginning), here)
 
 
 def probed(config: probe.Config, probes: tuple[Probe, ...], here: World) -> dict[str, float]:

@@ -12,7 +12,7 @@ import yaml
 from pcae.commands import finetune, pretrain, probe, task
 from pcae.commands.run_settings import NEUTRAL, configure
 from pcae.data.decode import Unreadable
-from pcae.data.images import Images, spread
+from pcae.data.images import Images
 from pcae.evaluation.paper import Measure
 from pcae.settings import Yaml, build, check_values, expand, leaves, to_plain, without_rivals
 from pcae.training.distributed import pick_device
@@ -214,7 +214,7 @@ def deciding(config: Any) -> dict[str, Any]:
 def fingerprint(images: Images) -> str:
     """A short name of images: their names, labels and what is stored of 64 of them."""
     digest = hashlib.blake2b(f"{images.digest()} {images.labels} {images.classes}".encode())
-    for index in spread(len(images), 64):
+    for index in images.some(64):
         with suppress(Unreadable, OSError):
             source = images.source(index)
             digest.update(Path(source).read_bytes() if isinstance(source, str) else bytes(source))

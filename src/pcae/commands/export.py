@@ -10,7 +10,7 @@ from torch import Tensor
 from pcae.commands.terminal import as_json, bar, console, table, warn
 from pcae.commands.trained import TrainedConfig, open_trained
 from pcae.data.batches import check_max_bad_files, whole_loader
-from pcae.data.images import open_images, spread
+from pcae.data.images import open_images
 from pcae.data.unreadable import BadFiles
 from pcae.evaluation.features import readable
 from pcae.model.pretrained import Pretrained
@@ -88,7 +88,7 @@ def images_of(config: Config, model: Pretrained) -> BadFiles:
     if config.data is None and channels not in SAMPLE_CHANNELS:
         raise ValueError(f"the model takes {channels} channels, which the built-in images lack; give others by --data")
     images = open_images(config.data or "sample", "test", channels, model.facts.pixel_range)
-    few = sorted(set(range(len(images))) - set(spread(len(images), CHECKED)))
+    few = sorted(set(range(len(images))) - set(images.some(CHECKED)))
     return BadFiles(images.without(few), config.max_bad_files)
 
 

@@ -111,7 +111,7 @@ def validate_by(task: Task, journal: Journal, here: World, looks: list[Validatio
             task.method,
             lambda: task.measure(here),
             journal.note if here.is_main else lambda _: None,
-            lambda: task.save(BEST),
+            lambda: task.save(BEST, here),
             here,
             here.from_main(lambda: best_so_far(config.out)),
         )
@@ -138,8 +138,8 @@ def conclude(task: Task, validation: Validation, done: dict[str, Any], here: Wor
         "best_top1": validation.best,
         **done,
     }
+    task.save(CLASSIFIER_FILE, here)
     if here.is_main:
-        task.save(CLASSIFIER_FILE)
         draw_confusion(out / "confusion.png", last.confusion, task.facts.classes or ())
         write_summary(task.parts, summary)
         if task.test.found:

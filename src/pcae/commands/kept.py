@@ -9,7 +9,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from pcae.data.batches import whole_loader
-from pcae.data.images import Images, spread
+from pcae.data.images import Images
 from pcae.data.unreadable import BadFiles
 from pcae.evaluation.features import readable
 from pcae.evaluation.kept import Way, decide, way_of_classifier, way_of_teacher
@@ -168,7 +168,7 @@ def read_some(
 
     Raises ValueError when too many cannot be read.
     """
-    facts, chosen = model.facts, spread(len(images), count)
+    facts, chosen = model.facts, images.some(count)
     pixels, indices = [], []
     loader = whole_loader(images, facts.encoder.image_size, chosen, 16, workers, facts.crop_pct)
     for batch in readable(loader, bad_files, looked_at=len(chosen)):

@@ -1,6 +1,7 @@
 """Nearest neighbours of labelled images while a run trains: how well its features sort them, on held-out ones."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -18,11 +19,14 @@ from pcae.model.pretrained import Pretrained, PretrainedFacts
 from pcae.training.distributed import World
 from pcae.training.journal import Journal, read_metrics
 from pcae.training.loop import Progress
+from pcae.weights.files import save_model
 
 K = 20
 """Neighbours that vote."""
 NAME = "probe/knn"
 """The accuracy's name in metrics.jsonl and TensorBoard."""
+BEST = "best-encoder.safetensors"
+"""Where a run keeps the encoder that sorted the held-out images best."""
 
 
 @dataclass
@@ -59,10 +63,12 @@ class OnlineProbe:
                 warn(f"step {progress.step}: no nearest neighbours: {error}")
 
     def probe(self, method: Pretraining, progress: Progress, journal: Journal, here: World) -> None:
-        """Sort the held-out images, and write down how many were right."""
+        """Sort the held-out images, write down how many were right, and keep the encoder if none before was as good."""
         with progress.no_training(), uncompiled():
             self.last = self.measure(method, here)
         if here.is_main:
+            if progress.step and self.last > best_so_far(journal.folder):
+                save_model(journal.folder / BEST, method.student.vit, self.facts)
             journal.note({"step": progress.step, NAME: self.last})
             journal.beside["knn"] = f"kNN {self.last:.1%}"
 
@@ -91,6 +97,11 @@ class OnlineProbe:
         shares = here.gather((places, torch.cat(rows)))
         labels = torch.tensor(bad_files.images.labels)[[place for places, _ in shares for place in places]]
         return torch.cat([features for _, features in shares]), labels
+
+
+def best_so_far(run: Path) -> float:
+    """The best accuracy that a run has written down of an encoder that it trained; below any where it has none."""
+    return max((line[NAME] for line in read_metrics(run) if NAME in line and line["step"]), default=-1.0)
 
 
 def open_online(

@@ -30,6 +30,7 @@ from pcae.training.journal import Journal
 from pcae.training.loop import Progress, Watcher, loop
 from pcae.training.plan import Plan, autocast_dtype
 from pcae.training.randomness import Draw, seed_of
+from pcae.training.sharding import filled
 
 BAD_FILES = "bad-files.jsonl"
 """Where a run folder names the files that could not be read."""
@@ -40,6 +41,7 @@ class Parts:
     """What a run is made of, in the state that it starts or goes on from; `facts` go into every checkpoint.
 
     roll_backs: how often it went back to a checkpoint before; each time the images' order is another one.
+    hollow: the method without weights, where these are split over the processes.
     """
 
     config: RunSettings
@@ -51,12 +53,17 @@ class Parts:
     facts: dict[str, Any]
     bad_files: BadFiles
     roll_backs: int = 0
+    hollow: nn.Module | None = None
+
+    def whole(self) -> nn.Module:
+        """The method with all of its weights: itself, or a copy of now where they are split. Every process calls it."""
+        return self.method if self.hollow is None else filled(self.hollow, self.method)
 
     def save(self, here: World) -> None:
         """Write a checkpoint. Every process calls it, the main one writes."""
         self.progress.loss = here.mean(self.progress.loss)
-        if here.is_main:
-            checkpoints_of(self.config).save(self.method, self.optimizer, self.progress, self.facts)
+        checkpoints = checkpoints_of(self.config)
+        checkpoints.save(self.method, self.optimizer, self.progress, self.facts, writes=here.is_main)
 
     def save_if_good(self, here: World) -> None:
         """Write a checkpoint, unless steps are being skipped: the run may have to go back to before them."""

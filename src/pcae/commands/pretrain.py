@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from torch import nn
 
 from pcae.commands.advice import Advice, advise, say_recipe, typical_side
 from pcae.commands.dry_run import forecast, show_forecast
@@ -26,6 +27,7 @@ from pcae.commands.run_settings import RunSettings, configure
 from pcae.commands.terminal import as_json, console
 from pcae.data.batches import check_data_config
 from pcae.data.images import RandomCrops, open_images
+from pcae.data.lane_batches import lanes_of
 from pcae.methods.choice import WITHOUT_TEACHER, MethodConfig, Pretraining, foreign_settings, spelled_out
 from pcae.methods.pcae import PCAE
 from pcae.model.decoder import DecoderConfig
@@ -38,11 +40,14 @@ from pcae.training.journal import Journal
 from pcae.training.loop import Watcher
 from pcae.training.optimizer import build_optimizer, check_optimizer_config
 from pcae.training.plan import Plan, plan
+from pcae.training.sharding import shard
 from pcae.weights.decoders import DECODER_FILE, save_decoder
 from pcae.weights.files import FILE, save_model
 
 BY_METHOD = {"mask_ratio", "keep_ratio", "decoder_depth"}
 """Settings that every method has its own usual value of."""
+OF_ATTENTION = ("token-importance", "saliency")
+"""Criteria that look at a block's attention."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +113,8 @@ def choose_recipe(config: Config) -> str:
     """What `--recipe auto` stands for: the recipe of the run in the folder, else what suits; says which, and why."""
     advice = recorded_recipe(config.out)
     if advice is None:
-        images = open_images(config.data, "train", config.encoder.channels, config.reading.pixel_range)
+        reading = config.reading
+        images = open_images(config.data, "train", config.encoder.channels, reading.pixel_range, reading.stream)
         advice = advise(config.data, len(images), typical_side(images), pick_device(config.run.device))
     say_recipe(advice.recipe, advice.reason)
     return advice.recipe
@@ -159,8 +165,8 @@ def attempt(config: Config, here: World) -> dict[str, Any]:
     summary = {"weights": str(config.out / FILE), **done}
     summary |= {"warnings": list(health[0].warnings.values())} if health else {}
     summary |= {"knn": probe.last} if probe else {}
+    save_weights(parts, facts, here)
     if here.is_main:
-        save_weights(parts, facts)
         write_summary(parts, summary)
     return summary
 
@@ -180,12 +186,12 @@ def watchers(
     config = cast(Config, parts.config)
     watching: list[Watcher] = []
     every = health_every(config.health, parts.numbers)
-    if every and here.is_main:  # the others wait for it in their next step
-        health += begin_health(parts, config.encoder.image_size, journal, here.device)
+    if every:
+        health += begin_health(parts, config.encoder.image_size, journal, here)
         watching += [(every, one.watch) for one in health]
     if probe:
-        probe.begin(method_of(parts), parts.progress, journal, here)
-        watching.append((probe.every, lambda progress: probe.watch(method_of(parts), progress, journal, here)))
+        probe.begin(whole_method_of(parts), parts.progress, journal, here)
+        watching.append((probe.every, lambda progress: probe.watch(whole_method_of(parts), progress, journal, here)))
     return watching
 
 
@@ -200,9 +206,11 @@ def described(parts: Parts, beginning: Beginning) -> PretrainedFacts:
     )
 
 
-def save_weights(parts: Parts, facts: PretrainedFacts) -> None:
-    """Write the encoder, and the decoder where the method has one."""
-    config, method = cast(Config, parts.config), method_of(parts)
+def save_weights(parts: Parts, facts: PretrainedFacts, here: World) -> None:
+    """Write the encoder, and the decoder where the method has one. Every process calls it, the main one writes."""
+    config, method = cast(Config, parts.config), whole_method_of(parts)
+    if not here.is_main:
+        return
     decoder = decoder_of(method)
     save_model(config.out / FILE, method.student.vit, facts)
     if decoder is not None:
@@ -218,24 +226,45 @@ def build_parts(config: Config, here: World) -> tuple[Parts, Beginning]:
     beginning = here.main_first(lambda: find_beginning(config.encoder, config.reading, config.init, config.teacher))
     config = replace(config, encoder=beginning.encoder, reading=beginning.reading)
     channels, pixel_range = config.encoder.channels, config.reading.pixel_range
-    images = here.main_first(lambda: open_images(config.data, "train", channels, pixel_range))
+    stream = config.reading.stream
+    images = here.main_first(lambda: open_images(config.data, "train", channels, pixel_range, stream))
     numbers = plan(config.run, config.optimizer, len(images), here.size)
+    lanes_of(config.reading, images, numbers.batch_size, here.size * config.run.accumulation)  # refused before any work
     config = replace(config, encoder=replace(config.encoder, channels=images.channels))
     torch.manual_seed(config.run.seed)
     method, beginning = begin(replace(beginning, encoder=config.encoder), config.method, config.decoder)
     said, decoder = spelled_out(config.method, config.decoder, method)
+    hollow = split_if_asked(config, method, here)
     config, method = replace(config, method=said, decoder=decoder), method.to(here.device)
     optimizer = build_optimizer(method, config.optimizer)
     size = config.encoder.image_size
     parts = start_or_go_on(config, images, numbers, method, optimizer, size, here)
     reading = replace(config.reading, mean=tuple(parts.facts["mean"]), std=tuple(parts.facts["std"]))
-    return replace(parts, config=replace(config, reading=reading)), beginning
+    return replace(parts, config=replace(config, reading=reading), hollow=hollow), beginning
+
+
+def split_if_asked(config: Config, method: Pretraining, here: World) -> nn.Module | None:
+    """Split the method's weights over the processes, where that is asked for; returns it without weights then.
+
+    Raises ValueError for a criterion that looks into blocks from outside, when their weights are put away.
+    """
+    if not config.run.fully_shard:
+        return None
+    criterion = config.method.teacher.criterion
+    if criterion in OF_ATTENTION:
+        raise ValueError(f"criterion {criterion} needs blocks with all of their weights; leave fully_shard out with it")
+    return shard(method, here.device)
 
 
 def method_of(parts: Parts) -> Pretraining:
     """The method that is trained."""
     assert isinstance(parts.method, Pretraining)
     return parts.method
+
+
+def whole_method_of(parts: Parts) -> Pretraining:
+    """The method with all of its weights. Every process calls it."""
+    return cast(Pretraining, parts.whole())
 
 
 def announce(parts: Parts, beginning: Beginning, here: World) -> None:

@@ -8,6 +8,7 @@ from pcae.data.arrays import cropper
 from pcae.data.augment import Normalise
 from pcae.data.batches import DataConfig, MicroBatches, training_loader, training_workers
 from pcae.data.images import RandomCrops
+from pcae.data.lane_batches import lane_loader, lanes_of
 from pcae.data.unreadable import BadFiles
 from pcae.training.distributed import World
 from pcae.training.feed import Labelled, feed
@@ -30,7 +31,7 @@ def read_batches(
     """This process's part of batches from step `start` on, by the seed of the crops; `reading` has the statistics.
 
     order: a seed of its own for the order of the images.
-    Raises ValueError for statistics of other channels.
+    Raises ValueError for statistics of other channels, and for lanes that do not fit.
     """
     assert reading.mean is not None and reading.std is not None
     images, seed = crops.images, crops.seed
@@ -46,8 +47,12 @@ def read_batches(
         accumulation,
     )
     finish = cropper(crops, here.device)
+    if lanes_of(reading, images, numbers.batch_size, here.size * accumulation):
+        loader = lane_loader(crops, of_images, reading, here.device)
+    else:
+        loader = training_loader(crops, of_images, training_workers(reading, here.device), here.device, finish)
     return feed(
-        training_loader(crops, of_images, training_workers(reading, here.device), here.device, finish),
+        loader,
         numbers,
         normalise,
         bad_files,

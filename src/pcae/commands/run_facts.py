@@ -146,11 +146,11 @@ def steps_of(run: Run) -> int | None:
 
 
 def reading_of(run: Run) -> dict[str, Any]:
-    """How the run's images are opened: channels, and the range of their pixels."""
+    """How the run's images are opened: channels, the range of their pixels, whether as a stream."""
     network = run.config.encoder if run.verb == "pretrain" else run.config.network
     channels = run.facts.get("encoder", {}).get("channels") or network.channels
     found: PixelRange | None = run.config.reading.pixel_range
-    return {"channels": channels, "pixel_range": found}
+    return {"channels": channels, "pixel_range": found, "stream": run.config.reading.stream}
 
 
 def images_of(run: Run) -> Images:

@@ -15,8 +15,8 @@ from pcae.training.plan import RunConfig
 NEUTRAL = {
     "data", "out", "recipe", "config", "resume", "json", "device", "accumulation", "workers", "max_bad_files",
     "checkpoint_every", "keep_checkpoints", "log_every", "mean", "std", "validation", "evaluate_every",
-    "dry_run", "compile", "grad_checkpointing", "health_every", "knn_data", "knn_every", "roll_back_after",
-    "most_roll_backs",
+    "dry_run", "compile", "grad_checkpointing", "fully_shard", "health_every", "knn_data", "knn_every",
+    "roll_back_after", "most_roll_backs",
 }  # fmt: skip
 """Knobs that may change when a run goes on: how it is run, not what. A run knows its images by their names below DATA,
 and mean and std are kept beside the settings."""
@@ -27,8 +27,8 @@ class RunSettings:
     """What every training verb is told."""
 
     data: Annotated[str, Positional, arg(metavar="DATA")]
-    """Folder, .txt or .csv list, WebDataset shards (a folder, a .tar or 'shard-{000..099}.tar'), `hf:NAME`, `sample` or
-    `fashion-mnist`."""
+    """Folder, .txt or .csv list, WebDataset shards (a folder, a .tar or 'shard-{000..099}.tar') or their index (.json,
+    also at an address), `hf:NAME`, `sample` or `fashion-mnist`."""
     out: Path
     """Run folder; a run that stands there already goes on."""
     recipe: str | None = None

@@ -164,6 +164,7 @@ FILES = {
     "encoder.safetensors": "the encoder: every --weights takes it, and timm's names are in it",
     "decoder.safetensors": "the decoder, to go on from by --init",
     "classifier.safetensors": "the classifier after the last step: every --weights takes it",
+    "best-encoder.safetensors": "the encoder as it was when it sorted the labelled images best",
     "best.safetensors": "the classifier as it was when it was best on the held-out images",
     "confusion.png": "which classes are taken for which",
     "kept-tokens.png": "what the teacher kept of a few images",

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
+from timm.models.vision_transformer import VisionTransformer
 
 from pcae.commands.parts import Parts, start_or_go_on
 from pcae.commands.run_settings import RunSettings
@@ -32,6 +33,7 @@ from pcae.tasks.dial import parse_drop_ratio
 from pcae.training.distributed import World
 from pcae.training.optimizer import OptimizerConfig, build_optimizer, check_optimizer_config
 from pcae.training.plan import Plan, plan
+from pcae.training.sharding import shard
 from pcae.weights.files import save_model
 
 LAYER_DECAY = 0.65
@@ -83,20 +85,32 @@ class Task:
         return cast(Classification, self.parts.method)
 
     def measure(self, here: World) -> Tally:
-        """Accuracy on the held-out images in float32, at the drop ratio that is trained; for a dial, the least one."""
+        """Accuracy on the held-out images in float32, at the drop ratio that is trained; for a dial, the least one.
+
+        Every process calls it.
+        """
         normalise = Normalise(self.facts.mean, self.facts.std, self.facts.encoder.channels or 3).to(here.device)
-        model = Classifier(reduce(self.method.serving, self.facts.drop_ratios[0]), normalise)
+        model = Classifier(reduce(self.serving(), self.facts.drop_ratios[0]), normalise)
         workers = training_workers(self.config.reading, here.device)
         return count_right(model, self.test, self.facts, here, workers)
 
-    def save(self, name: str) -> None:
-        """Write the classifier."""
-        save_model(self.config.out / name, self.method.serving, self.facts)
+    def save(self, name: str, here: World) -> None:
+        """Write the classifier. Every process calls it, the main one writes."""
+        vit = self.serving()
+        if here.is_main:
+            save_model(self.config.out / name, vit, self.facts)
+
+    def serving(self) -> VisionTransformer:
+        """The network to evaluate and to keep, with all of its weights. Every process calls it."""
+        return cast(Classification, self.parts.whole()).serving
 
 
 def check(config: Config) -> None:
     """Raise ValueError for values that cannot be, before anything is read."""
     check_data_config(config.reading)
+    for name in ("stream", "lanes", "shuffle"):
+        if getattr(config.reading, name):
+            raise ValueError(f"{name} is for pretrain: streams have no labels; leave --{name} out")
     check_optimizer_config(config.optimizer)
     if config.crop_pct is not None and not 0 < config.crop_pct <= 1:
         raise ValueError(f"crop_pct must lie in (0, 1], got {config.crop_pct:g}")
@@ -112,6 +126,8 @@ def build_task(config: Config, here: World) -> Task:
     numbers = plan(config.run, config.optimizer, len(images), here.size, USUAL_EPOCHS)
     check_classification(config.task, numbers.micro_batch)
     method = build_method(config, start, images, numbers, here)
+    hollow = shard(method, here.device) if config.run.fully_shard else None
+    method = method.to(here.device)
     optimizer = build_optimizer(method, config.optimizer, groups_of(config, start, method))
     classes, size = list(images.classes), start.encoder.image_size
     parts = start_or_go_on(config, images, numbers, method, optimizer, size, here, classes=classes)
@@ -127,7 +143,7 @@ def build_task(config: Config, here: World) -> Task:
         crop_pct=config.crop_pct or (start.facts.crop_pct if start.facts else 1.0),
         norm_eps=start.facts.norm_eps if start.facts else None,
     )
-    parts = replace(parts, config=replace(config, reading=reading))
+    parts = replace(parts, config=replace(config, reading=reading), hollow=hollow)
     return Task(parts, BadFiles(test_images, config.reading.max_bad_files), facts, start.source)
 
 
@@ -157,7 +173,7 @@ def build_method(config: Config, start: Start, images: Images, numbers: Plan, he
     if here.is_main:
         for line in report:
             console.print(line)
-    return Classification(vit, config.task, schedule).to(here.device)
+    return Classification(vit, config.task, schedule)
 
 
 def groups_of(config: Config, start: Start, method: Classification) -> list[dict]:

@@ -59,7 +59,7 @@ def share_of(
 class Validation:
     """A watcher of a fine-tuning run: accuracy on held-out images, written down; the best weights, kept.
 
-    save: writes the weights as they are, in the main process. note: writes numbers of a step down.
+    save: writes the weights as they are; every process calls it. note: writes numbers of a step down.
     """
 
     def __init__(
@@ -88,8 +88,8 @@ class Validation:
         self.best = max(before, found.top1)
         if self.here.is_main:
             self.note({"step": step, "top1": found.top1, "top5": found.top5})
-            if found.top1 > before:
-                self.save()
+        if found.top1 > before:
+            self.save()
 
 
 def best_so_far(run: Path) -> float:

@@ -18,7 +18,7 @@ def remedy(share: float, data: str, images: Images, reading: DataConfig, device:
         return None
     workers = training_workers(reading, pick_device(device))
     ways = [f"more --workers read beside the training (now {workers})"] if workers < count_cores() else []
-    if not isinstance(images.items, np.ndarray):
+    if not isinstance(images.items, np.ndarray) and images.stream is None:
         form = " --form pixels" if is_packed(expand(data)) else ""
         ways.append(f"images that were packed once need less work: pcae pack DATA OUT{form}")
     ways = ways or ["nothing is left to decode and every core reads: it takes more cores, or a larger model"]

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from pcae.data.arrays import Cropper, Uncropped, as_read, together
-from pcae.data.images import Images, RandomCrops, RoughImages, WholeImages, spread
+from pcae.data.images import Images, RandomCrops, RoughImages, WholeImages
 from pcae.data.unreadable import BadFiles, Batch, LeftOut, Replaced, collate
 
 Follow = Callable[[DataLoader], Iterable[Batch]]
@@ -39,6 +39,13 @@ class DataConfig:
     """Share of the images that may be unreadable, in [0, 1); others take their place. More end the run."""
     workers: int | None = None
     """Processes that read images; without it, one less than the cores of each GPU's share, and none on a CPU."""
+    stream: bool = False
+    """Read shards (.tar, .parquet, hf:NAME) in order, with nothing held of each image; those of an index always are."""
+    lanes: int | None = None
+    """For streams: equal parts of every batch, each read in order by itself; a multiple of processes x accumulation
+    that divides the batch size. Without it as many as fit, up to 64. It decides the order."""
+    shuffle: int | None = None
+    """For streams: samples in a row of a lane that are shown in random order, and held in memory; without it 64."""
 
 
 def check_data_config(config: DataConfig) -> None:
@@ -48,6 +55,8 @@ def check_data_config(config: DataConfig) -> None:
         raise ValueError(f"crop_scale must be two shares of the area, ascending in (0, 1], got {config.crop_scale}")
     check_max_bad_files(config.max_bad_files)
     check_workers(config.workers)
+    if config.shuffle is not None and config.shuffle < 1:
+        raise ValueError(f"shuffle must be at least 1, got {config.shuffle}")
     if not all(math.isfinite(value) for value in (*(config.mean or ()), *(config.std or ()))):
         raise ValueError(f"mean and std must be numbers, got mean {config.mean} and std {config.std}")
     if (config.mean is None) != (config.std is None):
@@ -191,7 +200,7 @@ def pixel_statistics(
     JPEGs are reduced while they are decoded, which changed neither by more than 0.0004 on photographs of cameras.
     Raises ValueError when too many of them cannot be read.
     """
-    chosen = spread(len(images), limit)
+    chosen = images.some(limit)
     total, count = torch.zeros(2, images.channels, dtype=torch.float64), 0
     rough, workers = LeftOut(RoughImages(images, size)), scanning_workers(images, len(chosen))
     for batch in follow(DataLoader(rough, 64, sampler=chosen, num_workers=workers, collate_fn=collate)):

@@ -1,7 +1,9 @@
 """Hugging Face data sets, `hf:NAME`: the rows of a split whose images we decode ourselves."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pcae.data.decode import Source
@@ -65,15 +67,48 @@ def package() -> Any:
 
 def load(datasets: Any, data: str) -> Any:
     """The data set that DATA names, one split or all by name. Raises ValueError when there is none."""
+    name, config = named(data)
+    with said_in_one_line(data):
+        return datasets.load_from_disk(name) if is_saved(name) else datasets.load_dataset(name, config)
+
+
+def parquet_files(data: str, split: Split) -> list[str]:
+    """The .parquet files of a split, by path or address, of which nothing is read.
+
+    Raises ValueError for a data set that has other ones.
+    """
+    datasets, (name, config) = package(), named(data)
+    if is_saved(name):
+        raise ValueError(f"data {data!r} was saved for reading from the disk, not as .parquet; leave --stream out")
+    with said_in_one_line(data):
+        found = datasets.load_dataset_builder(name, config).config.data_files or {}
+    files = [str(file) for file in choose(data, found, split)[1]]
+    odd = next((file for file in files if not file.lower().endswith(".parquet")), None)
+    if odd is not None:
+        raise ValueError(f"data {data!r} has {odd!r}, which is no .parquet file; leave --stream out")
+    return files
+
+
+def named(data: str) -> tuple[str, str | None]:
+    """The name or folder of a data set, and its configuration where one is named. Raises ValueError without a name."""
     name, _, config = data.removeprefix(PREFIX).partition(":")
     if not name:
         raise ValueError(f"data {data!r} names no data set; it is written hf:NAME, hf:NAME:CONFIG or hf:./folder")
     folder = expand(name)
+    return str(folder) if folder.is_dir() else name, config or None
+
+
+def is_saved(name: str) -> bool:
+    """Whether a folder was written by `save_to_disk`."""
+    return any((Path(name) / file).is_file() for file in SAVED)
+
+
+@contextmanager
+def said_in_one_line(data: str) -> Iterator[None]:
+    """Whatever the package raises, in many lines, is a ValueError of one."""
     try:
-        if folder.is_dir() and any((folder / file).is_file() for file in SAVED):
-            return datasets.load_from_disk(str(folder))
-        return datasets.load_dataset(str(folder) if folder.is_dir() else name, config or None)
-    except Exception as error:  # it raises errors of every kind, of many lines
+        yield
+    except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"data {data!r} cannot be loaded ({reason}); check the name and the network") from error
 

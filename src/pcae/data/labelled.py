@@ -20,6 +20,8 @@ def open_labelled(
     train = open_images(data, "train", channels, pixel_range)
     held_out = open_images(validation or data, "test", train.channels, train.pixel_range)
     for name, images in ((data, train), (validation or data, held_out)):
+        if images.stream is not None:
+            raise ValueError(f"data {name!r} is a stream, which has no labels; give the folder of its shards instead")
         if images.labels is None:
             raise ValueError(f"data {name!r} has no labels; {REMEDY}")
     if list(train.names) == list(held_out.names):

@@ -27,6 +27,7 @@ class Listing:
 
     root: the part that all names begin with; it says where the images lie, not which they are. classes: all that there
     may be, in order, where the source says so. channels, pixel_range: with which they were packed, where they were.
+    stream: the shards that all of them are read from, where that is in order.
     """
 
     items: Sequence[Any] | np.ndarray  # of Source, as in Images
@@ -37,6 +38,7 @@ class Listing:
     classes: Sequence[str] | None = None
     channels: int | None = None
     pixel_range: tuple[float, float] | None = None
+    stream: Any = None  # ShardList, which stands above
 
 
 def is_image(name: str) -> bool:

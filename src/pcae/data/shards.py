@@ -18,6 +18,7 @@ import numpy as np
 from pcae.data.bounds import MOST_BYTES
 from pcae.data.lazy import Lazy
 from pcae.data.listing import FOLDERS, Listing, Split, is_image
+from pcae.data.remote import RemoteShard, Unreachable
 
 MOST_OPEN = 64
 """Shards that a process keeps open."""
@@ -56,6 +57,9 @@ class OpenShard:
     def read(self, offset: int, size: int) -> bytes:
         """Bytes at a place; no position is kept, so that processes may share the file."""
         return os.pread(self.file.fileno(), size, offset)
+
+
+AnyShard = OpenShard | RemoteShard
 
 
 class Shards:
@@ -182,7 +186,7 @@ def json_label(text: bytes) -> str | None:
     return next((str(value) for value in both if type(value) in {int, str}), None)
 
 
-def members_of(path: str, shard: OpenShard, others: Counter[str]) -> Iterator[Member]:
+def members_of(path: str, shard: AnyShard, others: Counter[str]) -> Iterator[Member]:
     """The regular files of a tar that belong to samples, in order; other members are counted.
 
     Raises ValueError when it is compressed, no tar, or cut off.
@@ -190,6 +194,7 @@ def members_of(path: str, shard: OpenShard, others: Counter[str]) -> Iterator[Me
     if shard.read(0, 8).startswith(COMPRESSED):
         raise ValueError(f"shard {path!r} is compressed; unpack it: only plain .tar files can be read in any order")
     try:
+        shard.file.seek(0)
         with tarfile.open(fileobj=shard.file, mode="r:", encoding="utf-8", errors="surrogateescape") as tar:
             while member := tar.next():
                 tar.members.clear()  # pyright: ignore[reportAttributeAccessIssue]  # a million would take a gigabyte
@@ -208,6 +213,8 @@ def members_of(path: str, shard: OpenShard, others: Counter[str]) -> Iterator[Me
             end = tar.offset
         if shard.read(end, tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
             raise tarfile.ReadError(f"no end after {end} bytes")
+    except Unreachable:
+        raise
     except Exception as error:  # strangers' files make errors of every kind
         raise ValueError(f"shard {path!r} is cut off, damaged or no .tar file ({error}); copy it again") from error
 

@@ -1,7 +1,6 @@
-"""What DATA names: a folder, packed or not, a list, an image, WebDataset shards, or a Hugging Face data set."""
+"""What DATA names: a folder, packed or not, a list, an image, WebDataset shards, a Hugging Face data set, a stream."""
 
 import os
-import re
 from pathlib import Path
 
 from pcae.data.hugging_face import PREFIX, list_rows
@@ -9,15 +8,17 @@ from pcae.data.listing import Listing, Split, is_image, list_split, read_list
 from pcae.data.names import visible
 from pcae.data.packed import is_packed, list_packed
 from pcae.data.shards import SHARD, list_shards, matching, of_split
+from pcae.data.stream import is_stream, list_stream
 from pcae.settings import expand
 
-ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://|pipe:", re.IGNORECASE)
 
+def list_data(data: str, split: Split, stream: bool = False) -> Listing:
+    """The images of a split; stream: read in order, where they lie in shards.
 
-def list_data(data: str, split: Split) -> Listing:
-    """The images of a split. Raises ValueError with the remedy when there are none."""
-    if ADDRESS.match(data):
-        raise ValueError(f"data {data!r} is an address; images are read from disks only, so copy them to one first")
+    Raises ValueError with the remedy when there are none.
+    """
+    if stream or is_stream(data):
+        return list_stream(data, split)
     found = list_rows(data, split) if data.startswith(PREFIX) else list_path(data, split)
     if not len(found.items):
         others = ", ".join(f"{count} {visible(suffix)}" for suffix, count in found.others.most_common(3))
@@ -43,7 +44,8 @@ def list_path(data: str, split: Split) -> Listing:
         shards = matching(str(path))
         return list_shards(of_split(shards, split), os.path.commonpath([str(Path(one).parent) for one in shards]))
     raise ValueError(
-        f"data {data!r} is neither a folder, an image, a list (.txt, .csv) nor .tar shards; check the path"
+        f"data {data!r} is neither a folder, an image, a list (.txt, .csv), .tar shards nor their index (.json); "
+        "check the path"
     )
 
 

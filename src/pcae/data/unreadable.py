@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -14,16 +14,35 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from pcae.data.decode import Unreadable
-from pcae.data.images import Images, RandomCrops, RoughImages, WholeImages
+from pcae.data.images import Images, RoughImages, WholeImages
 
 TRIES = 100
 """Images in a row that may be unreadable before a run stops at once."""
 
 
-class Read(NamedTuple):
-    """The pixels of an image, if it was read, its index, and why those that could not be read were not, by index."""
+@runtime_checkable
+class Views(Protocol):
+    """Random views of images: an item is (index, position in the run), and seed and position alone decide the view."""
 
-    pixels: Tensor | None
+    @property
+    def images(self) -> Images:
+        """The images."""
+        ...
+
+    @property
+    def seed(self) -> int:
+        """Another seed gives other views."""
+        ...
+
+    def __getitem__(self, item: tuple[int, int], /) -> Any: ...
+
+
+class Read(NamedTuple):
+    """The pixels of an image, or a view of it and its objects, if it was read, its index, and why those that could not
+    be read were not, by index.
+    """
+
+    pixels: Any
     image: int
     failed: Mapping[int, str]
 
@@ -85,7 +104,7 @@ class LeftOut(Dataset):
 class Replaced(Dataset):
     """Random crops; a file that cannot be read is replaced by another, which seed and position alone decide."""
 
-    crops: RandomCrops
+    crops: Views
 
     def __getitem__(self, item: tuple[int, int]) -> Read:
         failed = {}
@@ -153,10 +172,14 @@ class BadFiles:
         return "".join(json.dumps(row) + "\n" for row in rows)
 
     def look_again(self, path: Path) -> None:
-        """Count those that were written down before and still cannot be read."""
+        """Count those that were written down before and still cannot be read; those of a stream without a look."""
         if not path.is_file():
             return
-        before = {json.loads(line)["file"] for line in path.read_text(encoding="utf-8").splitlines()}
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        before = {row["file"]: row["reason"] for row in rows}
+        if self.images.stream is not None:  # a look would read the shard up to each of them
+            self.found |= self.images.stream.rows_of(before)
+            return
         for index in (index for index in range(len(self.images)) if self.images.short(index) in before):
             try:
                 self.images.open(index)

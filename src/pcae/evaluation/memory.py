@@ -9,13 +9,17 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from pcae.training.sharding import local
+
 
 def peak_bytes(step: Callable[[], object], held: Iterable[Tensor], device: torch.device) -> int:
     """Bytes of `held`, the tensors that a step works on, and of all that it makes alive at its peak.
 
     On CUDA the allocator says what came on top. Elsewhere storages are followed from operator to operator: what a
-    kernel takes for itself inside does not count.
+    kernel takes for itself inside does not count. Of tensors that are split over processes this one's share counts;
+    there, what is gathered for a while counts until the end.
     """
+    held = [local(tensor) for tensor in held]
     if device.type == "cuda":
         storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in held}
         torch.cuda.synchronize(device)
@@ -64,7 +68,7 @@ class Alive(TorchDispatchMode):
 
     def note(self, tensor: Tensor) -> None:
         """A tensor is there: its storage counts, once."""
-        storage = tensor.untyped_storage()
+        storage = local(tensor).untyped_storage()
         place = storage._cdata
         if place not in self.sizes:
             self.sizes[place] = storage.nbytes()

@@ -8,13 +8,18 @@ from torch import _foreach_lerp_ as lerp_  # pyright: ignore[reportPrivateImport
 from torch import _foreach_mul_ as mul_  # pyright: ignore[reportPrivateImportUsage]
 from torch import _foreach_sub as sub  # pyright: ignore[reportPrivateImportUsage]
 
+from pcae.training.sharding import local
+
 
 @torch.no_grad()
 def follow(average: nn.Module, model: nn.Module, momentum: float, taken: Bool[Tensor, ""]) -> None:
-    """average <- momentum * average + (1 - momentum) * model, parameter by parameter, if the model's step was taken."""
+    """average <- momentum * average + (1 - momentum) * model, parameter by parameter, if the model's step was taken.
+
+    Where both are split over processes, they are so alike, and each process moves its share.
+    """
     weight = (1 - momentum) * taken.float()
-    mine: list[Tensor] = list(average.parameters())
-    its: list[Tensor] = list(model.parameters())
+    mine: list[Tensor] = [local(parameter) for parameter in average.parameters()]
+    its: list[Tensor] = [local(parameter) for parameter in model.parameters()]
     (move_each if weight.device.type == "cpu" else move_together)(mine, its, weight)
 
 

@@ -15,7 +15,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from pcae.training.loop import Progress
+from pcae.training.sharding import gathered, split_like
 
+UMASK = os.umask(0o022)
+os.umask(UMASK)
+"""What others may not do with new files; it can only be read by being set."""
 CHECKSUM = "crc32"
 """The name of the tensors' checksum in a header."""
 
@@ -28,15 +32,27 @@ class Checkpoints:
     keep: int
 
     def save(
-        self, method: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress, facts: dict[str, Any]
+        self,
+        method: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        progress: Progress,
+        facts: dict[str, Any],
+        *,
+        writes: bool = True,
     ) -> Path:
-        """Write everything that a run needs to go on, then forget the oldest. `facts` must be JSON."""
+        """Write everything that a run needs to go on, then forget the oldest. `facts` must be JSON.
+
+        Every process calls it where weights are split over them, and one `writes`: a file says nothing of that.
+        """
+        path = self.folder / f"step-{progress.step:08d}.safetensors"
+        split = {f"method.{name}": value for name, value in method.state_dict().items()}
+        split |= optimizer_tensors(method, optimizer)
+        tensors = {name: value.cpu() for name, value in gathered(split) if writes}
+        if not writes:
+            return path
         self.folder.mkdir(parents=True, exist_ok=True)
         for torn in self.folder.glob(".step-*.writing"):  # of a run that was killed
             torn.unlink()
-        path = self.folder / f"step-{progress.step:08d}.safetensors"
-        tensors = {f"method.{name}": value for name, value in method.state_dict().items()}
-        tensors |= optimizer_tensors(method, optimizer)
         tensors |= {"skipped": progress.skipped, "in_a_row": progress.in_a_row, "loss": progress.loss}
         header = {"step": progress.step, "seconds": progress.seconds, "torch": str(torch.__version__), **facts}
         save_atomically(path, tensors, header)
@@ -82,8 +98,9 @@ def restore_method(path: Path, method: nn.Module) -> dict[str, Tensor]:
     """Put a checkpoint's weights in place; returns all its tensors. Raises ValueError when they do not fit."""
     tensors, _ = read(path)
     own = {name.removeprefix("method."): value for name, value in tensors.items() if name.startswith("method.")}
+    there = method.state_dict()
     try:
-        method.load_state_dict(own)
+        method.load_state_dict({name: split_like(value, there.get(name, value)) for name, value in own.items()})
     except RuntimeError as error:
         raise ValueError(f"checkpoint {path} is of another model: {' '.join(str(error).split())[:200]}") from error
     return tensors
@@ -96,7 +113,9 @@ def restore(path: Path, method: nn.Module, optimizer: torch.optim.Optimizer, pro
         start = f"optimizer.{name}."
         state = {key.removeprefix(start): value for key, value in tensors.items() if key.startswith(start)}
         if state:
-            optimizer.state[parameter] = {key: value.to(parameter.device) for key, value in state.items()}
+            optimizer.state[parameter] = {
+                key: split_like(value, parameter).to(parameter.device) for key, value in state.items()
+            }
     header = read_header(path)
     progress.step, progress.before = header["step"], header.get("seconds", 0.0)
     progress.skipped, progress.loss = tensors["skipped"], tensors["loss"]
@@ -155,6 +174,7 @@ def in_one_move(path: Path) -> Iterator[Path]:
     try:
         beside.unlink(missing_ok=True)  # a link that a stranger put there would lead elsewhere
         yield beside
+        beside.chmod(0o666 & ~UMASK)  # safetensors lets nobody else read what it writes
         with beside.open("rb") as file:
             os.fsync(file.fileno())
         beside.replace(path)

@@ -1,16 +1,27 @@
-"""One process, or several started by torchrun."""
+"""One process, or several started by torchrun or Slurm."""
 
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, TypeVar, cast
 
 import torch
 from torch import distributed, nn
+from torch.distributed import PrefixStore, Store  # pyright: ignore[reportPrivateImportUsage]
+from torch.distributed.fsdp import FSDPModule
+from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
+from pcae.training.lost import watched
+from pcae.training.slurm import join_step
+
 T = TypeVar("T")
+MEETING = timedelta(minutes=5)
+"""How long processes wait for all to have started."""
+PATIENCE = timedelta(hours=1)
+"""How long they wait for one that is busy alone; that one is gone, they notice by other means."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +39,8 @@ class World:
         return self.rank == 0
 
     def wrap(self, method: nn.Module) -> nn.Module:
-        """The method with gradients averaged over the processes; itself when there is one."""
-        if self.size == 1:
+        """The method with gradients averaged over the processes; itself when there is one, or its weights are split."""
+        if self.size == 1 or isinstance(method, FSDPModule):
             return method
         ids = [self.device.index] if self.device.type == "cuda" else None
         wrapped = DistributedDataParallel(method, device_ids=ids)
@@ -117,17 +128,34 @@ def pick_device(name: str) -> torch.device:
 
 @contextmanager
 def world(device: str) -> Iterator[World]:
-    """The processes of this run: torchrun's where it started them (gloo on CPU, nccl on CUDA), else this one alone."""
+    """The processes of this run: those that torchrun or a Slurm step started, else this one alone.
+
+    They speak by gloo on CPU, by nccl on CUDA. Raises Lost when one of them is gone.
+    """
     picked = pick_device(device)
+    join_step()
     if "RANK" not in os.environ:
         yield World(0, 1, picked)
         return
-    if picked.type == "cuda":
-        picked = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+    if picked.type == "cuda":  # Slurm may show each task a GPU of its own, which is then the first
+        picked = torch.device("cuda", int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
         torch.cuda.set_device(picked)
-    distributed.init_process_group("nccl" if picked.type == "cuda" else "gloo")
+    store, rank, size = meet()
+    with watched(rank, size, lambda said: store.set("watch", said), lambda: store.get("watch").decode()) as word:
+        backend = "nccl" if picked.type == "cuda" else "gloo"
+        store = PrefixStore(word, store)  # when torchrun starts again, what was told before is still there
+        distributed.init_process_group(backend, timeout=PATIENCE, store=store, rank=rank, world_size=size)
+        try:
+            words = cast(distributed.ProcessGroup, distributed.new_group(timeout=PATIENCE, backend="gloo"))
+            yield World(rank, size, picked, words)
+        finally:
+            distributed.destroy_process_group()
+
+
+def meet() -> tuple[Store, int, int]:
+    """What all processes read and write, this one's rank, and their number. Raises ValueError when some are missing."""
     try:
-        words = cast(distributed.ProcessGroup, distributed.new_group(backend="gloo"))
-        yield World(distributed.get_rank(), distributed.get_world_size(), picked, words)
-    finally:
-        distributed.destroy_process_group()
+        return next(rendezvous("env://", timeout=MEETING))
+    except RuntimeError as error:
+        size, place = os.environ["WORLD_SIZE"], f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+        raise ValueError(f"{size} processes did not meet at {place}: {str(error).splitlines()[0]}") from error

@@ -13,6 +13,7 @@ from pcae.training.checkpoint import replace_text
 from pcae.training.distributed import World
 from pcae.training.loop import Progress
 from pcae.training.plan import Plan
+from pcae.training.records import Board, Records
 
 COLUMNS = (
     rich.progress.TextColumn("{task.description}"),
@@ -38,13 +39,10 @@ class Journal:
 
     def __enter__(self) -> "Journal":
         if self.here.is_main:
-            from torch.utils.tensorboard import SummaryWriter
-
             path = self.folder / "metrics.jsonl"
             if path.exists():
                 replace_text(path, "".join(kept_lines(path, self.start)))
-            self.file = path.open("a", encoding="utf-8")
-            self.board = SummaryWriter(str(self.folder / "tensorboard"), purge_step=self.start + 1)
+            self.file, self.board = Records(path), Board(self.folder / "tensorboard", self.start)
             self.bar = rich.progress.Progress(
                 *COLUMNS, console=self.console, transient=True, disable=not self.console.is_terminal
             )
@@ -67,16 +65,18 @@ class Journal:
 
     def note(self, record: dict[str, int | float]) -> None:
         """Write numbers of a step to metrics.jsonl and TensorBoard; in the main process."""
-        self.file.write(json.dumps(record) + "\n")
-        self.file.flush()
+        self.put(record)
         for name in record.keys() - {"step"}:
-            self.board.add_scalar(name, record[name], int(record["step"]))
+            self.board.number(name, record[name], int(record["step"]))
 
     def remark(self, step: int, name: str, sentence: str) -> None:
         """Write down what was warned of at a step; in the main process."""
-        self.file.write(json.dumps({"step": step, "warning": name, "says": sentence}) + "\n")
-        self.file.flush()
-        self.board.add_text(f"warnings/{name}", sentence, step)
+        self.put({"step": step, "warning": name, "says": sentence})
+        self.board.words(f"warnings/{name}", sentence, step)
+
+    def put(self, line: dict[str, Any]) -> None:
+        """Write a line of metrics.jsonl."""
+        self.file.write(json.dumps(line).encode() + b"\n")
 
     def show(self, progress: Progress, record: dict[str, int | float]) -> None:
         """Move the progress bar; where there is no terminal, print a line."""

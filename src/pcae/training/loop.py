@@ -140,7 +140,8 @@ def backward(
     *,
     last: bool,
 ) -> StepResult:
-    """Loss and gradient of the next micro-batch; processes exchange gradients at the last one of a step only."""
+    """Loss and gradient of the next micro-batch; processes exchange gradients at the last one of a step only, but at
+    each of them where weights are split."""
     started = time.perf_counter()
     batch, draw = next(batches)
     progress.waited += time.perf_counter() - started

@@ -8,6 +8,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
+from pcae.training.sharding import whole
+
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerConfig:
@@ -68,7 +70,7 @@ def take_step(
     Returns the norm of the gradient before clipping, and whether the step was taken; both stay on the device.
     """
     parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-    norm = get_total_norm([p.grad for p in parameters])
+    norm = whole(get_total_norm([p.grad for p in parameters]))  # of all shares: all processes decide alike
     if clip_grad is not None:
         clip_grads_with_norm_(parameters, clip_grad, norm)
     taken = norm.isfinite()

@@ -37,6 +37,9 @@ class RunConfig:
     thousand steps or more."""
     grad_checkpointing: bool = False
     """Compute blocks again in the backward pass instead of keeping what they made: less memory, a third more work."""
+    fully_shard: bool = False
+    """Split weights, gradients and the optimizer's state over the processes: for models that do not fit into each of
+    them, such as ViT-L and ViT-H. Same result, up to rounding; more traffic between the processes."""
     checkpoint_every: int = 500
     """Optimizer steps between checkpoints; one is always written at the end."""
     keep_checkpoints: int = 2
@@ -79,6 +82,8 @@ def plan(run: RunConfig, optimizer: OptimizerConfig, images: int, processes: int
     check_positive(run)
     if run.epochs is not None and run.steps is not None:
         raise ValueError(f"give epochs or steps, not both (got epochs {run.epochs:g} and steps {run.steps})")
+    if run.fully_shard and processes == 1:
+        raise ValueError("fully_shard splits weights over processes, got 1; start several or leave it out")
     parts = processes * run.accumulation
     if run.batch_size % parts:
         raise ValueError(
