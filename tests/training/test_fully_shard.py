@@ -72,7 +72,7 @@ def test_ten_steps_equal_those_of_ddp(runs, name):
     two micro-batches and with blocks computed twice."""
     assert_close(state(runs / f"{name}-whole"), state(runs / f"{name}-split"))
     files = [{path.name for path in (runs / f"{name}-{how}").glob("*.safetensors")} for how in ("whole", "split")]
-    assert files[0] == files[1] and len(files[0]) == 2
+    assert files[0] == files[1] and len(files[0]) >= 2
     for file in files[0]:
         assert_close(read(runs / f"{name}-whole" / file)[0], read(runs / f"{name}-split" / file)[0])
 
