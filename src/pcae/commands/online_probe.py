@@ -25,6 +25,8 @@ K = 20
 """Neighbours that vote."""
 NAME = "probe/knn"
 """The accuracy's name in metrics.jsonl and TensorBoard."""
+Shares = list[tuple[Tensor, Tensor]] | None
+"""Features and labels that each process made, in the main one; None in the others."""
 BEST = "best-encoder.safetensors"
 """Where a run keeps the encoder that sorted the held-out images best."""
 
@@ -77,15 +79,13 @@ class OnlineProbe:
         model = Pretrained(method.student, self.facts).to(here.device)
         method.eval()
         try:
-            parts = [self.encode(model, bad_files, here) for bad_files in (self.train, self.test)]
+            train, test = (self.encode(model, bad_files, here) for bad_files in (self.train, self.test))
         finally:
             method.train()
-        (train, train_labels), (test, test_labels) = parts
-        k = min(K, len(train))
-        return here.from_main(lambda: knn_accuracies(train, train_labels, test, test_labels, (k,))[k])
+        return here.from_main(lambda: sorted_right(train, test))
 
-    def encode(self, model: Pretrained, bad_files: BadFiles, here: World) -> tuple[Tensor, Tensor]:
-        """Mean patch features of all images that can be read and their labels, in every process.
+    def encode(self, model: Pretrained, bad_files: BadFiles, here: World) -> Shares:
+        """Mean patch features of all images that can be read and their labels, share by share, in the main process.
 
         Raises ValueError, in all of them, when too many cannot be read.
         """
@@ -94,9 +94,17 @@ class OnlineProbe:
             for batch in share_of(bad_files, model.facts, here, "encoding", self.workers):
                 places += batch.indices
                 rows.append(pool(model, model(batch.pixels.to(here.device)), "mean").float().cpu())
-        shares = here.gather((places, torch.cat(rows)))
-        labels = torch.tensor(bad_files.images.labels)[[place for places, _ in shares for place in places]]
-        return torch.cat([features for _, features in shares]), labels
+        return here.collect((torch.cat(rows), torch.tensor(bad_files.images.labels)[places]))
+
+
+def sorted_right(train: Shares, test: Shares) -> float:
+    """The share of the test images that the labels of their nearest training images say right."""
+    assert train is not None and test is not None
+    features, labels, held_out, expected = (
+        torch.cat(part) for shares in (train, test) for part in zip(*shares, strict=True)
+    )
+    k = min(K, len(features))
+    return knn_accuracies(features, labels, held_out, expected, (k,))[k]
 
 
 def best_so_far(run: Path) -> float:

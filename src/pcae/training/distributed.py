@@ -89,6 +89,14 @@ class World:
         distributed.all_gather_object(values, value)
         return values
 
+    def collect(self, value: T) -> list[T] | None:
+        """The values of all processes, in the main one; None in the others."""
+        if self.size == 1:
+            return [value]
+        values: list[Any] | None = [None] * self.size if self.is_main else None
+        distributed.gather_object(value, values, group=self.words)
+        return values
+
     def any(self, mine: bool) -> bool:
         """Whether it is so in any process; no device is waited for."""
         if self.size == 1:
