@@ -54,11 +54,11 @@ def wait_for_step(out: Path, step: int, seconds: float = 120) -> None:
         time.sleep(0.05)
 
 
-def kill_rank(launcher: subprocess.Popen[str], rank: int) -> None:
-    """Kill the process of that rank which torchrun started."""
+def kill_rank(launcher: subprocess.Popen[str], rank: int, number: int = signal.SIGKILL) -> None:
+    """Kill the process of that rank which torchrun started, or send it another signal."""
     for child in subprocess.check_output(["pgrep", "-P", str(launcher.pid)]).split():
         if f"RANK={rank}".encode() in Path(f"/proc/{int(child)}/environ").read_bytes().split(b"\0"):
-            os.kill(int(child), signal.SIGKILL)
+            os.kill(int(child), number)
             return
     raise AssertionError(f"torchrun has no process of rank {rank}")
 

@@ -72,3 +72,17 @@ def test_a_shard_that_cannot_be_read_is_named_and_nothing_written(shards, capsys
     said = capsys.readouterr().err
     assert stop.value.code == 2 and "train-0.tar' is cut off, damaged or no .tar file" in said
     assert not list(shards.glob("*index.json*"))
+
+
+def test_held_out_shards_are_told_by_their_folders_as_in_the_folder_itself(shards, monkeypatch):
+    (shards / "split").mkdir()
+    (shards / "data").rename(shards / "split" / "train")
+    (shards / "rows").rename(shards / "split" / "val")
+    (shards / "below").mkdir()
+    monkeypatch.chdir(shards / "below")
+    main(["index", "../split", "../split/index.json"])
+    main(["index", "../split", "index.json"])
+    for data in ("../split/index.json", "index.json"):
+        assert [len(open_images(data, split)) for split in ("train", "test")] == [7, 7]
+        assert open_images(data, "train").source(6) == png(2) and open_images(data, "test").source(6) == png(1)
+    assert len(open_images("../split", "train", stream=True)) == 7

@@ -1,11 +1,13 @@
 """Several processes: the same as one, started by Slurm too, ended and started again together."""
 
+import re
 import signal
 import time
 from pathlib import Path
 
 import pytest
 
+from pcae.training.checkpoint import Checkpoints
 from tests.commands.processes import (
     TINY,
     assert_close,
@@ -78,6 +80,20 @@ def test_the_tasks_of_a_slurm_step_train_as_torchrun_does_and_go_on_after_sigter
     assert int((out / "checkpoints" / "last").read_text()[5:13]) < STEPS
     succeed(*srun(words(out), job=71))
     assert_same(unbroken, out, STEPS)
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_save_is_waited_for_where_torchrun_ends_all_when_the_first_has_ended(tmp_path, rank):
+    out = tmp_path / "run"
+    launcher = torchrun(
+        ["tests.commands.slow_saves", *words(out, "--steps", "20000")[1:], "--checkpoint-every", "9999"]
+    )
+    wait_for_step(out, 5)
+    kill_rank(launcher, rank, signal.SIGTERM)
+    _, said = ended(launcher)[0]
+    step = int(re.search(r"stopped after step (\d+) of", said)[1])
+    assert [path.name for path in sorted((out / "checkpoints").iterdir())] == ["last", f"step-{step:08d}.safetensors"]
+    assert Checkpoints(out / "checkpoints", 1).whole()[0].name == f"step-{step:08d}.safetensors"
 
 
 @pytest.mark.parametrize("gone", [0, 1])

@@ -6,12 +6,14 @@ import pytest
 import torch
 
 from pcae.cli import main
+from pcae.commands.parts import Parts
 from pcae.commands.roll_back import count_roll_backs
 from pcae.methods.pcae import PCAE
 from pcae.tasks.classification import Classification
 from pcae.training.checkpoint import Checkpoints, read, read_header
 from pcae.training.journal import read_metrics
 from pcae.training.loop import StepResult
+from tests.commands.processes import succeed, torchrun
 
 SMALL = ["--width", "24", "--depth", "4", "--heads", "2"]
 TINY = [
@@ -114,6 +116,79 @@ def test_the_other_order_outlives_an_interruption(tmp_path, monkeypatch):
     assert poison.batches[-40:] == unbroken.batches[-40:]
     expected = weights_at(tmp_path / "unbroken", 60)
     assert all(torch.equal(value, expected[name]) for name, value in weights_at(tmp_path / "run", 60).items())
+
+
+def stop_at(monkeypatch, step: int) -> None:
+    """Have the run be asked to stop, so that it is saved after a step."""
+    stop_if = Parts.stop_if
+    monkeypatch.setattr(
+        Parts, "stop_if", lambda parts, asked, here: stop_if(parts, asked or parts.progress.step == step, here)
+    )
+
+
+def stopped(out: Path, *words: str) -> None:
+    with pytest.raises(SystemExit) as stop:
+        pretrain(out, 60, *words)
+    assert stop.value.code == 75
+
+
+def test_stopped_in_a_row_of_skipped_steps_one_more_is_no_row_of_ten(tmp_path, monkeypatch, capsys):
+    Poison(monkeypatch, PCAE, range(21, 31))
+    with monkeypatch.context() as patch:
+        stop_at(patch, 30)
+        stopped(tmp_path / "run")
+    pretrain(tmp_path / "run", 60)
+    assert "1 in a row skipped" in capsys.readouterr().err and count_roll_backs(tmp_path / "run", 60) == 0
+
+
+@pytest.mark.parametrize("damage", ["gone", "zeros", "another folder"])
+def test_the_other_order_stands_in_the_checkpoints_too(tmp_path, monkeypatch, damage):
+    """Whatever became of metrics.jsonl, and in another folder."""
+    poison, out = Poison(monkeypatch, PCAE, range(22, 32)), tmp_path / "run"
+    pretrain(out, 60)
+    expected, words = poison.batches[-20:], []
+    newest = out / "checkpoints" / "step-00000060.safetensors"
+    newest.unlink()
+    (out / "summary.json").unlink()
+    (out / "checkpoints" / "last").write_text("step-00000040.safetensors")
+    if damage == "gone":
+        (out / "metrics.jsonl").unlink()
+    elif damage == "zeros":
+        (out / "metrics.jsonl").write_bytes(bytes(100) + b"\n[1]\n")
+    else:
+        words, out = ["--resume", str(out / "checkpoints" / "step-00000040.safetensors")], tmp_path / "other"
+    pretrain(out, 60, *words)
+    assert poison.batches[-20:] == expected
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_from_a_checkpoint_that_was_named_it_goes_back_to_that_one(tmp_path, monkeypatch, same):
+    """Not to the start, and not forward to a newer one that the run had left."""
+    first = tmp_path / "first"
+    pretrain(first, 60, "--keep-checkpoints", "9")
+    (first / "summary.json").unlink()
+    poison = Poison(monkeypatch, PCAE, range(22, 32))
+    words = ["--resume", str(first / "checkpoints" / "step-00000020.safetensors")]
+    pretrain(first if same else tmp_path / "second", 60, *words)
+    assert [step for step, _ in poison.batches] == [*range(20, 40), *range(20, 60)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", [[], ["--fully-shard"]])
+def test_two_processes_go_back_together_where_one_has_no_finite_loss(tmp_path, words):
+    run = [
+        "tests.commands.poisoned",
+        "pretrain",
+        "sample",
+        "--out",
+        str(tmp_path / "run"),
+        *TINY,
+        "--steps",
+        "60",
+        *words,
+    ]
+    succeed(torchrun(run))
+    assert count_roll_backs(tmp_path / "run", 60) == 1 and weights_at(tmp_path / "run", 60)
 
 
 def test_without_a_checkpoint_it_goes_back_to_the_start(tmp_path, monkeypatch):

@@ -2,7 +2,7 @@ from itertools import pairwise
 
 import pytest
 
-from pcae.training.schedule import momentum_at, warmup_cosine
+from pcae.training.schedule import momentum_at, warmup_cosine, warmup_drops
 
 
 def test_warm_up_and_cosine():
@@ -15,6 +15,11 @@ def test_warm_up_and_cosine():
 
 def test_a_run_shorter_than_its_warm_up_stays_below_the_peak():
     assert warmup_cosine(1, steps=2, warmup_steps=100, peak=1.0) == 0.02
+
+
+def test_the_rate_falls_to_a_tenth_at_two_thirds_and_again_at_eleven_twelfths():
+    rates = [warmup_drops(step, steps=12, warmup_steps=2, peak=2.0, drops=(2 / 3, 11 / 12)) for step in range(12)]
+    assert rates == pytest.approx([1.0, *[2.0] * 7, *[0.2] * 3, 0.02])
 
 
 def test_momentum_rises_from_start_to_end_or_stays():

@@ -6,6 +6,7 @@ from torch import nn
 from pcae.commands.terminal import warn
 from pcae.model.compiled import check_compiler, checkpoint_blocks, compile_blocks
 from pcae.tasks.classification import Classification
+from pcae.tasks.detection import Detection
 from pcae.training.distributed import World
 from pcae.training.plan import RunConfig, compiles
 
@@ -13,12 +14,12 @@ from pcae.training.plan import RunConfig, compiles
 def set_blocks(method: nn.Module, run: RunConfig, steps: int, here: World) -> None:
     """Have the blocks computed as the run asks for. Raises ValueError where they must be compiled and cannot be.
 
-    A classifier is compiled only where that is asked for: every ratio of its ramp, and every rate of its drop path,
-    would be compiled for itself.
+    Classifiers and detectors are compiled only where that is asked for: every ratio of a ramp, every rate of drop path,
+    and every size of image would be compiled for itself.
     """
     if run.grad_checkpointing:
         checkpoint_blocks(method)
-    left_alone = run.compile == "auto" and isinstance(method, Classification)
+    left_alone = run.compile == "auto" and isinstance(method, Classification | Detection)
     if not left_alone and compiling(run.compile, steps, here.device, here.is_main):
         compile_blocks(method)
 

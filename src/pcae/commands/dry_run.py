@@ -1,13 +1,12 @@
-"""`pcae pretrain --dry-run`: a few steps of a run, and what the whole of it will take; nothing is written."""
+"""`--dry-run`: a few steps of a run, and what the whole of it will take; nothing is written."""
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from pcae.commands.parts import Parts, advance
 from pcae.commands.terminal import as_json, table
@@ -15,8 +14,7 @@ from pcae.commands.waiting import remedy
 from pcae.evaluation.stepper import Stepper
 from pcae.evaluation.throughput import wait_for
 from pcae.training.distributed import World
-from pcae.training.feed import Labelled
-from pcae.training.loop import Progress
+from pcae.training.loop import Batch, Progress
 from pcae.training.plan import autocast_dtype
 from pcae.training.randomness import Draw
 
@@ -27,15 +25,18 @@ HEADROOM = 0.9
 """Share of the memory that a batch may fill: allocators leave gaps."""
 
 
-def forecast(parts: Parts, stream: Iterator[tuple[Tensor | Labelled, Draw]], here: World) -> dict[str, Any]:
+def forecast(
+    parts: Parts, stream: Iterator[tuple[Batch, Draw]], here: World, peak: Callable[[int], int]
+) -> dict[str, Any]:
     """Make a few steps on the run's own images, and work out what the whole run takes. Every process calls it.
 
-    Memory is that of a process; the largest micro-batch is worked out from the peaks of two sizes.
+    peak: bytes at the peak of a step of this process on so many images; the largest micro-batch is worked out from
+    those of two sizes.
     """
     timed = time_steps(parts, stream, here)
     config, numbers, share = parts.config, parts.numbers, timed["data_wait_share"]
     sizes = sorted({max(1, numbers.micro_batch // 2), numbers.micro_batch})
-    peaks = [peak_of(parts, size, here) for size in sizes]
+    peaks = [peak(size) for size in sizes]
     free = free_bytes(here.device, peaks[-1])
     each = (peaks[-1] - peaks[0]) / (sizes[-1] - sizes[0]) if len(sizes) > 1 else None
     fixed = peaks[-1] - sizes[-1] * (each or 0)
@@ -52,7 +53,7 @@ def forecast(parts: Parts, stream: Iterator[tuple[Tensor | Labelled, Draw]], her
     }
 
 
-def time_steps(parts: Parts, stream: Iterator[tuple[Tensor | Labelled, Draw]], here: World) -> dict[str, float]:
+def time_steps(parts: Parts, stream: Iterator[tuple[Batch, Draw]], here: World) -> dict[str, float]:
     """Images per second over all processes, and the share of the time spent waiting for data.
 
     Raises ValueError for a run that is over.

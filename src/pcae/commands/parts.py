@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,24 +12,25 @@ import torch
 from torch import Tensor, nn
 
 from pcae.commands.compiling import set_blocks
+from pcae.commands.going_on import checkpoints_of, go_on
 from pcae.commands.reading import read_batches
-from pcae.commands.roll_back import Skips, count_roll_backs
-from pcae.commands.run_settings import NEUTRAL, RunSettings
+from pcae.commands.roll_back import Skips, order_of
+from pcae.commands.run_settings import RunSettings
 from pcae.commands.terminal import bar, console, warn
 from pcae.commands.waiting import remedy
 from pcae.data.batches import pixel_statistics
 from pcae.data.images import Images, RandomCrops
 from pcae.data.unreadable import BadFiles
-from pcae.settings import AUTO, to_plain, to_yaml
-from pcae.training.checkpoint import Checkpoints, replace_text, restore
+from pcae.settings import to_yaml
+from pcae.training.checkpoint import replace_text
 from pcae.training.distributed import World
 from pcae.training.feed import Labelled
-from pcae.training.folder import check_place, cleared_on_failure, facts_of, find_checkpoint, prepare
+from pcae.training.folder import check_place, cleared_on_failure, prepare
 from pcae.training.interruption import Interrupted, asked_to_stop
 from pcae.training.journal import Journal
-from pcae.training.loop import Progress, Watcher, loop
+from pcae.training.loop import Batch, Progress, Watcher, loop
 from pcae.training.plan import Plan, autocast_dtype
-from pcae.training.randomness import Draw, seed_of
+from pcae.training.randomness import Draw
 from pcae.training.sharding import filled
 
 BAD_FILES = "bad-files.jsonl"
@@ -40,8 +41,8 @@ BAD_FILES = "bad-files.jsonl"
 class Parts:
     """What a run is made of, in the state that it starts or goes on from; `facts` go into every checkpoint.
 
-    roll_backs: how often it went back to a checkpoint before; each time the images' order is another one.
-    hollow: the method without weights, where these are split over the processes.
+    saved: the checkpoints that were written since the start. hollow: the method without weights, where these are split
+    over the processes.
     """
 
     config: RunSettings
@@ -52,32 +53,37 @@ class Parts:
     progress: Progress
     facts: dict[str, Any]
     bad_files: BadFiles
-    roll_backs: int = 0
+    saved: list[Path] = field(default_factory=list)
     hollow: nn.Module | None = None
 
     def whole(self) -> nn.Module:
         """The method with all of its weights: itself, or a copy of now where they are split. Every process calls it."""
         return self.method if self.hollow is None else filled(self.hollow, self.method)
 
-    def save(self, here: World) -> None:
+    def save(self, here: World) -> Path:
         """Write a checkpoint. Every process calls it, the main one writes."""
         self.progress.loss = here.mean(self.progress.loss)
         checkpoints = checkpoints_of(self.config)
-        checkpoints.save(self.method, self.optimizer, self.progress, self.facts, writes=here.is_main)
+        return checkpoints.save(self.method, self.optimizer, self.progress, self.facts, writes=here.is_main)
 
     def save_if_good(self, here: World) -> None:
         """Write a checkpoint, unless steps are being skipped: the run may have to go back to before them."""
         if not self.progress.in_a_row or self.progress.step == self.numbers.steps:
-            self.save(here)
+            self.saved.append(self.save(here))
 
     def stop_if(self, asked: bool, here: World) -> None:
-        """When any process was asked to stop before the last step, save and raise Interrupted. All of them call it."""
+        """When any process was asked to stop before the last step, save and raise Interrupted. All of them call it.
+
+        None raises before the main one has written: what starts them takes the first that ends for a failure, and ends
+        the others.
+        """
         progress, numbers = self.progress, self.numbers
         if not here.any(asked) or progress.step == numbers.steps:
             return
         self.settle_bad_files(here)
         if progress.step % self.config.run.checkpoint_every or progress.in_a_row:
             self.save(here)
+        here.any(False)
         raise Interrupted(
             f"stopped after step {progress.step} of {numbers.steps}, which is saved in {self.config.out}; the same "
             "command goes on from there"
@@ -92,41 +98,6 @@ class Parts:
         if here.is_main and any(news):
             replace_text(self.config.out / BAD_FILES, self.bad_files.lines())
         self.bad_files.check()
-
-
-def checkpoints_of(config: RunSettings) -> Checkpoints:
-    """Where the run's checkpoints lie."""
-    return Checkpoints(config.out / "checkpoints", config.run.keep_checkpoints)
-
-
-def go_on(
-    config: RunSettings, identity: dict[str, Any], method: nn.Module, optimizer: torch.optim.AdamW, progress: Progress
-) -> dict[str, Any]:
-    """Put the state of the checkpoint to go on from in place, if there is one; settings and the data's statistics.
-
-    identity: what the run is of beside its settings: which images, which classes.
-    """
-    settings = {name: value for name, value in to_plain(config).items() if name not in NEUTRAL}
-    mean, std = config.reading.mean, config.reading.std
-    checkpoint = find_checkpoint(checkpoints_of(config), config.resume, settings)
-    if checkpoint and config.resume == AUTO:
-        checkpoint = whole_checkpoint(config)
-    settings |= identity
-    if checkpoint is None:
-        return {"settings": settings, "mean": mean and list(mean), "std": std and list(std)}
-    facts = facts_of(checkpoint, settings)
-    if mean and std and [*mean, *std] != [*facts["mean"], *facts["std"]]:
-        raise ValueError(f"{checkpoint} has mean {facts['mean']} and std {facts['std']}, not {mean} and {std}")
-    restore(checkpoint, method, optimizer, progress)
-    return {"settings": settings, "mean": facts["mean"], "std": facts["std"]}
-
-
-def whole_checkpoint(config: RunSettings) -> Path:
-    """The run's newest checkpoint that is not damaged; newer ones are named. Raises ValueError when all are damaged."""
-    path, faults = checkpoints_of(config).whole()
-    for fault in faults:
-        warn(f"{fault}; going on from {path}")
-    return path
 
 
 def start_or_go_on(
@@ -147,7 +118,7 @@ def start_or_go_on(
     progress = Progress(numbers.steps)
     bad_files = BadFiles(images, config.reading.max_bad_files)
     identity |= {"images": len(images), "files": images.digest()}
-    facts = go_on(config, identity, method, optimizer, progress)
+    facts = go_on(config, identity, method, optimizer, progress, here)
     here.check_same(progress.step, "step to go on from; is --out on storage that all of them share?")
     if progress.step and here.is_main:
         bad_files.look_again(config.out / BAD_FILES)
@@ -155,8 +126,7 @@ def start_or_go_on(
         found = here.from_main(lambda: pixel_statistics(images, size, bad_files, follow=bar("mean and std")))
         facts |= dict(zip(("mean", "std"), found, strict=True))
     set_blocks(method, config.run, numbers.steps - progress.step, here)
-    roll_backs = here.from_main(lambda: count_roll_backs(config.out, progress.step))
-    return Parts(config, images, numbers, method, optimizer, progress, facts, bad_files, roll_backs)
+    return Parts(config, images, numbers, method, optimizer, progress, facts, bad_files)
 
 
 def batches(
@@ -173,7 +143,7 @@ def batches(
         here,
         start=parts.progress.step,
         accumulation=config.run.accumulation,
-        order=seed_of(config.run.seed, "roll-back", parts.roll_backs) if parts.roll_backs else None,
+        order=order_of(config.run.seed, facts["roll_backs"]),
         labels=labels,
     )
 
@@ -189,7 +159,7 @@ def finished(parts: Parts) -> dict[str, Any] | None:
 def carry_out(
     what: str,
     parts: Parts,
-    stream: Iterator[tuple[Tensor | Labelled, Draw]],
+    stream: Iterator[tuple[Batch, Draw]],
     here: World,
     announce: Callable[[], None],
     watchers: Callable[[Journal], list[Watcher]] = lambda _: [],
@@ -209,7 +179,7 @@ def carry_out(
         watching = [
             *watchers(journal),
             (config.run.log_every, journal.write),
-            Skips(config, checkpoints_of(config), parts.roll_backs, journal, here).watcher,
+            Skips(config, parts.facts["roll_backs"], start, parts.saved, journal, here).watcher,
             (config.run.checkpoint_every, lambda _: parts.save_if_good(here)),
             (config.run.log_every, lambda _: parts.settle_bad_files(here)),
         ]
@@ -224,7 +194,7 @@ def carry_out(
 def advance(
     parts: Parts,
     method: nn.Module,
-    stream: Iterator[tuple[Tensor | Labelled, Draw]],
+    stream: Iterator[tuple[Batch, Draw]],
     progress: Progress,
     watchers: list[Watcher],
     here: World,
@@ -276,7 +246,9 @@ def announce_numbers(parts: Parts, here: World) -> None:
         f"effective batch {numbers.batch_size} = {here.size} x {here.device} x {parts.config.run.accumulation} "
         f"micro-batches of {numbers.micro_batch}"
     )
-    console.print(f"learning rate up to {numbers.peak_lr:.3g} over {numbers.warmup_steps} steps, then down to 0")
+    falls = ", ".join(str(round(share * numbers.steps)) for share in numbers.lr_drops)
+    then = f"a tenth from each of the steps {falls} on" if falls else "down to 0"
+    console.print(f"learning rate up to {numbers.peak_lr:.3g} over {numbers.warmup_steps} steps, then {then}")
     if numbers.warmup_steps >= numbers.steps:
         warn("the warm-up is longer than the run: the learning rate stays below its peak")
     if per_epoch < 1:

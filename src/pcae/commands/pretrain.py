@@ -1,6 +1,7 @@
 """`pcae pretrain`: self-supervised pre-training on images without labels."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -8,7 +9,7 @@ import torch
 from torch import nn
 
 from pcae.commands.advice import Advice, advise, say_recipe, typical_side
-from pcae.commands.dry_run import forecast, show_forecast
+from pcae.commands.dry_run import forecast, peak_of, show_forecast
 from pcae.commands.health import Health, HealthConfig, begin_health, check_health, health_every
 from pcae.commands.init import Beginning, begin, decoder_of, find_beginning
 from pcae.commands.online_probe import OnlineProbe, open_online
@@ -28,6 +29,7 @@ from pcae.commands.terminal import as_json, console
 from pcae.data.batches import check_data_config
 from pcae.data.images import RandomCrops, open_images
 from pcae.data.lane_batches import lanes_of
+from pcae.data.stream import is_stream
 from pcae.methods.choice import WITHOUT_TEACHER, MethodConfig, Pretraining, foreign_settings, spelled_out
 from pcae.methods.pcae import PCAE
 from pcae.model.decoder import DecoderConfig
@@ -149,7 +151,7 @@ def attempt(config: Config, here: World) -> dict[str, Any]:
     if config.dry_run:
         if here.is_main:
             announce(parts, beginning, here)
-        return forecast(parts, batches(parts, crops, here), here)
+        return forecast(parts, batches(parts, crops, here), here, partial(peak_of, parts, here=here))
     summary = finished(parts)
     if summary is not None:
         return summary
@@ -227,7 +229,8 @@ def build_parts(config: Config, here: World) -> tuple[Parts, Beginning]:
     config = replace(config, encoder=beginning.encoder, reading=beginning.reading)
     channels, pixel_range = config.encoder.channels, config.reading.pixel_range
     stream = config.reading.stream
-    images = here.main_first(lambda: open_images(config.data, "train", channels, pixel_range, stream))
+    once = here.from_main if stream or is_stream(config.data) else here.main_first  # a stream's shards are counted once
+    images = once(lambda: open_images(config.data, "train", channels, pixel_range, stream))
     numbers = plan(config.run, config.optimizer, len(images), here.size)
     lanes_of(config.reading, images, numbers.batch_size, here.size * config.run.accumulation)  # refused before any work
     config = replace(config, encoder=replace(config.encoder, channels=images.channels))

@@ -10,10 +10,11 @@ import torch
 from pcae.commands.run_settings import RunSettings
 from pcae.commands.terminal import warn
 from pcae.settings import AUTO
-from pcae.training.checkpoint import Checkpoints, read_header
+from pcae.training.checkpoint import read_header
 from pcae.training.distributed import World
 from pcae.training.journal import Journal, read_metrics
 from pcae.training.loop import Progress, Watcher
+from pcae.training.randomness import seed_of
 
 NAME = "roll-back"
 """How the remarks in metrics.jsonl that count roll-backs are named."""
@@ -22,19 +23,25 @@ C = TypeVar("C", bound=RunSettings)
 
 
 class RolledBack(Exception):
-    """The run has to start again from its last checkpoint, which it has written down."""
+    """The run has to start again: from the last checkpoint that it `saved`, or as it started where it saved none."""
+
+    def __init__(self, saved: bool) -> None:
+        super().__init__()
+        self.saved = saved
 
 
 @dataclass(frozen=True)
 class Skips:
     """A watcher of steps that were skipped, their gradients not being finite; every process calls it.
 
-    roll_backs: how often the run went back before.
+    roll_backs: how often the run went back before. start: the step that it started or went on from. saved: the
+    checkpoints that it wrote since.
     """
 
     config: RunSettings
-    checkpoints: Checkpoints
     roll_backs: int
+    start: int
+    saved: list[Path]
     journal: Journal
     here: World
 
@@ -58,16 +65,17 @@ class Skips:
             return
         if self.roll_backs >= run.most_roll_backs:
             raise ValueError(
-                f"{said}; the run gives up after {self.roll_backs} roll-backs. Try a lower --base-lr (now "
-                f"{self.config.optimizer.base_lr:g}), --clip-grad 1 or --precision fp32 in another --out, or look for "
-                "what is wrong with the images by pcae check-data"
+                f"{said}; the run gives up after {self.roll_backs} roll-backs (--most-roll-backs). Try a lower "
+                f"--base-lr (now {self.config.optimizer.base_lr:g}), --clip-grad 1 or --precision fp32 in another "
+                "--out, or look for what is wrong with the images by pcae check-data"
             )
-        self.here.from_main(lambda: self.write_down(said))
-        raise RolledBack
+        if self.here.is_main:
+            self.write_down(said)
+        raise RolledBack(bool(self.saved))
 
     def write_down(self, said: str) -> None:
         """Say where the run goes back to; in the main process."""
-        step = read_header(self.checkpoints.whole()[0])["step"] if self.checkpoints.last() else 0
+        step = read_header(self.saved[-1])["step"] if self.saved else self.start
         number = self.roll_backs + 1
         sentence = (
             f"{said}; back to step {step}, with the images in another order (roll-back {number} of at most "
@@ -78,15 +86,20 @@ class Skips:
 
 
 def count_roll_backs(folder: Path, step: int) -> int:
-    """How often the run in a folder went back on its way to a step."""
+    """How often the run in a folder has written down that it went back, on its way to a step."""
     remarks = [line for line in read_metrics(folder) if line["step"] <= step and "warning" in line]
     return sum(line["warning"].startswith(NAME) for line in remarks)
 
 
+def order_of(seed: int, roll_backs: int) -> int | None:
+    """The seed of the images' order after some roll-backs; before the first one the run's own."""
+    return seed_of(seed, NAME, roll_backs) if roll_backs else None
+
+
 def with_roll_backs(attempt: Callable[[C], dict[str, Any]], config: C) -> dict[str, Any]:
-    """What `attempt` returns, which trains from the run's last checkpoint; it is made again when the run goes back."""
+    """What `attempt` returns, which trains from a checkpoint on; it is made again when the run goes back."""
     while True:
         try:
             return attempt(config)
-        except RolledBack:
-            config = replace(config, resume=AUTO)
+        except RolledBack as back:
+            config = replace(config, resume=AUTO) if back.saved else config

@@ -16,7 +16,7 @@ NEUTRAL = {
     "data", "out", "recipe", "config", "resume", "json", "device", "accumulation", "workers", "max_bad_files",
     "checkpoint_every", "keep_checkpoints", "log_every", "mean", "std", "validation", "evaluate_every",
     "dry_run", "compile", "grad_checkpointing", "fully_shard", "health_every", "knn_data", "knn_every",
-    "roll_back_after", "most_roll_backs",
+    "roll_back_after", "most_roll_backs", "images", "validation_images",
 }  # fmt: skip
 """Knobs that may change when a run goes on: how it is run, not what. A run knows its images by their names below DATA,
 and mean and std are kept beside the settings."""

@@ -118,7 +118,13 @@ def read_index(data: str, split: Split) -> ShardList:
     except (ValueError, RecursionError) as error:
         raise ValueError(f"index {data!r} is no JSON; write it by pcae index") from error
     counts = checked(index, data)
-    return shard_list({path: counts[path] for path in of_split(list(counts), split)}, data)
+    every = shard_list(counts, data)
+
+    def lies_in(path: str, folder: str) -> bool:
+        return path.removeprefix(every.root).lstrip("/\\").startswith(f"{folder}/")
+
+    chosen = of_split(of_split(every.paths, split, lies_in), split)
+    return shard_list({path: counts[path] for path in chosen}, data)
 
 
 def read_whole(data: str) -> bytes:
@@ -169,9 +175,9 @@ def placed(url: str, data: str) -> str:
 
 def index_text(counts: Mapping[str, int], out: Path) -> str:
     """The index file of shards, which lies at `out`: those below its folder are named from there."""
-    folder = f"{out.absolute().parent}/"
+    folder = f"{os.path.dirname(os.path.abspath(out))}/"  # noqa: PTH100, PTH120
     shards = [
-        {"url": path if is_address(path) else str(expand(path).absolute()).removeprefix(folder), "nsamples": samples}
+        {"url": path if is_address(path) else os.path.abspath(expand(path)).removeprefix(folder), "nsamples": samples}  # noqa: PTH100  # without ..
         for path, samples in counts.items()
     ]
     return json.dumps({**KIND, "name": out.stem, "shardlist": shards}, indent=1) + "\n"

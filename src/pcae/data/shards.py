@@ -6,7 +6,7 @@ import re
 import tarfile
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import groupby
@@ -248,9 +248,13 @@ def numbers(first: str, last: str) -> Iterator[str]:
     return (f"{number:0{len(first)}d}" for number in range(int(first), int(last) + step, step))
 
 
-def of_split(paths: Sequence[str], split: Split) -> list[str]:
-    """The shards of a split by how their names begin: its own, else what is beside the other one's, else all."""
-    own = {part: [[path for path in paths if begins(path, word)] for word in FOLDERS[part]] for part in FOLDERS}
+def of_split(paths: Sequence[str], split: Split, belongs: Callable[[str, str], bool] | None = None) -> list[str]:
+    """The shards of a split by how their names begin: its own, else what is beside the other one's, else all.
+
+    belongs: whether a path is of a split's word, where that is not its name's beginning.
+    """
+    belongs = belongs or begins
+    own = {part: [[path for path in paths if belongs(path, word)] for word in FOLDERS[part]] for part in FOLDERS}
     train, test = (next((shards for shards in own[part] if shards), []) for part in FOLDERS)
     if split == "train":
         held_out = set(test)

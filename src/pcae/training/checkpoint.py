@@ -53,7 +53,7 @@ class Checkpoints:
         self.folder.mkdir(parents=True, exist_ok=True)
         for torn in self.folder.glob(".step-*.writing"):  # of a run that was killed
             torn.unlink()
-        tensors |= {"skipped": progress.skipped, "in_a_row": progress.in_a_row, "loss": progress.loss}
+        tensors |= {"skipped": progress.skipped, "loss": progress.loss}
         header = {"step": progress.step, "seconds": progress.seconds, "torch": str(torch.__version__), **facts}
         save_atomically(path, tensors, header)
         replace_text(self.folder / "last", path.name)
@@ -119,7 +119,6 @@ def restore(path: Path, method: nn.Module, optimizer: torch.optim.Optimizer, pro
     header = read_header(path)
     progress.step, progress.before = header["step"], header.get("seconds", 0.0)
     progress.skipped, progress.loss = tensors["skipped"], tensors["loss"]
-    progress.in_a_row = tensors["in_a_row"]
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -72,6 +72,7 @@ class Journal:
     def remark(self, step: int, name: str, sentence: str) -> None:
         """Write down what was warned of at a step; in the main process."""
         self.put({"step": step, "warning": name, "says": sentence})
+        self.file.sync()
         self.board.words(f"warnings/{name}", sentence, step)
 
     def put(self, line: dict[str, Any]) -> None:
@@ -116,13 +117,22 @@ class Journal:
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """The lines of a run's metrics.jsonl; none where there is no such file, and none that is torn."""
+    """The lines of a run's metrics.jsonl; none where there is no such file, and none that is torn or damaged."""
     path = folder / "metrics.jsonl"
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.is_file() else []
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
+    return [line for line in map(line_of, lines) if line]
+
+
+def line_of(line: bytes) -> dict[str, Any]:
+    """What a line of metrics.jsonl says; nothing where it is torn or, after a power cut say, damaged."""
+    try:
+        found = json.loads(line) if line.endswith(b"\n") else {}
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) and isinstance(found.get("step"), int) else {}
 
 
 def kept_lines(path: Path, start: int) -> list[str]:
     """The whole lines of metrics.jsonl up to step `start`."""
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    return [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= start]
+    lines = path.read_bytes().splitlines(keepends=True)
+    return [line.decode() for line in lines if line_of(line).get("step", start + 1) <= start]

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import cast
+from weakref import WeakSet
 
 from pcae.training.interruption import Interrupted
 
@@ -56,7 +57,7 @@ class Watch:
         self.told, self.over = threading.Event(), threading.Event()
         self.wake, self.woken = socket.socketpair()
         self.thread = threading.Thread(target=self.listen, daemon=True)
-        os.register_at_fork(after_in_child=self.close)  # a reading process would hold a connection open
+        WATCHES.add(self)
         self.thread.start()
 
     def listen(self) -> None:
@@ -109,6 +110,11 @@ class Watch:
         """Close this process's ends."""
         for connection in (self.wake, self.woken, *self.others):
             connection.close()
+
+
+WATCHES: WeakSet[Watch] = WeakSet()
+"""The watches of this process; a process that it forks to read images would hold their connections open."""
+os.register_at_fork(after_in_child=lambda: [watch.close() for watch in WATCHES])
 
 
 def send(connection: socket.socket, text: str) -> None:

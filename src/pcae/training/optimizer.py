@@ -19,6 +19,9 @@ class OptimizerConfig:
     """Peak learning rate for 256 images a step; the one in use is base_lr * batch_size / 256."""
     warmup_epochs: float | None = None
     """Epochs over which the learning rate rises; without it, a twentieth of the run."""
+    lr_drops: tuple[float, ...] | None = None
+    """Shares of the run, ascending in (0, 1), after each of which the learning rate falls to a tenth and stays there
+    until the next; without it, a half cosine down to 0."""
     weight_decay: float = 0.05
     """Decoupled weight decay of matrices; biases, norms and learned tokens have none."""
     betas: tuple[float, float] = (0.9, 0.95)
@@ -37,6 +40,9 @@ def check_optimizer_config(config: OptimizerConfig) -> None:
         value = getattr(config, name)
         if value is not None and not 0 <= value < math.inf:
             raise ValueError(f"{name} must be 0 or more, got {value:g}")
+    drops = config.lr_drops or ()
+    if not all(0 < share < 1 for share in drops) or sorted(set(drops)) != list(drops):
+        raise ValueError(f"lr_drops must be shares of the run, ascending in (0, 1), got {drops}")
     if not all(0 <= beta < 1 for beta in config.betas):
         raise ValueError(f"betas must lie in [0, 1), got {config.betas}")
 

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 
 from pcae.training.optimizer import OptimizerConfig
-from pcae.training.schedule import warmup_cosine
+from pcae.training.schedule import warmup_cosine, warmup_drops
 
 MOST_STEPS = 1e12
 WORTH_COMPILING = 1_000
@@ -50,12 +50,15 @@ class RunConfig:
     """Steps in a row that are skipped, their gradients not being finite, after which the run goes back to its last
     checkpoint and takes the images in another order."""
     most_roll_backs: int = 3
-    """Times that a run goes back before it gives up; 0 never goes back."""
+    """Times that a run goes back before it gives up; with 0 it gives up at once."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run comes to: optimizer steps, warm-up, peak learning rate and the size of a micro-batch."""
+    """What a run comes to: optimizer steps, warm-up, peak learning rate and the size of a micro-batch.
+
+    lr_drops: shares of the run after which the learning rate falls to a tenth; without any, it falls by a half cosine.
+    """
 
     images: int
     steps: int
@@ -63,6 +66,7 @@ class Plan:
     peak_lr: float
     batch_size: int
     micro_batch: int
+    lr_drops: tuple[float, ...] = ()
 
     @property
     def epochs(self) -> float:
@@ -71,6 +75,10 @@ class Plan:
 
     def learning_rate(self, step: int) -> float:
         """Learning rate of a step, from 0."""
+        if self.lr_drops:
+            return warmup_drops(
+                step, steps=self.steps, warmup_steps=self.warmup_steps, peak=self.peak_lr, drops=self.lr_drops
+            )
         return warmup_cosine(step, steps=self.steps, warmup_steps=self.warmup_steps, peak=self.peak_lr)
 
 
@@ -98,7 +106,7 @@ def plan(run: RunConfig, optimizer: OptimizerConfig, images: int, processes: int
     steps = run.steps or math.ceil((usual_epochs if run.epochs is None else run.epochs) * per_epoch)
     warmup = max(1, steps // 20) if asked is None else round(asked * per_epoch)
     peak = optimizer.base_lr * run.batch_size / 256
-    return Plan(images, steps, warmup, peak, run.batch_size, run.batch_size // parts)
+    return Plan(images, steps, warmup, peak, run.batch_size, run.batch_size // parts, optimizer.lr_drops or ())
 
 
 def check_positive(run: RunConfig) -> None:

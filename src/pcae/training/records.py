@@ -29,6 +29,10 @@ class Records:
                 self.file.truncate(end)
             raise ValueError(f"{self.path} cannot be written: {error.strerror}") from error
 
+    def sync(self) -> None:
+        """Have the disk, not only the system, hold what was written."""
+        os.fsync(self.file.fileno())
+
     def close(self) -> None:
         """Close the file."""
         self.file.close()

@@ -15,6 +15,14 @@ def warmup_cosine(step: int, *, steps: int, warmup_steps: int, peak: float) -> f
     return peak * half_cosine(step - warmup_steps, steps - warmup_steps)
 
 
+def warmup_drops(step: int, *, steps: int, warmup_steps: int, peak: float, drops: tuple[float, ...]) -> float:
+    """Learning rate of step `step` (from 0): a straight line up to `peak` over the warm-up, then level, and a tenth of
+    what it was from each of the shares `drops` of the run on."""
+    if step < warmup_steps:
+        return peak * (step + 1) / warmup_steps
+    return peak * 0.1 ** sum(step >= round(share * steps) for share in drops)
+
+
 def half_cosine(step: int, steps: int) -> float:
     """From 1 at step 0 down to 0 at step `steps`."""
     return 0.5 * (1 + math.cos(math.pi * step / steps))

@@ -14,16 +14,8 @@ def join_step(environment: MutableMapping[str, str] = os.environ) -> None:
     """Set RANK, WORLD_SIZE, LOCAL_RANK, LOCAL_WORLD_SIZE, MASTER_ADDR and MASTER_PORT for a task that `srun` started
     beside others. torchrun's own stay, inside Slurm too.
 
-    A script of sbatch, a shell of salloc and a step of one task are left alone, whatever the allocation holds. A run
-    that Slurm takes away and starts again is this script; status 75 is that of a run which was asked to stop and saved:
-
-        #!/bin/bash
-        #SBATCH --nodes=2 --ntasks-per-node=8 --gpus-per-node=8 --cpus-per-task=8 --time=24:00:00
-        #SBATCH --requeue --open-mode=append --signal=TERM@300
-        srun python -m pcae pretrain DATA --recipe vit-b-224 --out runs/mine
-        status=$?
-        if [ $status -eq 75 ]; then scontrol requeue $SLURM_JOB_ID; fi
-        exit $status
+    A script of sbatch, a shell of salloc and a step of one task are left alone, whatever the allocation holds.
+    docs/scale.md has a script that queues itself again.
     """
     if "RANK" in environment or not is_task_among_others(environment):
         return

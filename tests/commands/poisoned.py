@@ -1,0 +1,24 @@
+"""`pcae` whose last process has no finite loss in steps 22 to 31, once: python -m tests.commands.poisoned VERB ..."""
+
+import os
+
+import torch
+
+from pcae.cli import main
+from pcae.methods.pcae import PCAE
+from pcae.training.loop import StepResult
+
+forward, visited = PCAE.forward, set()
+
+
+def poisoned(self: PCAE, batch: torch.Tensor, draw) -> StepResult:
+    result = forward(self, batch, draw)
+    bad = os.environ["RANK"] == "1" and 22 <= draw.step < 32 and draw.step not in visited
+    visited.add(draw.step)
+    return StepResult(result.loss * torch.nan, result.signals) if bad else result
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    PCAE.forward = poisoned
+    main()
