@@ -114,8 +114,12 @@ class Encoder(nn.Module):
         prefix: bool = True,
         reduction: Reduction | None = None,
         record: Iterable[int] = (),
+        blocks: Iterable[nn.Module] | None = None,
     ) -> Encoded:
-        """The same from embedded patches on, among which mask tokens may stand (SimMIM); without positions yet."""
+        """The same from embedded patches on, among which mask tokens may stand (SimMIM); without positions yet.
+
+        blocks: run in place of the model's own, which they may wrap (windowed attention).
+        """
         vit = self.vit
         prefix_positions, positions = self._positions(grid)
         if positions is not None:
@@ -124,7 +128,8 @@ class Encoder(nn.Module):
         heads = torch.cat([none, *self._prefix_tokens(prefix_positions)], dim=1) if prefix else none
         tokens, heads = (vit.norm_pre(vit.pos_drop(part)) for part in (tokens, heads))
         heads, again = heads.expand(len(ids), -1, -1), vit.grad_checkpointing
-        encoded = run_blocks(vit.blocks, tokens, ids, heads, reduction, record, grad_checkpointing=again)
+        blocks = vit.blocks if blocks is None else blocks
+        encoded = run_blocks(blocks, tokens, ids, heads, reduction, record, grad_checkpointing=again)
         return replace(
             encoded,
             prefix=vit.norm(encoded.prefix),

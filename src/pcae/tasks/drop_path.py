@@ -10,7 +10,8 @@ class DropPath(nn.Module):
     """Leaves a residual branch out for the images whose `noise` is below `rate`, and scales it up for the others.
 
     noise: uniform in [0, 1), one an image; it stays until the next step, since blocks may be computed again in the
-    backward pass. Outside of training, and before the first step, every branch is left as it is.
+    backward pass. Windows of an image, which stand in a row, share its noise. Outside of training, and before the first
+    step, every branch is left as it is.
     """
 
     def __init__(self, rate: float) -> None:
@@ -18,11 +19,13 @@ class DropPath(nn.Module):
         self.rate = rate
         self.noise: Float[Tensor, " batch"] | None = None
 
-    def forward(self, branch: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch tokens dim"]:
+    def forward(self, branch: Float[Tensor, "rows tokens dim"]) -> Float[Tensor, "rows tokens dim"]:
         """The branch, or zeros."""
         if self.noise is None or not self.training:
             return branch
         factor = (self.noise >= self.rate) / (1 - self.rate)
+        assert branch.shape[0] % factor.shape[0] == 0
+        factor = factor.repeat_interleave(branch.shape[0] // factor.shape[0])
         return branch * factor.view(-1, 1, 1).to(branch.dtype)
 
 

@@ -1,0 +1,250 @@
+"""Fine-tuning a Vision Transformer to find and cut out objects: Mask R-CNN on its encoder."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Shaped
+from torch import Tensor, nn
+
+from pcae.model.blocks import check_blocks
+from pcae.model.encoder import Encoder
+from pcae.model.reduction import Reduction
+from pcae.tasks.classification import layer_groups
+from pcae.tasks.detection_backbone import DetectionBackbone, PyramidName, quarters
+from pcae.tasks.drop_path import draw_paths, install_drop_path
+from pcae.tasks.mask_rcnn import Inputs, mask_rcnn
+from pcae.tasks.pyramid import STRIDES
+from pcae.training.loop import Progress, StepResult
+from pcae.training.randomness import Draw, seed_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectionConfig:
+    """The task. The defaults are Mask R-CNN's with FPN; where the paper is silent, those usual for ViT-B."""
+
+    pyramid: PyramidName = "fpn"
+    """fpn: maps of four blocks, a quarter of the depth apart, through an FPN; simple: all of the last, as in ViTDet."""
+    pyramid_channels: int = 256
+    """Channels of the pyramid's maps."""
+    window: int | None = None
+    """Side in patches of the windows in which blocks attend; without it, all attend to the whole image."""
+    global_blocks: tuple[int, ...] | None = None
+    """Blocks, counted from 0, that attend to the whole image all the same; without it, the last of each quarter."""
+    drop_ratio: float = 0.0
+    """Share of the patch tokens that each stage of `reduce_after` drops, in [0, 1)."""
+    reduce_after: tuple[int, ...] = ()
+    """Blocks, counted from 0, after which tokens are dropped; none may stand before a block with windows."""
+    head_width: int = 1024
+    """Width of the box head's two layers."""
+    mask_channels: int = 256
+    """Channels of the mask head's convolutions."""
+    mask_convs: int = 4
+    """Number of convolutions in the mask head before it doubles its side."""
+    anchors: tuple[int, ...] = (32, 64, 128, 256, 512)
+    """Side in pixels of the anchor boxes, by level (strides 4, 8, 16, 32, 64); each in three shapes."""
+    sampled_proposals: int = 512
+    """Proposals of an image that the box head is trained on."""
+    layer_decay: float | None = None
+    """Factor on the learning rate from each block to the one before it; without it 0.7, and 1 from scratch."""
+    drop_path: float = 0.1
+    """Probability that the last block's branches are left out; it climbs from 0 with the depth."""
+    score_threshold: float = 0.05
+    """Predictions with a lower score are left out, in [0, 1)."""
+    detections_per_image: int = 100
+    """Most predictions that an image gets, the best ones."""
+
+
+MOST = 65_536
+"""Channels, features, patches and predictions that anything may have."""
+MOST_CONVS = 100
+"""Convolutions that a mask head may have."""
+
+
+def check_detection(config: DetectionConfig, depth: int, patch_size: tuple[int, int]) -> None:
+    """Raise ValueError for values that cannot be, or do not fit an encoder of `depth` blocks and that patch."""
+    height, width = patch_size
+    if height != width or height & (height - 1):
+        raise ValueError(f"detection needs square patches whose side is a power of two, got {height} x {width}")
+    if depth < len(STRIDES):
+        raise ValueError(f"detection needs an encoder of at least {len(STRIDES)} blocks, got {depth}")
+    check_sizes(config)
+    for name in ("drop_ratio", "drop_path", "score_threshold"):
+        if not 0 <= getattr(config, name) < 1:
+            raise ValueError(f"{name} must lie in [0, 1), got {getattr(config, name):g}")
+    if config.layer_decay is not None and not 0 < config.layer_decay <= 1:
+        raise ValueError(f"layer_decay must lie in (0, 1], got {config.layer_decay:g}")
+    check_blocks(depth, (*(config.global_blocks or ()), *config.reduce_after))
+    if config.global_blocks is not None and config.window is None:
+        raise ValueError(f"global_blocks {config.global_blocks} need windows in the other blocks; give window, too")
+    check_reduction(config, depth)
+
+
+def check_sizes(config: DetectionConfig) -> None:
+    """Raise ValueError for numbers of things that cannot be."""
+    sizes = ("pyramid_channels", "window", "head_width", "mask_channels", "sampled_proposals", "detections_per_image")
+    for name in sizes:
+        value = getattr(config, name)
+        if value is not None and value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
+        if value is not None and value > MOST:
+            raise ValueError(f"{name} must be at most {MOST}, got {value}")
+    if config.mask_convs < 0:
+        raise ValueError(f"mask_convs must be 0 or more, got {config.mask_convs}")
+    if config.mask_convs > MOST_CONVS:
+        raise ValueError(f"mask_convs must be at most {MOST_CONVS}, got {config.mask_convs}")
+    if len(config.anchors) != len(STRIDES) + 1 or min(config.anchors) < 1:
+        raise ValueError(f"anchors must be {len(STRIDES) + 1} sides in pixels, one a level, got {config.anchors}")
+
+
+def check_reduction(config: DetectionConfig, depth: int) -> None:
+    """Raise ValueError for stages that drop nothing, or whose dropped tokens windows would miss."""
+    if config.drop_ratio and not config.reduce_after:
+        raise ValueError(f"drop_ratio {config.drop_ratio:g} needs blocks after which tokens are dropped: reduce_after")
+    if depth - 1 in config.reduce_after:
+        raise ValueError(f"reduce_after must lie in [0, {depth - 2}], got {config.reduce_after}: no block is left then")
+    last = max(windowed_blocks(config, depth), default=-1)
+    if config.reduce_after and min(config.reduce_after) < last:
+        raise ValueError(
+            f"reduce_after {config.reduce_after} stands before block {last}, whose windows need every token; reduce "
+            f"after {last} at the earliest, or leave window out"
+        )
+
+
+def windowed_blocks(config: DetectionConfig, depth: int) -> list[int]:
+    """Blocks that attend in windows."""
+    if config.window is None:
+        return []
+    return sorted(set(range(depth)).difference(global_blocks(config, depth)))
+
+
+def global_blocks(config: DetectionConfig, depth: int) -> tuple[int, ...]:
+    """Blocks that attend to the whole image whether or not there are windows."""
+    return quarters(depth) if config.global_blocks is None else config.global_blocks
+
+
+def build_backbone(encoder: Encoder, config: DetectionConfig) -> DetectionBackbone:
+    """The encoder with its pyramid. Raises ValueError for values that cannot be, or do not fit it."""
+    check_detection(config, encoder.depth, encoder.patch_size)
+    reduction = Reduction(keep=1 - config.drop_ratio, after=config.reduce_after, append_mean=True)
+    return DetectionBackbone(
+        encoder,
+        pyramid=config.pyramid,
+        channels=config.pyramid_channels,
+        window=config.window,
+        global_blocks=global_blocks(config, encoder.depth),
+        reduction=reduction if config.reduce_after else None,
+    )
+
+
+class Annotated(NamedTuple):
+    """Images of any sizes, uint8 or float in [0, 1], and what is on each, in torchvision's words.
+
+    targets: `boxes` Float[objects 4] (left, top, right, bottom in pixels), `labels` Int[objects] from 1 on and `masks`
+    UInt8[objects height width]; an image may have no objects. What else a target says is not looked at.
+    """
+
+    images: list[Shaped[Tensor, "channels _height _width"]]
+    targets: list[dict[str, Tensor]]
+
+    @property
+    def device(self) -> torch.device:
+        """Where it lies."""
+        return self.images[0].device
+
+
+class Detection(nn.Module):
+    """The sum of Mask R-CNN's five losses, for an encoder that is trained with it end to end.
+
+    Losses are means over the boxes that torchvision samples in a micro-batch: two half batches have nearly the loss of
+    the whole, not exactly. min_size, max_size: shorter side of an image whose objects are predicted, and the most that
+    its longer one may have then.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        config: DetectionConfig,
+        *,
+        classes: int,
+        mean: list[float],
+        std: list[float],
+        min_size: int = 800,
+        max_size: int = 1333,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.network = mask_rcnn(
+            build_backbone(encoder, config),
+            classes=classes,
+            anchors=config.anchors,
+            head_width=config.head_width,
+            mask_channels=config.mask_channels,
+            mask_convs=config.mask_convs,
+            box_batch_size_per_image=config.sampled_proposals,
+            box_score_thresh=config.score_threshold,
+            box_detections_per_img=config.detections_per_image,
+        )
+        divisor = max(encoder.patch_size[0], STRIDES[-1])  # both are powers of two
+        self.network.transform = Inputs(min_size, max_size, mean, std, divisor)
+        self.paths = install_drop_path(encoder.vit, config.drop_path) if config.drop_path else []
+
+    @property
+    def encoder(self) -> Encoder:
+        """The encoder that is trained; its weights have timm's names."""
+        assert isinstance(self.network.backbone, DetectionBackbone)
+        return self.network.backbone.encoder
+
+    def forward(self, batch: Annotated, draw: Draw) -> StepResult:
+        """The loss of images at the size that they have, and its parts; random in (seed, step, rows) alone."""
+        draw_paths(self.paths, draw.uniform("drop-path", len(self.paths)))
+        seed = seed_of(draw.seed, draw.step, "boxes", draw.rows.start, draw.rows.stop)
+        with seeded(seed, batch.device):
+            losses = self.network(batch.images, batch.targets)
+        loss = torch.stack(list(losses.values())).sum()
+        return StepResult(loss, {name: value.detach() for name, value in losses.items()})
+
+    @torch.no_grad()
+    def predict(self, images: list[Shaped[Tensor, "channels _height _width"]]) -> list[dict[str, Tensor]]:
+        """What is on images of any sizes, uint8 or float in [0, 1]: the best first, in pixels of the image as given.
+
+        For each `boxes` Float[found 4], `labels` Int[found] from 1 on, `scores` Float[found] and `masks`
+        Float[found 1 height width], each the probability that a pixel belongs to the object. In evaluation mode only.
+        """
+        assert not self.training
+        return self.network(images)
+
+    def after_step(self, progress: Progress) -> None:
+        """Nothing to move."""
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """torch's global generators, which torchvision samples boxes from, seeded; then as they were."""
+    places = [torch] if device.type == "cpu" else [torch, torch.get_device_module(device)]
+    before = [place.get_rng_state() for place in places]
+    torch.manual_seed(seed)
+    try:
+        yield
+    finally:
+        for place, state in zip(places, before, strict=True):
+            place.set_rng_state(state)
+
+
+def detection_groups(detection: Detection, weight_decay: float, layer_decay: float) -> list[dict]:
+    """Parameter groups: the ViT's by `layer_groups`, its last block one `layer_decay` below all else, which has the
+    full rate; without weight decay on norms and biases."""
+    vit = detection.encoder.vit
+    groups = layer_groups(vit, weight_decay, layer_decay)
+    highest = max(group["lr_scale"] for group in groups)  # that of a last block depends on whether there is a head
+    for group in groups:
+        group["lr_scale"] *= layer_decay / highest
+    own = {id(parameter) for parameter in vit.parameters()}
+    rest = [one for one in detection.parameters() if one.requires_grad and id(one) not in own]
+    return [
+        *groups,
+        {"params": [one for one in rest if one.ndim > 1], "weight_decay": weight_decay},
+        {"params": [one for one in rest if one.ndim <= 1], "weight_decay": 0.0},
+    ]

@@ -1,0 +1,105 @@
+"""An encoder as the backbone of a detector: images -> maps at strides 4, 8, 16, 32 and 64."""
+
+from collections import OrderedDict
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from timm.layers.norm import LayerNorm2d
+from torch import Tensor, nn
+
+from pcae.model.encoder import Encoder
+from pcae.model.reduction import Reduction
+from pcae.model.tokens import Grid, all_ids, grid_of, patchify, present, put_back, upcast
+from pcae.tasks.pyramid import STRIDES, SimplePyramid, feature_pyramid, rescale
+from pcae.tasks.windows import windowed
+
+PyramidName = Literal["fpn", "simple"]
+"""fpn: maps of four blocks, a quarter of the depth apart, and torchvision's FPN. simple: all from the last block."""
+
+USED = ("patch_embed.", "pos_embed", "norm_pre.", "blocks.")
+"""Starts of the names of a ViT's weights that a backbone uses."""
+
+
+class DetectionBackbone(nn.Module):
+    """Maps of an encoder's blocks at four scales, and a pyramid over them.
+
+    No class or register token stands in the sequence, as in ViTDet: nothing reads them, and they belong to no window.
+    Each recorded block has a layer norm of its own, since the scale of a ViT's features grows with the depth and
+    torchvision's FPN has no norms; the ViT's final norm is left out. What is not used of the ViT is not trained.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        *,
+        pyramid: PyramidName = "fpn",
+        channels: int = 256,
+        window: int | None = None,
+        global_blocks: tuple[int, ...] = (),
+        reduction: Reduction | None = None,
+    ) -> None:
+        super().__init__()
+        self.encoder, self.out_channels = encoder, channels
+        self.window, self.global_blocks, self.reduction = window, global_blocks, reduction
+        width, patch_size = encoder.width, encoder.patch_size[0]
+        self.recorded = quarters(encoder.depth) if pyramid == "fpn" else (encoder.depth - 1,)
+        self.norms = nn.ModuleList(LayerNorm2d(width) for _ in self.recorded)
+        self.scales = nn.ModuleList(rescale(width, patch_size, stride) for stride in STRIDES)
+        self.pyramid = feature_pyramid(width, channels) if pyramid == "fpn" else SimplePyramid(width, channels)
+        for name, parameter in encoder.vit.named_parameters():
+            if not name.startswith(USED):
+                parameter.requires_grad_(False)
+
+    def forward(
+        self, images: Float[Tensor, "batch channels height width"]
+    ) -> dict[str, Float[Tensor, "batch pyramid _height _width"]]:
+        """The pyramid of normalised images, whose sides are multiples of the patch and of 32, in float32 at least."""
+        dense = self.token_maps(images)
+        normed = [norm(dense[block]) for norm, block in zip(self.norms, self.recorded, strict=True)]
+        normed *= len(STRIDES) // len(normed)
+        maps = OrderedDict((str(level), scale(normed[level])) for level, scale in enumerate(self.scales))
+        return OrderedDict((name, upcast(one)) for name, one in self.pyramid(maps).items())
+
+    def token_maps(
+        self, images: Float[Tensor, "batch channels height width"]
+    ) -> dict[int, Float[Tensor, "batch dim rows columns"]]:
+        """By block, its output at every position, before any norm."""
+        grid = grid_of((images.shape[2], images.shape[3]), self.encoder.patch_size)
+        tokens = self.encoder.embed(patchify(images, self.encoder.patch_size))
+        encoded = self.encoder.encode(
+            tokens,
+            all_ids(tokens.shape[0], tokens.shape[1], tokens.device),
+            grid,
+            prefix=False,
+            reduction=self.reduction,
+            record={*self.recorded, *(self.reduction.after if self.reduction else ())},
+            blocks=self.blocks(grid),
+        )
+        return filled_maps(encoded.recorded, grid)
+
+    def blocks(self, grid: Grid) -> list[nn.Module]:
+        """The encoder's blocks, in windows where asked."""
+        blocks = list(self.encoder.vit.blocks)
+        return blocks if self.window is None else windowed(blocks, grid, self.window, self.global_blocks)
+
+
+def quarters(depth: int) -> tuple[int, ...]:
+    """The last block of each quarter, counted from 0: 2, 5, 8, 11 of 12."""
+    return tuple((quarter + 1) * depth // 4 - 1 for quarter in range(4))
+
+
+def filled_maps(
+    recorded: dict[int, tuple[Float[Tensor, "batch _tokens dim"], Int[Tensor, "batch _tokens"]]], grid: Grid
+) -> dict[int, Float[Tensor, "batch dim rows columns"]]:
+    """By recorded block, a map with every position filled: dropped tokens have the features with which they left.
+
+    For that the block after which a reduction stands must be among the recorded, and the first of them be whole.
+    """
+    maps, last = {}, None
+    for block, (tokens, ids) in sorted(recorded.items()):
+        here = put_back(tokens, ids, grid)
+        if last is not None and ids.shape[1] < grid[0] * grid[1]:
+            here = torch.where(present(ids, grid).unsqueeze(1), here, last)
+        maps[block] = last = here
+    return maps

@@ -1,0 +1,100 @@
+"""torchvision's Mask R-CNN around a backbone of ours, at sizes that are told and never inferred."""
+
+import math
+from typing import Any
+
+from jaxtyping import Float, Shaped
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils._pytree import tree_map
+from torchvision.models.detection import MaskRCNN
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
+from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
+from torchvision.models.detection.transform import GeneralizedRCNNTransform
+from torchvision.ops import MultiScaleRoIAlign
+from torchvision.ops.poolers import initLevelMapper
+
+from pcae.model.tokens import upcast
+from pcae.tasks.detection_backbone import DetectionBackbone
+from pcae.tasks.pyramid import STRIDES
+
+BOX_SIDE, MASK_SIDE = 7, 14
+"""Positions across what is cut out of a map for a box, and for a mask."""
+
+
+class Inputs(GeneralizedRCNNTransform):
+    """Normalises images, pads them to one size, and resizes those to be predicted; in training the data has done it.
+
+    The shorter side becomes `min_size` pixels, or less, so that the longer one has at most `max_size`. Pixels are
+    uint8, or float in [0, 1]. Raises ValueError for sizes that cannot be.
+    """
+
+    def __init__(self, min_size: int, max_size: int, mean: list[float], std: list[float], size_divisible: int) -> None:
+        if not 1 <= min_size <= max_size:
+            raise ValueError(f"the shorter side must be at least 1 and at most the longer, got {min_size}, {max_size}")
+        super().__init__(min_size, max_size, mean, std, size_divisible)
+        self.shorter, self.longer = min_size, max_size
+
+    def normalize(self, image: Shaped[Tensor, "channels height width"]) -> Float[Tensor, "channels height width"]:
+        """Mean 0 and standard deviation 1 by channel."""
+        return super().normalize(image if image.is_floating_point() else image.float() / 255)
+
+    def resize(
+        self, image: Float[Tensor, "channels height width"], target: dict[str, Tensor] | None = None
+    ) -> tuple[Tensor, dict[str, Tensor] | None]:
+        """The image at the size at which it is looked at; with antialias, which torchvision's own lacks."""
+        if self.training:
+            return image, target
+        height, width = image.shape[-2:]
+        factor = min(self.shorter / min(height, width), self.longer / max(height, width))
+        size = max(1, round(height * factor)), max(1, round(width * factor))
+        return F.interpolate(image[None], size, mode="bilinear", antialias=True)[0], target
+
+
+def mask_rcnn(
+    backbone: DetectionBackbone,
+    *,
+    classes: int,
+    anchors: tuple[int, ...],
+    head_width: int,
+    mask_channels: int,
+    mask_convs: int,
+    **options: Any,
+) -> MaskRCNN:
+    """torchvision's Mask R-CNN for labels 1 to `classes`, whose boxes stay in float32 under autocast.
+
+    anchors: side in pixels by level. options: torchvision's own.
+    """
+    channels = backbone.out_channels
+    network = MaskRCNN(
+        backbone,
+        rpn_anchor_generator=AnchorGenerator(
+            sizes=tuple((side,) for side in anchors), aspect_ratios=((0.5, 1.0, 2.0),) * len(anchors)
+        ),
+        box_roi_pool=pooling(BOX_SIDE),
+        box_head=TwoMLPHead(channels * BOX_SIDE**2, head_width),
+        box_predictor=FastRCNNPredictor(head_width, classes + 1),
+        mask_roi_pool=pooling(MASK_SIDE),
+        mask_head=MaskRCNNHeads(channels, [mask_channels] * mask_convs, 1),
+        mask_predictor=MaskRCNNPredictor(mask_channels if mask_convs else channels, mask_channels, classes + 1),
+        **options,
+    )
+    # torchvision makes boxes in the type of these outputs; bfloat16 would round them to 4 pixels at 1000
+    for name in ("rpn.head", "roi_heads.box_predictor", "roi_heads.mask_predictor"):
+        network.get_submodule(name).register_forward_hook(upcast_outputs)
+    return network
+
+
+def pooling(side: int) -> MultiScaleRoIAlign:
+    """RoIAlign over the four maps. Their scales are set: torchvision would infer them from the first batch, by its size
+    before padding, and be wrong for images of which padding is a large part."""
+    pool = MultiScaleRoIAlign([str(level) for level in range(len(STRIDES))], output_size=side, sampling_ratio=2)
+    pool.scales = [1 / stride for stride in STRIDES]
+    pool.map_levels = initLevelMapper(int(math.log2(STRIDES[0])), int(math.log2(STRIDES[-1])))
+    return pool
+
+
+def upcast_outputs(module: nn.Module, inputs: Any, outputs: Any) -> Any:
+    """A forward hook: outputs in float32 at least, whatever autocast made of them."""
+    return tree_map(upcast, outputs)
