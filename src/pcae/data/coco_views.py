@@ -1,0 +1,263 @@
+"""Views of images in which boxes and masks move with the pixels, and loaders of lists of them."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, UInt8
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms import v2
+from torchvision.tv_tensors import BoundingBoxes, BoundingBoxFormat, Image, Mask
+
+from pcae.data.batches import MicroBatches, leave_signals
+from pcae.data.coco import CocoImages
+from pcae.data.decode import Unreadable
+from pcae.data.images import Images
+from pcae.data.segmentations import boxes_of, to_mask
+from pcae.data.unreadable import Read, Replaced
+
+Target = dict[str, Tensor]
+"""The objects of a view as torchvision's detectors want them: boxes Float[n 4] (left, top, right and bottom), labels
+Int[n], masks UInt8[n height width] where there are any, area Float[n], iscrowd Int[n], and image_id Int[]."""
+Pixels = UInt8[Tensor, "channels height width"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewConfig:
+    """How images with objects are varied in training."""
+
+    views: Literal["multi-scale", "jitter"] = "multi-scale"
+    """Whole images in several sizes, or large-scale jitter: resized far more, then cropped and padded to one size."""
+    shortest_sides: tuple[int, ...] = (480, 512, 544, 576, 608, 640, 672, 704, 736, 768, 800)
+    """Pixels of the shorter side in multi-scale views, one of them each time."""
+    longest_side: int = 1333
+    """Pixels that the longer side may have; the shorter one is then smaller, too."""
+    jitter_size: tuple[int, int] = (1024, 1024)
+    """Height and width of jittered views."""
+    jitter_scale: tuple[float, float] = (0.1, 2.0)
+    """Least and most of the size in which an image just fits into a jittered view."""
+    padding: int = 114
+    """How light, from 0 to 255, is what surrounds an image smaller than a jittered view; photographs have this mean."""
+    mirror: bool = True
+    """Mirror half of the views, left to right."""
+
+
+def check_view_config(config: ViewConfig) -> None:
+    """Raise ValueError for values that cannot be."""
+    check_sides(config.shortest_sides, config.longest_side)
+    if min(config.jitter_size) < 1:
+        raise ValueError(f"jitter_size must be a height and a width of pixels, got {config.jitter_size}")
+    if not 0 < config.jitter_scale[0] <= config.jitter_scale[1]:
+        raise ValueError(f"jitter_scale must be two positive numbers, ascending, got {config.jitter_scale}")
+    if not 0 <= config.padding <= 255:
+        raise ValueError(f"padding must be a value of pixels from 0 to 255, got {config.padding}")
+
+
+def check_sides(shortest: Sequence[int], longest: int) -> None:
+    """Raise ValueError for sides that no image can have."""
+    if not shortest or not 0 < min(shortest) <= max(shortest) <= longest:
+        raise ValueError(
+            f"shortest_sides must be pixels of at least 1 and at most longest_side, got {tuple(shortest)} and {longest}"
+        )
+
+
+class AtLeastOnePixel(v2.Transform):
+    """A resizing that leaves a pixel of images which are many times as long as wide."""
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        """The height and width."""
+        height, width = super().make_params(flat_inputs)["size"]
+        return {"size": (max(height, 1), max(width, 1))}
+
+
+class ShortestSide(AtLeastOnePixel, v2.RandomShortestSize):
+    """The shorter side gets one of several lengths."""
+
+
+class Jitter(AtLeastOnePixel, v2.ScaleJitter):
+    """The image gets a share of the size in which it just fits. torchvision wants the width first."""
+
+
+def training_view(config: ViewConfig) -> v2.Transform:
+    """What a training image, its boxes and its masks go through."""
+    mirror = [v2.RandomHorizontalFlip()] if config.mirror else []
+    if config.views == "multi-scale":
+        return v2.Compose([ShortestSide(list(config.shortest_sides), config.longest_side), *mirror])
+    height, width = config.jitter_size
+    fill = {Image: config.padding, Mask: 0, "others": 0}
+    crop = v2.RandomCrop((height, width), pad_if_needed=True, fill=fill)  # pyright: ignore[reportArgumentType]
+    return v2.Compose([Jitter((width, height), config.jitter_scale), crop, *mirror])
+
+
+@contextmanager
+def drawing(seed: int, position: int) -> Iterator[None]:
+    """Have torchvision's transforms draw what belongs to a position of the run; nobody else's numbers change."""
+    state = np.random.SeedSequence([seed, position]).generate_state(1, np.uint64)
+    before = torch.get_rng_state()
+    try:
+        torch.default_generator.manual_seed(int(state[0]))
+        yield
+    finally:
+        torch.set_rng_state(before)
+
+
+def as_boxes(corners: Float[Tensor, "objects 4"], size: tuple[int, int]) -> BoundingBoxes:
+    """Boxes in an image of this height and width, as transforms know them."""
+    return BoundingBoxes(corners, format=BoundingBoxFormat.XYXY, canvas_size=size)  # pyright: ignore[reportCallIssue]
+
+
+@dataclass(frozen=True)
+class CocoViews(Dataset):
+    """Training views; an item is (index of the image, position in the run), which with the seed alone decides it.
+
+    Crowds are no objects to learn. Objects go of whose box or mask nothing is left in the view; the box of one that
+    was cut is drawn anew around what is left of its mask.
+    """
+
+    data: CocoImages
+    config: ViewConfig
+    seed: int
+
+    @property
+    def images(self) -> Images:
+        """The images, for those that count unreadable ones."""
+        return self.data.images
+
+    def __getitem__(self, item: tuple[int, int]) -> tuple[Pixels, Target]:
+        index, position = item
+        transform = training_view(self.config)
+        objects = np.flatnonzero(~self.data.crowds[self.data.rows(index)])
+        boxes = as_boxes(self.data.corners(index)[objects], self.data.size(index))
+        with drawing(self.seed, position):
+            pixels, boxes = transform(Image(self.data.read(index)), boxes)
+        boxes, there = v2.functional.sanitize_bounding_boxes(v2.functional.clamp_bounding_boxes(boxes))
+        objects = objects[there.numpy()]
+        boxes, masks = boxes.as_subclass(Tensor), None
+        if self.data.segmentations is not None:
+            masks = self.masks(transform, item, objects, pixels.shape[1:])
+            left = masks.flatten(1).amax(1) > 0
+            boxes, masks, objects = fitted(boxes[left], masks[left]), masks[left], objects[left.numpy()]
+        return pixels.as_subclass(Tensor), target(self.data, index, objects, boxes, masks)
+
+    def masks(
+        self, transform: v2.Transform, item: tuple[int, int], objects: np.ndarray, size: Sequence[int]
+    ) -> UInt8[Tensor, "objects height width"]:
+        """The masks of objects in a view, each unpacked and moved by itself: those of large images take gigabytes."""
+        rles, masks = self.data.rles(item[0]), torch.zeros(len(objects), *size, dtype=torch.uint8)
+        for place, one in enumerate(objects.tolist()):
+            with drawing(self.seed, item[1]):
+                masks[place] = transform(Mask(to_mask(rles[one])))
+        return masks
+
+
+def fitted(
+    boxes: Float[Tensor, "objects 4"], masks: UInt8[Tensor, "objects height width"]
+) -> Float[Tensor, "objects 4"]:
+    """The boxes, those at the edge of the view drawn anew around their masks, since the view may have cut them."""
+    height, width = masks.shape[1:]
+    cut: Bool[Tensor, " objects"] = (boxes[:, :2] <= 0).any(1) | (
+        boxes[:, 2:] >= boxes.new_tensor([width, height])
+    ).any(1)
+    return torch.where(cut[:, None], boxes_of(masks).to(boxes.dtype), boxes)
+
+
+def target(
+    data: CocoImages,
+    index: int,
+    objects: np.ndarray,
+    boxes: Float[Tensor, "objects 4"],
+    masks: UInt8[Tensor, "objects height width"] | None,
+) -> Target:
+    """Some objects of an image, by their boxes and masks in a view of it, whose pixels area counts."""
+    rows = data.rows(index)
+    sides = boxes[:, 2:] - boxes[:, :2]
+    area = sides.prod(1) if masks is None else masks.flatten(1).sum(1).float()
+    found = {
+        "boxes": boxes,
+        "labels": torch.from_numpy(data.labels[rows][objects]),
+        "area": area,
+        "iscrowd": torch.from_numpy(data.crowds[rows][objects].astype(np.int64)),
+        "image_id": torch.tensor(int(data.ids[index])),
+    }
+    return found if masks is None else found | {"masks": masks}
+
+
+@dataclass(frozen=True)
+class WholeViews(Dataset):
+    """Every image whole, its shorter side resized to `shortest_side` unless the longer one then passed `longest_side`.
+
+    Targets have all objects, crowds too, by their boxes; `size` says the image's own height and width.
+    """
+
+    data: CocoImages
+    shortest_side: int
+    longest_side: int
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, index: int) -> Read:
+        try:
+            return Read(self.view(index), index, {})
+        except Unreadable as error:
+            return Read(None, index, {index: error.reason})
+
+    def view(self, index: int) -> tuple[Pixels, Target]:
+        """The view of an image. Raises Unreadable."""
+        boxes, size = self.data.corners(index), self.data.size(index)
+        with drawing(0, 0):  # it draws among one length
+            pixels, boxes = ShortestSide(self.shortest_side, self.longest_side)(
+                Image(self.data.read(index)), as_boxes(boxes, size)
+            )
+        objects = target(self.data, index, np.arange(len(boxes)), boxes.as_subclass(Tensor), None)
+        return pixels.as_subclass(Tensor), objects | {"size": torch.tensor(size)}
+
+
+class ViewBatch(NamedTuple):
+    """A batch of views of any sizes with their objects, the images' indices, and the reasons of unreadable ones."""
+
+    images: list[Tensor]
+    targets: list[Target]
+    indices: list[int]
+    failed: dict[int, str]
+
+    def to(self, device: torch.device) -> "ViewBatch":
+        """The batch with its tensors on a device; from pinned memory, without waiting for them."""
+        images = [image.to(device, non_blocking=True) for image in self.images]
+        targets = [{name: value.to(device, non_blocking=True) for name, value in one.items()} for one in self.targets]
+        return self._replace(images=images, targets=targets)
+
+
+def listed(read: list[Read]) -> ViewBatch:
+    """Views as a batch, which is empty when none could be read."""
+    there = [one for one in read if one.pixels is not None]
+    return ViewBatch(
+        [one.pixels[0] for one in there],
+        [one.pixels[1] for one in there],
+        [one.image for one in there],
+        {index: reason for one in read for index, reason in one.failed.items()},
+    )
+
+
+def view_loader(views: CocoViews, order: MicroBatches, workers: int, device: torch.device) -> DataLoader:
+    """Micro-batches of views (`ViewBatch`) in the order's order; unreadable images are replaced by others."""
+    return DataLoader(
+        Replaced(views),
+        batch_sampler=order,  # pyright: ignore[reportArgumentType]
+        num_workers=workers,
+        pin_memory=device.type == "cuda",
+        collate_fn=listed,
+        worker_init_fn=leave_signals,
+    )
+
+
+def whole_view_loader(
+    views: WholeViews, chosen: Sequence[int] | None = None, batch_size: int = 1, workers: int = 0
+) -> DataLoader:
+    """All images, or the chosen ones, in order, as `ViewBatch`; those that cannot be read are left out."""
+    order = chosen if chosen is not None else range(len(views))
+    return DataLoader(views, batch_size, sampler=order, num_workers=workers, collate_fn=listed)

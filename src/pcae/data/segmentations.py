@@ -1,0 +1,102 @@
+"""Segmentations as COCO writes them, polygons or run lengths -> masks, by pycocotools."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Int, UInt8
+from torch import Tensor
+
+Rle = dict[str, Any]
+"""A mask as run lengths down its columns: {"size": [height, width], "counts": a word}."""
+Size = tuple[int, int]
+"""Height and width."""
+
+
+def package() -> Any:
+    """The module pycocotools.mask. Raises ValueError with the remedy where it is not installed."""
+    try:
+        import pycocotools.mask
+    except ImportError as error:
+        raise ValueError("COCO's masks need the package pycocotools: pip install pycocotools") from error
+    return pycocotools.mask
+
+
+def to_rle(segmentation: Any, size: Size) -> Rle:
+    """The mask of polygons, which count together, or of run lengths, in an image of this size."""
+    if isinstance(segmentation, list):
+        return package().merge(package().frPyObjects(segmentation, *size))
+    if isinstance(segmentation["counts"], list):
+        return package().frPyObjects(segmentation, *size)
+    return segmentation
+
+
+def to_mask(rle: Rle) -> UInt8[Tensor, "height width"]:
+    """The pixels of a mask, 1 inside."""
+    return torch.from_numpy(np.ascontiguousarray(package().decode(rle)))
+
+
+def to_rles(masks: Bool[Tensor, "objects height width"] | UInt8[Tensor, "objects height width"]) -> list[Rle]:
+    """Masks as run lengths whose counts are text, as JSON has them."""
+    pixels = np.asfortranarray(masks.to(torch.uint8).permute(1, 2, 0).numpy())
+    return [{"size": list(rle["size"]), "counts": rle["counts"].decode()} for rle in package().encode(pixels)]
+
+
+def area(rle: Rle) -> int:
+    """How many pixels are inside a mask."""
+    return int(package().area(rle))
+
+
+def boxes_of(masks: UInt8[Tensor, "objects height width"]) -> Int[Tensor, "objects 4"]:
+    """Left, top, right and bottom of masks that are not empty; the last pixel is inside."""
+    edges = []
+    for along in (1, 2):  # the columns that have a pixel, then the rows
+        there = masks.amax(along).bool()
+        edges += [there.int().argmax(1), there.shape[1] - there.flip(1).int().argmax(1)]
+    left, right, top, bottom = edges
+    return torch.stack([left, top, right, bottom], 1)
+
+
+def fault(segmentation: Any, size: Size) -> str | None:
+    """What is wrong with a segmentation in an image of this size, if anything is."""
+    if not segmentation:
+        return "has no segmentation"
+    if isinstance(segmentation, list):
+        odd = next((polygon for polygon in segmentation if len(polygon) < 6 or len(polygon) % 2), None)
+        return f"has a polygon of {len(odd)} numbers, and three corners are six" if odd is not None else None
+    return rle_fault(segmentation, size) or (None if any(runs_of(segmentation)[1::2]) else "has an empty mask")
+
+
+def rle_fault(rle: Rle, size: Size) -> str | None:
+    """What is wrong with run lengths in an image of this size: pycocotools would read what lies beside them."""
+    if tuple(rle["size"]) != size:
+        return f"has a mask of {rle['size'][1]} x {rle['size'][0]} pixels in an image of {size[1]} x {size[0]}"
+    runs = runs_of(rle)
+    if min(runs, default=-1) < 0 or sum(runs) != size[0] * size[1]:
+        return f"has run lengths that do not fill the {size[1]} x {size[0]} pixels of its image"
+    return None
+
+
+def runs_of(rle: Rle) -> list[int]:
+    """The lengths of the runs outside and inside in turn."""
+    return rle["counts"] if isinstance(rle["counts"], list) else run_lengths(rle["counts"])
+
+
+def run_lengths(counts: str) -> list[int]:
+    """The run lengths in a word, none when it is no such word.
+
+    A letter has five bits, lowest first, and whether another one follows; from the fourth run on, numbers are what is
+    added to the one before the last.
+    """
+    codes = np.frombuffer(counts.encode(), np.uint8).astype(np.int64) - 48
+    if not len(codes) or codes.min() < 0 or codes.max() > 63 or codes[-1] & 32:
+        return []
+    last = np.flatnonzero(codes & 32 == 0)
+    first = np.concatenate([[0], last[:-1] + 1])
+    letters = last - first + 1
+    if letters.max() > 7:  # 35 bits, more than any image has pixels
+        return []
+    shifts = 5 * (np.arange(len(codes)) - np.repeat(first, letters))
+    runs = np.add.reduceat((codes & 31) << shifts, first) - ((codes[last] >> 4) << 5 * letters)
+    runs[1::2], runs[2::2] = np.cumsum(runs[1::2]), np.cumsum(runs[2::2])
+    return runs.tolist()

@@ -1,0 +1,215 @@
+"""Detections <-> COCO's results JSON, and COCO's average precision of them, by pycocotools."""
+
+import io
+import json
+from collections.abc import Iterable, Sequence
+from contextlib import redirect_stdout
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int, UInt8
+from pydantic import Field, StrictInt, TypeAdapter, ValidationError
+from torch import Tensor
+
+from pcae.data.coco import CocoImages
+from pcae.data.coco_checks import Number, RunLengths, first_error
+from pcae.data.segmentations import Rle, area, package, rle_fault, to_rle, to_rles
+from pcae.training.checkpoint import in_one_move
+
+Kind = Literal["bbox", "segm"]
+Result = dict[str, Any]
+"""A detection as COCO writes it: image_id, category_id, score, bbox (left, top, width, height), segmentation (RLE)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A detection in a file, whose category and image are numbers that the annotations know."""
+
+    image_id: StrictInt
+    category_id: StrictInt
+    score: Number
+    bbox: Annotated[list[Number], Field(min_length=4, max_length=4)]
+    segmentation: RunLengths | None = None
+
+
+RESULTS = TypeAdapter(list[Written])
+
+
+class Detections(NamedTuple):
+    """What was found in an image, in pixels of the image as it is in its file.
+
+    boxes: left, top, right and bottom. labels: 1, 2, ... in the order of the data's classes. masks: pixels, or run
+    lengths of them.
+    """
+
+    image_id: int
+    boxes: Float[Tensor, "objects 4"]
+    labels: Int[Tensor, " objects"]
+    scores: Float[Tensor, " objects"]
+    masks: Bool[Tensor, "objects height width"] | UInt8[Tensor, "objects height width"] | list[Rle] | None = None
+
+
+@dataclass(frozen=True)
+class CocoScores:
+    """COCO's average precision (AP) in [0, 1]; None where there is no object that counts.
+
+    ap: mean over overlaps (IoU) of 0.5, 0.55, ... 0.95. ap50, ap75: at 0.5 and 0.75. small, medium, large: ap of
+    objects below 32 x 32 pixels, from there to 96 x 96, above. by_category: ap by the category's name.
+    """
+
+    ap: float | None
+    ap50: float | None
+    ap75: float | None
+    small: float | None
+    medium: float | None
+    large: float | None
+    by_category: dict[str, float | None]
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it, for JSON."""
+        return asdict(self)
+
+
+def to_results(found: Detections, category_ids: Sequence[int]) -> list[Result]:
+    """The detections in an image as COCO writes them; category_ids: of the labels 1, 2, ..."""
+    boxes = found.boxes.double()
+    boxes = torch.cat([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], 1)
+    rows = {
+        "category_id": [category_ids[label - 1] for label in found.labels.tolist()],
+        "score": found.scores.tolist(),
+        "bbox": boxes.tolist(),
+    }
+    if found.masks is not None:
+        rows["segmentation"] = found.masks if isinstance(found.masks, list) else to_rles(found.masks.cpu())
+    return [
+        {"image_id": found.image_id} | dict(zip(rows, row, strict=True)) for row in zip(*rows.values(), strict=True)
+    ]
+
+
+def write_results(path: Path, results: Iterable[Result]) -> None:
+    """Write detections as COCO's results JSON, one a line."""
+    with in_one_move(path) as beside:
+        beside.write_text("[" + ",\n".join(map(json.dumps, results)) + "]\n", encoding="utf-8")
+
+
+def read_results(path: Path, data: CocoImages) -> list[Result]:
+    """The detections in a results JSON. Raises ValueError when it is none, or not of these images and categories."""
+    try:
+        written = RESULTS.validate_json(path.read_bytes())
+    except OSError as error:
+        raise ValueError(f"results {str(path)!r} cannot be read: {error.strerror}") from error
+    except ValidationError as error:
+        raise ValueError(f"results {str(path)!r} are not as COCO has them: {first_error(error)}") from error
+    check_results(str(path), written, data)
+    return [{key: value for key, value in asdict(one).items() if value is not None} for one in written]
+
+
+def check_results(path: str, written: Sequence[Written], data: CocoImages) -> None:
+    """Raise ValueError when detections are of other images or categories, or masks of other sizes, than in the data."""
+    for name, known in (("image_id", set(data.ids.tolist())), ("category_id", set(data.category_ids))):
+        odd = [id for id in (getattr(one, name) for one in written) if id not in known]
+        if odd:
+            raise ValueError(
+                f"results {path!r} have the {name} {odd[0]}, which the annotations {data.annotations!r} have not, in "
+                f"{len(odd)} of {len(written)} detections; give the annotations that they were made for"
+            )
+    sizes = dict(zip(data.ids.tolist(), data.sizes.tolist(), strict=True))
+    for place, one in enumerate(written):
+        reason = rle_fault(asdict(one.segmentation), tuple(sizes[one.image_id])) if one.segmentation else None
+        if reason:
+            raise ValueError(f"results {path!r}: detection {place} of image {one.image_id} {reason}; write it anew")
+
+
+def score(data: CocoImages, results: Sequence[Result], kind: Kind) -> CocoScores:
+    """How good detections are, by their boxes (`bbox`) or masks (`segm`), as pycocotools' COCOeval has it.
+
+    Crowds count neither for nor against a detection. Masks are sorted into small, medium and large by their own pixels,
+    not by their box. Raises ValueError for masks where the annotations have none.
+    """
+    package()
+    from pycocotools.cocoeval import COCOeval
+
+    with redirect_stdout(io.StringIO()):
+        truth = as_coco(data, annotations_of(data, kind))
+        evaluation: Any = COCOeval(truth, as_coco(data, detections_of(results, kind)), kind)
+        evaluation.evaluate()
+        evaluation.accumulate()
+    return from_precision(evaluation.eval["precision"][..., -1], evaluation.params, data)
+
+
+def as_coco(data: CocoImages, annotations: list[dict[str, Any]]) -> Any:
+    """pycocotools' object of these images and categories, with these annotations."""
+    from pycocotools.coco import COCO
+
+    coco: Any = COCO()
+    coco.dataset = {
+        "images": [
+            {"id": id, "height": height, "width": width}
+            for id, (height, width) in zip(data.ids.tolist(), data.sizes.tolist(), strict=True)
+        ],
+        "categories": [{"id": id} for id in data.category_ids],
+        "annotations": annotations,
+    }
+    coco.createIndex()
+    return coco
+
+
+def annotations_of(data: CocoImages, kind: Kind) -> list[dict[str, Any]]:
+    """The objects as pycocotools wants them, numbered from 1: what is numbered 0 never counts as found."""
+    masks = [rle for index in range(len(data)) for rle in data.rles(index)] if kind == "segm" else []
+    images = np.repeat(data.ids, np.diff(data.starts)).tolist()
+    columns = zip(
+        images, data.labels.tolist(), data.boxes.tolist(), data.areas.tolist(), data.crowds.tolist(), strict=True
+    )
+    found = [
+        {
+            "id": id,
+            "image_id": image,
+            "category_id": data.category_ids[label - 1],
+            "bbox": box,
+            "area": area,
+            "iscrowd": int(crowd),
+        }
+        for id, (image, label, box, area, crowd) in enumerate(columns, 1)
+    ]
+    return [one | {"segmentation": rle} for one, rle in zip(found, masks, strict=True)] if masks else found
+
+
+def detections_of(results: Sequence[Result], kind: Kind) -> list[dict[str, Any]]:
+    """The detections as pycocotools wants them, with the area of what is compared."""
+    if kind == "segm" and not all("segmentation" in one for one in results):
+        raise ValueError("detections have boxes only, no masks; score them by bbox")
+    if kind == "segm":
+        masks = [to_rle(one["segmentation"], tuple(one["segmentation"]["size"])) for one in results]
+        own = [{"segmentation": mask, "area": area(mask)} for mask in masks]
+    else:
+        own = [{"area": one["bbox"][2] * one["bbox"][3]} for one in results]
+    rows = zip(results, own, strict=True)
+    return [one | measured | {"id": id, "iscrowd": 0} for id, (one, measured) in enumerate(rows, 1)]
+
+
+def from_precision(
+    precision: Float[np.ndarray, "overlaps recalls categories areas"], params: Any, data: CocoImages
+) -> CocoScores:
+    """Means of the precision at 101 values of recall, -1 where there is no object, over what is asked for."""
+    at = {round(float(overlap), 2): place for place, overlap in enumerate(params.iouThrs)}
+    names = dict(zip(data.category_ids, data.images.classes, strict=True))
+    every = precision[..., 0]
+    return CocoScores(
+        ap=mean(every),
+        ap50=mean(every[at[0.5]]),
+        ap75=mean(every[at[0.75]]),
+        small=mean(precision[..., 1]),
+        medium=mean(precision[..., 2]),
+        large=mean(precision[..., 3]),
+        by_category={names[id]: mean(every[..., place]) for place, id in enumerate(params.catIds)},
+    )
+
+
+def mean(precision: np.ndarray) -> float | None:
+    """The mean of what is there."""
+    there = precision[precision > -1]
+    return float(there.mean()) if there.size else None
