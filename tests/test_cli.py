@@ -57,7 +57,7 @@ def test_python_dash_m_works():
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_documents_itself(capsys, verb):
-    status, out, _ = call(capsys, verb, "--help")
+    status, out, _ = call(capsys, *verb.split(), "--help")
     assert status == 0 and "--json" in out
 
 
@@ -402,6 +402,27 @@ WRONG = [
     (["show", "{photos}", "--weights", "{whole}", "--out", "{out}", "--keep-ratio", "0.02"], "leaves none"),
     (["show", "{photos}", "--weights", "{whole}", "--out", "{out}", "--criterion", "best"], "--criterion takes one of"),
     (["show", "{photos}", "--weights", "{whole}", "--out", "{out}", "--image-size", "30", "28"], "positive multiple"),
+    (["detect", "foo"], "unknown verb 'detect foo'; did you mean 'detect"),
+    (["detect", "--weights", "{whole}"], "unknown verb 'detect --weights'"),
+    (["detect", "train"], "missing: DATA, --out"),
+    (["detect", "train", "{tmp}/gone", "--from-scratch", "--out", "{out}"], "neither a folder nor a .json file"),
+    (["detect", "train", "{photos}", "--from-scratch", "--out", "{out}"], "has no COCO annotations for train"),
+    (["detect", "train", "{photos}", "--out", "{out}"], "weights are missing; give --weights W, or --from-scratch"),
+    (["detect", "train", "{photos}", "--weights", "{tmp}/no", "--out", "{out}"], "neither a run folder"),
+    (["detect", "train", "{photos}", "--out", "{out}", "--pyramid", "best"], "--pyramid takes one of fpn, simple"),
+    (["detect", "train", "{photos}", "--out", "{out}", "--shortest-side", "9"], "did you mean --shortest-sides?"),
+    (["detect", "train", "{photos}", "--out", "{out}", "--recipe", "sample"], "is for another verb"),
+    (["detect", "evaluate", "{photos}", "--weights", "{whole}"], "holds no detector of pcae's"),
+    (["detect", "evaluate", "{photos}", "--weights", "{half}"], "no whole safetensors file"),
+    (["detect", "evaluate", "{photos}", "--weights", "{whole}", "--predictions", "{tmp}/a.txt"], "must end in .json"),
+    (["detect", "evaluate", "{photos}", "--weights", "{whole}", "--workers", "-1"], "workers must not be negative"),
+    (["detect", "predict", "{photos}", "--weights", "{whole}"], "missing: --out"),
+    (["detect", "predict", "{photos}", "--weights", "{tmp}/no", "--out", "{out}"], "with detector.safetensors"),
+    (["detect", "predict", "{photos}", "--weights", "{whole}", "--out", "{photos}/out"], "lies inside the data"),
+    (
+        ["detect", "predict", "{photos}", "--weights", "{whole}", "--out", "{out}", "--threshold", "1"],
+        "in [0, 1), got 1",
+    ),
     (["completion", "tcsh"], "completion is for one of bash, zsh, fish, got 'tcsh'"),
 ]
 
@@ -571,14 +592,16 @@ def test_auto_in_a_file_and_from_python(tmp_path, data):
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_knows_verbs_and_flags(capsys, shell):
     status, out, _ = call(capsys, "completion", shell)
-    assert status == 0 and all(verb in out for verb in VERBS) and "--mask-ratio" in out
+    assert status == 0 and all(word in out for verb in VERBS for word in verb.split()) and "--mask-ratio" in out
 
 
 def test_completion_completes(capsys, tmp_path):
     (tmp_path / "pcae.bash").write_text(call(capsys, "completion", "bash")[1])
-    program = "source pcae.bash; COMP_WORDS=(pcae pretrain --mask); COMP_CWORD=2; _tyro_pcae; echo ${COMPREPLY[@]}"
-    done = subprocess.run(["bash", "-c", program], cwd=tmp_path, capture_output=True, text=True)
-    assert done.stdout.strip() == "--mask-ratio"
+    for line, expected in (("pretrain --mask", "--mask-ratio"), ("detect pr", "predict"), ("detect train --pyr", None)):
+        place = len(line.split())
+        program = f"source pcae.bash; COMP_WORDS=(pcae {line}); COMP_CWORD={place}; _tyro_pcae; echo ${{COMPREPLY[@]}}"
+        done = subprocess.run(["bash", "-c", program], cwd=tmp_path, capture_output=True, text=True)
+        assert done.stdout.split() == ([expected] if expected else ["--pyramid", "--pyramid-channels"])
 
 
 def test_cost_as_json(capsys):

@@ -20,6 +20,7 @@ from PIL import Image
 
 from pcae.cli import VERBS, main, module_of
 from pcae.settings import kind, leaves
+from tests import shapes
 
 KNOBS = {verb: leaves(module_of(verb).Config) for verb in VERBS}
 SMALL = [
@@ -30,6 +31,12 @@ SMALL_FINETUNE = ["--recipe", "finetune-small", "--batch-size", "4", "--steps", 
 QUICK = [
     "--model", "vit_tiny_patch16_224", "--image-size", "32", "32", "--patch-size", "8", "--width", "24", "--depth", "2",
     "--heads", "2", "--batch-size", "2", "--rounds", "1", "--rows", "mae", "pcae-75",
+]  # fmt: skip
+SMALL_DETECTOR = [
+    "--from-scratch", "--model", "vit_tiny_patch16_224", "--width", "24", "--depth", "4", "--heads", "2",
+    "--pyramid-channels", "8", "--head-width", "16", "--mask-channels", "8", "--mask-convs", "1", "--shortest-sides",
+    "48", "--longest-side", "64", "--sampled-proposals", "8", "--detections-per-image", "4", "--batch-size", "2",
+    "--steps", "1", "--device", "cpu",
 ]  # fmt: skip
 NEEDED = {
     "pretrain": ["{photos}", "--out", "{out}", *SMALL],
@@ -47,6 +54,9 @@ NEEDED = {
     "diversity": ["{photos}", "--weights", "{weights}"],
     "pack": ["{photos}", "{out}", "--side", "8", "--workers", "0"],
     "index": ["{shards}", "{out}.json"],
+    "detect train": ["{coco}", "--out", "{out}", *SMALL_DETECTOR],
+    "detect evaluate": ["{coco}", "--weights", "{detector}"],
+    "detect predict": ["{coco}/images", "--weights", "{detector}", "--out", "{out}"],
 }
 """What a verb must be told, and what keeps it quick."""
 VALUES = [
@@ -64,6 +74,7 @@ LONG = {
     "rounds": ["0", "1", "2", "-1", "x"],
     "table": ["0", "2", "16", "-1", "x"],
     "compile": ["auto", "never", "x"],
+    "shortest_side": ["0", "8", "32", "-1", "x"],
 }
 """Knobs with which a random value would run for hours."""
 QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture]
@@ -91,7 +102,10 @@ def places(tmp_path_factory) -> dict[str, str]:
     main(["pretrain", "sample", "--out", str(root / "run"), *SMALL])
     words = ["--weights", str(root / "run"), "--out", str(root / "classifier"), *SMALL_FINETUNE]
     main(["finetune", str(root / "photos"), *words])
-    made = {"weights": str(root / "run"), "classifier": str(root / "classifier")}
+    for name in ("train", "val"):
+        shapes.make(root / "coco", shapes.content(2), name)
+    main(["detect", "train", str(root / "coco"), "--out", str(root / "detector"), *SMALL_DETECTOR])
+    made = {name: str(root / name) for name in ("classifier", "coco", "detector")} | {"weights": str(root / "run")}
     return {name: str(root / name) for name in ("photos", "shards", "empty", "file", "torn", "gone", "rows")} | made
 
 
@@ -125,7 +139,7 @@ def lines(draw: st.DrawFn) -> list[str]:
     """A verb, what it needs more often than not, and random flags with random values."""
     verb = draw(st.sampled_from([verb for verb in VERBS if verb != "demo"]))
     knobs = KNOBS[verb]
-    words = [verb]
+    words = verb.split()
     if draw(st.integers(0, 9)) or verb == "benchmark":  # whose own sizes take minutes
         words += NEEDED.get(verb, [])
     for _ in range(draw(st.integers(0, 2))):
@@ -187,6 +201,9 @@ def check(status: int, folder: Path, err: str, words: list[str], made: set[str])
         made_of = {"pretrain": "encoder.safetensors", "finetune": "classifier.safetensors"}
         assert (out / made_of[words[0]]).is_file(), words
         assert math.isfinite(json.loads((out / "summary.json").read_text())["loss"]), words
+    elif words[:2] in (["detect", "train"], ["detect", "predict"]) and "--help" not in words:
+        made_of = {"train": "detector.safetensors", "predict": "results.json"}
+        assert (Path(folder) / words[words.index("--out") + 1] / made_of[words[1]]).is_file(), words
 
 
 def in_process(words: list[str], places: dict[str, str]) -> None:
@@ -255,7 +272,7 @@ def test_random_command_lines_as_processes(number, places, tmp_path):
     chance = random.Random(number)
     verb = chance.choice([verb for verb in VERBS if verb not in {"demo", "doctor"}])
     knobs = sorted(KNOBS[verb].keys() - {"workers", "data", "out", "dry_run", *LONG})
-    words = [verb]
+    words = verb.split()
     words += NEEDED.get(verb, [])
     for _ in range(chance.randint(0, 2)):
         words += [f"--{chance.choice(knobs)}", *chance.choices(VALUES, k=chance.randint(0, 2))]

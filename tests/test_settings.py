@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from pcae import settings
-from pcae.commands import cost, demo, doctor, embed, evaluate, finetune, predict, pretrain, probe
+from pcae.commands import cost, demo, detect_train, doctor, embed, evaluate, finetune, predict, pretrain, probe
 
 
 @dataclass(frozen=True)
@@ -84,13 +84,18 @@ def test_dashes_and_underscores_are_the_same(tmp_path):
     assert settings.read_yaml(pretrain.Config, tmp_path / "c.yaml") == {"mask_ratio": 0.5, "keep_ratio": 1.0}
 
 
-RECIPES = [(cls, name) for cls in (pretrain.Config, finetune.Config) for name in settings.recipe_names(cls)]
+RECIPES = [
+    (cls, name)
+    for cls in (pretrain.Config, finetune.Config, detect_train.Config)
+    for name in settings.recipe_names(cls)
+]
 
 
 @pytest.mark.parametrize(("cls", "name"), RECIPES, ids=[name for _, name in RECIPES])
 def test_every_recipe_is_valid_and_says_what_it_is(cls, name):
     values = settings.read_recipe(cls, name)
-    assert "layer_decay" in values if cls is finetune.Config else values["model"].startswith("vit_")
+    marks = {finetune.Config: "layer_decay", detect_train.Config: "pyramid"}
+    assert marks[cls] in values if cls in marks else values["model"].startswith("vit_")
     text = (settings.RECIPES / f"{name}.yaml").read_text()
     assert text.startswith("# ") and f"--recipe {name}" in text
 
@@ -99,6 +104,7 @@ def test_the_recipes_are_those_that_are_promised_and_each_is_of_one_verb():
     assert {name for _, name in RECIPES} >= {
         "sample", "fashion-mnist", "imagenet-vit-s", "imagenet-vit-b", "imagenet-vit-b-mask85",
         "imagenet-vit-b-mask90", "imagenet-vit-l", "finetune-small", "finetune-imagenet-vit-b",
+        "detect-small", "detect-coco-vit-b",
     }  # fmt: skip
     assert sorted(name for _, name in RECIPES) == sorted(
         path.stem for path in Path(str(settings.RECIPES)).glob("*.yaml")

@@ -8,11 +8,11 @@ import itertools
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from importlib.metadata import version
 from types import ModuleType
-from typing import Any
+from typing import Annotated, Any, Union
 
 from pcae.data.names import visible
 from pcae.training.allocator import keep_freed_memory
@@ -29,6 +29,9 @@ VERBS = {
     "finetune": "an encoder becomes a classifier that drops redundant tokens; --drop-ratio A:B serves every ratio",
     "evaluate": "accuracy and speed of a classifier by drop ratio",
     "predict": "the most likely classes of images, a line of JSON for each",
+    "detect train": "an encoder becomes a detector that finds and cuts out objects (Mask R-CNN), on COCO-format data",
+    "detect evaluate": "COCO's average precision of a detector's boxes and masks, by size and category, and its speed",
+    "detect predict": "the objects in any images, as COCO's results and drawn on the pictures",
     "probe": "how good the features of an encoder are: nearest neighbours, linear and attentive probes",
     "embed": "features of images to a .npy or .parquet file, deterministic",
     "show": "what a model keeps of images, stage by stage, as pictures and one page with sliders",
@@ -44,17 +47,20 @@ STOPPED = 75
 """Exit status of a run that was saved to go on later: sysexits' EX_TEMPFAIL."""
 CHOOSING = ("method", "init", "teacher")
 """Flags that make some of a recipe's values void."""
+FAMILIES = {verb.split()[0] for verb in VERBS if " " in verb}
+"""First words of verbs that have two."""
 SHELLS = ("bash", "zsh", "fish")
 HELP = f"""pcae {{version}}: self-supervised pre-training of Vision Transformers by progressive token reduction.
 
 usage: pcae VERB [...]      pcae VERB --help      pcae --version      pcae completion {"|".join(SHELLS)}
 
-{chr(10).join(f"  {verb:<12}{what}" for verb, what in VERBS.items())}
+{chr(10).join(f"  {verb:<17}{what}" for verb, what in VERBS.items())}
 
 DATA is a folder (flat, nested or packed), an image, a .txt or .csv list, WebDataset shards (.tar) or their index
-(.json, also at an address), hf:NAME, or one of the words sample and fashion-mnist (./sample is a folder of that name).
-WEIGHTS are a run folder, a .safetensors or .pth file, a folder of Hugging Face's ViT, or timm:NAME. Flags go before
---config FILE, that before --recipe NAME, that before the defaults. Bad input gets one line and exit status 2.
+(.json, also at an address), hf:NAME, or one of the words sample and fashion-mnist (./sample is a folder of that name);
+to detect train and evaluate, a folder or .json file of COCO's annotations. WEIGHTS are a run folder, a .safetensors or
+.pth file, a folder of Hugging Face's ViT, or timm:NAME. Flags go before --config FILE, that before --recipe NAME, that
+before the defaults. Bad input gets one line and exit status 2.
 """
 
 
@@ -95,14 +101,23 @@ def answer(words: list[str]) -> None:
         print(version("pcae"))
     elif words[0] == "completion":
         complete(words[1:])
+    elif words[0] in FAMILIES and (len(words) == 1 or words[1] in {"-h", "--help", "help"}):
+        print(family_help(words[0]))
     else:
-        dispatch(words[0], words[1:])
+        length = 2 if words[0] in FAMILIES else 1
+        dispatch(" ".join(words[:length]), words[length:])
+
+
+def family_help(family: str) -> str:
+    """The verbs that begin with a word, and what they do."""
+    verbs = [f"  {verb:<17}{what}" for verb, what in VERBS.items() if verb.split()[0] == family]
+    return "\n".join([f"usage: pcae {family} VERB [...]      pcae {family} VERB --help", "", *verbs])
 
 
 def dispatch(verb: str, words: list[str]) -> None:
     """Parse the words of a verb and run it. Raises ValueError for bad input."""
     if verb not in VERBS:
-        near = difflib.get_close_matches(verb, [*VERBS, "completion"], n=1)
+        near = difflib.get_close_matches(verb, [*VERBS, *FAMILIES, "completion"], n=1)
         raise ValueError(f"unknown verb {verb!r}" + (f"; did you mean {near[0]!r}?" if near else "; see pcae --help"))
     keep_freed_memory()
     command = module_of(verb)
@@ -115,7 +130,7 @@ def dispatch(verb: str, words: list[str]) -> None:
 
 def module_of(verb: str) -> ModuleType:
     """The module of a verb."""
-    return import_module(f"pcae.commands.{verb.replace('-', '_')}")
+    return import_module(f"pcae.commands.{verb.replace('-', '_').replace(' ', '_')}")
 
 
 def complete(words: list[str]) -> None:
@@ -127,12 +142,35 @@ def complete(words: list[str]) -> None:
         return
     if len(words) != 1 or words[0] not in SHELLS:
         raise ValueError(f"completion is for one of {', '.join(SHELLS)}, got {' '.join(words)!r}")
-    tyro.extras.subcommand_cli_from_dict(
-        {verb: module_of(verb).Config for verb in VERBS},
+    configs = {verb: module_of(verb).Config for verb in VERBS}
+    single = {verb: config for verb, config in configs.items() if " " not in verb}
+    families = {
+        family: nested({verb.split()[1]: config for verb, config in configs.items() if verb.split()[0] == family})
+        for family in FAMILIES
+    }
+    tyro.cli(
+        choice(single | families),
         prog="pcae",
         args=["--tyro-print-completion", words[0]],
-        config=(tyro.conf.OmitArgPrefixes,),
+        config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes),
     )
+
+
+def choice(verbs: Mapping[str, Callable[..., Any]]) -> Any:
+    """A type whose values are what one of several subcommands makes."""
+    import tyro
+
+    made = (Annotated[Any, tyro.conf.subcommand(verb, constructor=make)] for verb, make in verbs.items())
+    return Union[tuple(made)]  # noqa: UP007
+
+
+def nested(verbs: Mapping[str, Callable[..., Any]]) -> Callable[..., Any]:
+    """A subcommand with subcommands of its own."""
+
+    def family(verb: Any) -> None: ...
+
+    family.__annotations__["verb"] = choice(verbs)
+    return family
 
 
 def parse(cls: type, words: list[str], prog: str, picked: str | None = None) -> Any:

@@ -9,11 +9,12 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from pcae.commands import pretrain, task
+from pcae.commands import detect_task, pretrain, task
 from pcae.commands.finetune import BEST
 from pcae.commands.parts import BAD_FILES
 from pcae.data.decode import PixelRange
 from pcae.data.images import Images, open_images
+from pcae.data.listing import Split
 from pcae.evaluation.cost import inference_cost, pretraining_cost
 from pcae.evaluation.run_metrics import Metrics, read_curves
 from pcae.model.encoder import EncoderConfig
@@ -25,11 +26,14 @@ from pcae.training.plan import plan
 from pcae.weights.files import CLASSIFIER_FILE, find
 from pcae.weights.timm_models import START
 
-CONFIGS = {"pretrain": pretrain.Config, "finetune": task.Config}
+CONFIGS = {"pretrain": pretrain.Config, "detect train": detect_task.Config, "finetune": task.Config}
+USUAL_EPOCHS = {"finetune": task.USUAL_EPOCHS, "detect train": detect_task.USUAL_EPOCHS}
 CLASSIFIERS = (CLASSIFIER_FILE, BEST)
 """Where a fine-tuning run says what its network is: at its end, and before."""
 LIVE = ("loss", "learning_rate", "grad_norm", "skipped", "images_per_second", "data_wait_share")
 """Numbers of a step that stand for a run whose summary is not there yet."""
+DETECTED = ("mask_ap", "mask_ap50", "box_ap", "box_ap50")
+"""The same for a detector."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,9 @@ def read_run(folder: Path) -> Run:
     verb = verb_of(values)
     if verb is None:
         what = "no config.yaml of a run" if (folder / "config.yaml").is_file() else "no config.yaml"
-        raise ValueError(f"{str(folder)!r} is no run folder: it has {what}; give the --out of a pretrain or finetune")
+        raise ValueError(
+            f"{str(folder)!r} is no run folder: it has {what}; give the --out of a pretrain, finetune or detect train"
+        )
     config, odd = known(CONFIGS[verb], values)
     checkpoint = Checkpoints(folder / "checkpoints", 1).last()
     return Run(
@@ -84,7 +90,7 @@ def read_run(folder: Path) -> Run:
 
 def verb_of(values: dict[str, Any]) -> str | None:
     """The verb whose settings these are."""
-    marks = {"pretrain": "mask_ratio", "finetune": "drop_ratio"}
+    marks = {"pretrain": "mask_ratio", "detect train": "pyramid", "finetune": "drop_ratio"}
     return next((verb for verb, mark in marks.items() if {mark, "data"} <= values.keys()), None)
 
 
@@ -138,8 +144,8 @@ def steps_of(run: Run) -> int | None:
     images = run.header.get("settings", {}).get("images")
     try:
         if not images and not run.config.run.steps:
-            images = len(open_images(run.config.data, "train", **reading_of(run)))
-        usual = {"usual_epochs": task.USUAL_EPOCHS} if run.verb == "finetune" else {}
+            images = len(images_of(run, "train"))
+        usual = {"usual_epochs": USUAL_EPOCHS[run.verb]} if run.verb in USUAL_EPOCHS else {}
         return plan(run.config.run, run.config.optimizer, images or 1, 1, **usual).steps
     except ValueError:
         return None
@@ -153,10 +159,14 @@ def reading_of(run: Run) -> dict[str, Any]:
     return {"channels": channels, "pixel_range": found, "stream": run.config.reading.stream}
 
 
-def images_of(run: Run) -> Images:
-    """The held-out images of the run's own data, or all of them. Raises ValueError where they are not there."""
+def images_of(run: Run, split: Split = "test") -> Images:
+    """The images of the run's own data, those for training or the held-out ones. Raises ValueError where they are not
+    there, and for a detector's."""
     config = run.config
-    return open_images(getattr(config, "validation", None) or config.data, "test", **reading_of(run))
+    if run.verb == "detect train":
+        raise ValueError("pcae detect predict draws what the detector finds")
+    other = getattr(config, "validation", None) if split == "test" else None
+    return open_images(other or config.data, split, **reading_of(run))
 
 
 def numbers_of(run: Run) -> dict[str, Any]:
@@ -164,7 +174,7 @@ def numbers_of(run: Run) -> dict[str, Any]:
     if run.summary is not None:
         return {name: value for name, value in run.summary.items() if name not in {"weights", "source", "warnings"}}
     last = run.metrics.last()
-    numbers = {name: last[name] for name in (*LIVE, "top1", "top5") if name in last}
+    numbers = {name: last[name] for name in (*LIVE, "top1", "top5", *DETECTED) if name in last}
     if "top1" in run.metrics.curves:
         numbers["best_top1"] = run.metrics.curves["top1"].highest
     seconds = {"seconds": run.header["seconds"]} if "seconds" in run.header else {}
@@ -187,6 +197,8 @@ def versions_of(run: Run) -> dict[str, str]:
 
 def cost_of(run: Run) -> dict[str, Any]:
     """What `pcae cost` says of the run: a training image, or classifying one by drop ratio. Raises ValueError."""
+    if run.verb == "detect train":
+        raise ValueError("the cost of a detector, which depends on the images, is not counted here")
     return cost_of_training(run) if run.verb == "pretrain" else cost_of_classifying(run)
 
 

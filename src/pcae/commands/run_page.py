@@ -27,7 +27,7 @@ from pcae.commands.run_facts import (
     warnings_of,
 )
 from pcae.commands.run_settings import RunSettings
-from pcae.commands.run_words import CURVES, FILES, HEALTH, NUMBERS, OTHER, PROBES, SHARES, Plot
+from pcae.commands.run_words import CURVES, DETECTION, FILES, HEALTH, NUMBERS, OTHER, PROBES, SHARES, Plot
 from pcae.evaluation.run_curves import draw_curves
 from pcae.evaluation.run_metrics import Curve
 from pcae.methods.choice import foreign_settings
@@ -79,7 +79,7 @@ def write_page(path: Path, run: Run, facts: dict[str, Any]) -> None:
         numbers=main_numbers(facts),
         curves=[*cards(run, CURVES), *cards(run, other_plots(run))],
         health=cards(run, HEALTH),
-        probes=cards(run, PROBES),
+        probes=cards(run, (*PROBES, *DETECTION)),
         confusion=as_address(confusion.read_bytes(), "png") if confusion.is_file() else None,
         kept=kept_picture(run),
         settings=settings_of(run),
@@ -95,7 +95,10 @@ def title_of(run: Run) -> str:
     if run.verb == "pretrain":
         side = " x ".join(map(str, config.encoder.image_size))
         return f"Pre-training by {config.method.method}: {config.encoder.model} at {side}, on {config.data}"
-    classes, begun = run.facts.get("classes"), config.weights or "random weights"
+    begun = config.weights or "random weights"
+    if run.verb == "detect train":
+        return f"Detection: Mask R-CNN from {begun}, on {config.data}"
+    classes = run.facts.get("classes")
     what = f"a classifier of {len(classes)} classes" if classes else "a classifier"
     return f"Fine-tuning: {what} from {begun}, on {config.data}"
 
@@ -162,7 +165,7 @@ def directions(run: Run) -> int:
 
 def other_plots(run: Run) -> Iterator[Plot]:
     """A plot for each number that has no words."""
-    known = {name for plot in (*CURVES, *HEALTH, *PROBES) for name in plot.lines}
+    known = {name for plot in (*CURVES, *HEALTH, *PROBES, *DETECTION) for name in plot.lines}
     for name in run.metrics.curves:
         if name not in known:
             yield Plot(name, OTHER, {name: name})

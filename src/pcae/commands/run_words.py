@@ -136,6 +136,27 @@ PROBES = (
         share=True,
     ),
 )
+DETECTION = (
+    Plot(
+        "Average precision",
+        "COCO's AP of masks and boxes on the held-out images: the mean over overlaps of 50 to 95 %, and at 50 % alone.",
+        {"mask_ap": "masks", "box_ap": "boxes", "mask_ap50": "masks, 50 %", "box_ap50": "boxes, 50 %"},
+        share=True,
+        floor=True,
+    ),
+    Plot(
+        "Parts of the loss",
+        "The five losses of Mask R-CNN: what an object is, where its box ends, its mask; and of the proposals, whether "
+        "there is one and where. All should fall.",
+        {
+            "loss_classifier": "class",
+            "loss_box_reg": "box",
+            "loss_mask": "mask",
+            "loss_objectness": "proposal",
+            "loss_rpn_box_reg": "its box",
+        },
+    ),
+)
 OTHER = "A number that the method writes down; this version has no words for it."
 NUMBERS = {
     "loss": "loss at the last step",
@@ -143,6 +164,11 @@ NUMBERS = {
     "best_top1": "right at best",
     "top5": "right among the first five",
     "knn": "right by nearest neighbours",
+    "mask_ap": "mask AP",
+    "mask_ap50": "mask AP at an overlap of 50 %",
+    "box_ap": "box AP",
+    "box_ap50": "box AP at an overlap of 50 %",
+    "best_ap": "AP at best",
     "images_per_second": "images a second",
     "seconds": "of training",
     "data_wait_share": "of the time waiting for data",
@@ -156,7 +182,18 @@ NUMBERS = {
     "held_out": "held-out images",
 }
 """What a main number counts, behind its value, in the order of the page."""
-SHARES = {"top1", "best_top1", "top5", "knn", "data_wait_share"}
+SHARES = {
+    "top1",
+    "best_top1",
+    "top5",
+    "knn",
+    "data_wait_share",
+    "mask_ap",
+    "mask_ap50",
+    "box_ap",
+    "box_ap50",
+    "best_ap",
+}
 FILES = {
     "config.yaml": "all settings, as the run took them; --config takes it again",
     "metrics.jsonl": "the numbers behind the curves, a line of JSON a step",
@@ -164,8 +201,9 @@ FILES = {
     "encoder.safetensors": "the encoder: every --weights takes it, and timm's names are in it",
     "decoder.safetensors": "the decoder, to go on from by --init",
     "classifier.safetensors": "the classifier after the last step: every --weights takes it",
+    "detector.safetensors": "the detector after the last step, for pcae detect evaluate and predict",
     "best-encoder.safetensors": "the encoder as it was when it sorted the labelled images best",
-    "best.safetensors": "the classifier as it was when it was best on the held-out images",
+    "best.safetensors": "the classifier or detector as it was when it was best on the held-out images",
     "confusion.png": "which classes are taken for which",
     "kept-tokens.png": "what the teacher kept of a few images",
     "bad-files.jsonl": "files that could not be read, each with the reason",
