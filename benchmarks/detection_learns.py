@@ -6,8 +6,8 @@ Makes two sets of `small_coco.py` in RUNS: one of 32 pictures, of which 24 are t
 pixels of 400 others, of another seed but of the same stamps and photographs. Pre-training is PCAE on ViT-Ti with
 patches of 16 pixels, crops of 128 x 128, for --pretrain-steps. Then for each seed and beginning `pcae detect train` by
 the recipe `detect-small`; AP on the 24 pictures says whether it can learn, AP on the 8 others how much of it is more
-than learned by heart. Finished runs are not run again. Writes docs/results/detection-small.json (--out) anew as each
-run ends, and prints it at the end.
+than learned by heart. Writes docs/results/detection-small.json (--out) anew as each run ends, and prints it at the end;
+runs that stand there, of as many steps, are not made again.
 """
 
 import argparse
@@ -88,6 +88,13 @@ def summed_up(rows: list[dict[str, Any]], asked: argparse.Namespace) -> dict[str
     return {"date": date.today().isoformat(), **settings, **machine, "means": means, "runs": rows}
 
 
+def measured(asked: argparse.Namespace) -> list[dict[str, Any]]:
+    """The runs that were made already, if they had as many steps."""
+    found = json.loads(asked.out.read_text()) if asked.out.is_file() else {}
+    same = all(found.get(name) == getattr(asked, name) for name in ("steps", "pretrain_steps"))
+    return found["runs"] if same else []
+
+
 def main() -> None:
     """Run, and write what came out so far after each run."""
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -97,13 +104,14 @@ def main() -> None:
     words.add_argument("--steps", type=int, default=300)
     words.add_argument("--pretrain-steps", type=int, default=1500)
     words.add_argument("--out", type=Path, default=Path("docs/results/detection-small.json"))
-    asked, rows = words.parse_args(), []
+    asked = words.parse_args()
+    rows = measured(asked)
     for seed in asked.seeds:
         for begin in asked.begin:
-            rows.append(measure(asked.runs, begin, seed, asked))
-            found = json.dumps(summed_up(rows, asked), indent=2)
-            asked.out.write_text(found + "\n")
-    print(found)
+            if not any((row["begin"], row["seed"]) == (begin, seed) for row in rows):
+                rows.append(measure(asked.runs, begin, seed, asked))
+                asked.out.write_text(json.dumps(summed_up(rows, asked), indent=2) + "\n")
+    print(asked.out.read_text())
 
 
 if __name__ == "__main__":

@@ -32,8 +32,6 @@ from pcae.weights.match import fit
 LAYER_DECAY = 0.7
 USUAL_EPOCHS = 12
 """The 1x schedule: 90,000 steps of 16 images on COCO are 12.3 epochs."""
-MOST_SIDE = 20_000
-"""Pixels of a side that views may have."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,9 +124,6 @@ def check(config: Config) -> None:
         )
     check_optimizer_config(config.optimizer)
     check_view_config(config.view)
-    largest = max(config.view.longest_side, *config.view.jitter_size)
-    if largest > MOST_SIDE:
-        raise ValueError(f"longest_side and jitter_size must be at most {MOST_SIDE}, got {largest}")
     if not 0 < config.evaluate_every < float("inf"):
         raise ValueError(f"evaluate_every must be positive, got {config.evaluate_every:g}")
     check_max_bad_annotations(config.max_bad_annotations)

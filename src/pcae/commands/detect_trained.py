@@ -6,9 +6,6 @@ from pcae.commands.terminal import console
 from pcae.data.coco_views import check_sides
 from pcae.weights.detectors import DetectorFacts, FoundDetector, find_detector
 
-MOST_SIDE = 20_000
-"""Pixels of a side that an image may be resized to."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class UsedConfig:
@@ -60,6 +57,4 @@ def chosen(facts: DetectorFacts, config: UsedConfig, score_threshold: float | No
     shortest = facts.min_size if config.shortest_side is None else config.shortest_side
     longest = max(facts.max_size, shortest) if config.longest_side is None else config.longest_side
     check_sides((shortest,), longest)
-    if longest > MOST_SIDE:
-        raise ValueError(f"longest_side must be at most {MOST_SIDE}, got {longest}")
     return replace(facts, detection=detection, min_size=shortest, max_size=longest)

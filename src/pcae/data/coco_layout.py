@@ -28,7 +28,7 @@ def find_coco(data: str, split: Split = "train", images: str | None = None) -> C
     """
     path = expand(data)
     if not path.exists():
-        raise ValueError(f"data {data!r} is neither a folder nor a .json file")
+        raise ValueError(f"data {data!r} is neither a folder nor a .json file; check the path")
     if path.is_file() and path.suffix.lower() != ".json":
         raise ValueError(f"data {data!r} is no .json file; object detection needs annotations in COCO's format")
     annotations = path if path.is_file() else in_folder(path, split)

@@ -1,7 +1,6 @@
 """Views of images in which boxes and masks move with the pixels, and loaders of lists of them."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -16,7 +15,7 @@ from torchvision.tv_tensors import BoundingBoxes, BoundingBoxFormat, Image, Mask
 from pcae.data.batches import MicroBatches, leave_signals
 from pcae.data.coco import CocoImages
 from pcae.data.decode import Unreadable
-from pcae.data.images import Images
+from pcae.data.images import Images, drawing
 from pcae.data.segmentations import boxes_of, to_mask
 from pcae.data.unreadable import Read, Replaced
 
@@ -24,6 +23,8 @@ Target = dict[str, Tensor]
 """The objects of a view as torchvision's detectors want them: boxes Float[n 4] (left, top, right and bottom), labels
 Int[n], masks UInt8[n height width] where there are any, area Float[n], iscrowd Int[n], and image_id Int[]."""
 Pixels = UInt8[Tensor, "channels height width"]
+MOST_SIDE = 20_000
+"""Pixels of a side that a view may have."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +50,10 @@ class ViewConfig:
 def check_view_config(config: ViewConfig) -> None:
     """Raise ValueError for values that cannot be."""
     check_sides(config.shortest_sides, config.longest_side)
-    if min(config.jitter_size) < 1:
-        raise ValueError(f"jitter_size must be a height and a width of pixels, got {config.jitter_size}")
+    if not 1 <= min(config.jitter_size) <= max(config.jitter_size) <= MOST_SIDE:
+        raise ValueError(
+            f"jitter_size must be a height and a width of 1 to {MOST_SIDE} pixels, got {config.jitter_size}"
+        )
     if not 0 < config.jitter_scale[0] <= config.jitter_scale[1]:
         raise ValueError(f"jitter_scale must be two positive numbers, ascending, got {config.jitter_scale}")
     if not 0 <= config.padding <= 255:
@@ -63,6 +66,8 @@ def check_sides(shortest: Sequence[int], longest: int) -> None:
         raise ValueError(
             f"shortest_sides must be pixels of at least 1 and at most longest_side, got {tuple(shortest)} and {longest}"
         )
+    if longest > MOST_SIDE:
+        raise ValueError(f"longest_side must be at most {MOST_SIDE}, got {longest}")
 
 
 class AtLeastOnePixel(v2.Transform):
@@ -91,18 +96,6 @@ def training_view(config: ViewConfig) -> v2.Transform:
     fill = {Image: config.padding, Mask: 0, "others": 0}
     crop = v2.RandomCrop((height, width), pad_if_needed=True, fill=fill)  # pyright: ignore[reportArgumentType]
     return v2.Compose([Jitter((width, height), config.jitter_scale), crop, *mirror])
-
-
-@contextmanager
-def drawing(seed: int, position: int) -> Iterator[None]:
-    """Have torchvision's transforms draw what belongs to a position of the run; nobody else's numbers change."""
-    state = np.random.SeedSequence([seed, position]).generate_state(1, np.uint64)
-    before = torch.get_rng_state()
-    try:
-        torch.default_generator.manual_seed(int(state[0]))
-        yield
-    finally:
-        torch.set_rng_state(before)
 
 
 def as_boxes(corners: Float[Tensor, "objects 4"], size: tuple[int, int]) -> BoundingBoxes:

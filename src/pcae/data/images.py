@@ -2,7 +2,8 @@
 
 import difflib
 import hashlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -247,6 +248,18 @@ class RoughImages(Dataset):
         return cut(planes, box, target)
 
 
+@contextmanager
+def drawing(seed: int, position: int) -> Iterator[None]:
+    """Have torchvision draw what belongs to a position of the run; nobody else's numbers change."""
+    state = np.random.SeedSequence([seed, position]).generate_state(1, np.uint64)
+    before = torch.get_rng_state()  # fork_rng and manual_seed do the same in ten times the time
+    try:
+        torch.default_generator.manual_seed(int(state[0]))
+        yield
+    finally:
+        torch.set_rng_state(before)
+
+
 @dataclass(frozen=True)
 class RandomCrops(Dataset):
     """Random resized crops (bicubic) of `size` (height, width), with `crop_scale` the least and most share of the area;
@@ -278,12 +291,7 @@ class RandomCrops(Dataset):
 
     def box(self, size: Size, position: int) -> Box:
         """Left, top, right and bottom of the random crop at a position, in an image of this size."""
-        state = np.random.SeedSequence([self.seed, position]).generate_state(1, np.uint64)
         image = torch.empty(()).expand(size[1], size[0])  # it looks at nothing but the sides
-        before = torch.get_rng_state()  # fork_rng and manual_seed do the same in ten times the time
-        try:
-            torch.default_generator.manual_seed(int(state[0]))
+        with drawing(self.seed, position):
             top, left, height, width = RandomResizedCrop.get_params(image, list(self.crop_scale), [3 / 4, 4 / 3])  # pyright: ignore[reportArgumentType]
-        finally:
-            torch.set_rng_state(before)
         return float(left), float(top), float(left + width), float(top + height)

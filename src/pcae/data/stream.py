@@ -102,7 +102,8 @@ def local_shards(data: str, split: Split | None) -> list[str]:
     else:
         paths = matching(str(path)) if is_shard(data) and ("{" in data or Path(path).is_file()) else []
     if not paths:
-        raise ValueError(f"data {data!r} cannot be streamed: it is no {', '.join(WALKS)} file and holds none")
+        kinds = ", ".join(WALKS)
+        raise ValueError(f"data {data!r} cannot be streamed: it is no {kinds} file and holds none; check the path")
     return list(paths)
 
 
