@@ -134,6 +134,7 @@ def test_what_is_written_last_may_have_no_room_either(tmp_path, capsys, monkeypa
 
 
 @pytest.mark.page
+@pytest.mark.slow
 def test_a_page_that_has_no_room_leaves_the_one_before(tmp_path, capsys, unbroken):
     run = shutil.copytree(unbroken, tmp_path / "run")
     main(["report", str(run)])

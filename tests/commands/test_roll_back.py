@@ -71,7 +71,7 @@ def test_a_skipped_step_leaves_weights_teacher_and_moments_as_they_were(tmp_path
     assert all(torch.equal(value, after[name]) for name, value in before.items())
 
 
-@pytest.mark.parametrize("first", [50, 53])
+@pytest.mark.parametrize("first", [50, pytest.param(53, marks=pytest.mark.slow)])
 def test_ten_in_a_row_go_back_to_the_last_good_checkpoint_with_other_images(tmp_path, monkeypatch, capsys, first):
     """Also where the row ends between two looks."""
     out = tmp_path / "run"
@@ -92,6 +92,7 @@ def test_ten_in_a_row_go_back_to_the_last_good_checkpoint_with_other_images(tmp_
     assert read_metrics(out)[-1]["skipped"] == 0
 
 
+@pytest.mark.slow
 def test_the_other_order_outlives_an_interruption(tmp_path, monkeypatch):
     """Stopped after the roll-back and before the next checkpoint, a run goes on with the order that it changed to."""
     with monkeypatch.context() as patch:
@@ -141,6 +142,7 @@ def test_stopped_in_a_row_of_skipped_steps_one_more_is_no_row_of_ten(tmp_path, m
     assert "1 in a row skipped" in capsys.readouterr().err and count_roll_backs(tmp_path / "run", 60) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["gone", "zeros", "another folder"])
 def test_the_other_order_stands_in_the_checkpoints_too(tmp_path, monkeypatch, damage):
     """Whatever became of metrics.jsonl, and in another folder."""
@@ -161,6 +163,7 @@ def test_the_other_order_stands_in_the_checkpoints_too(tmp_path, monkeypatch, da
     assert poison.batches[-20:] == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("same", [True, False])
 def test_from_a_checkpoint_that_was_named_it_goes_back_to_that_one(tmp_path, monkeypatch, same):
     """Not to the start, and not forward to a newer one that the run had left."""
@@ -191,6 +194,7 @@ def test_two_processes_go_back_together_where_one_has_no_finite_loss(tmp_path, w
     assert count_roll_backs(tmp_path / "run", 60) == 1 and weights_at(tmp_path / "run", 60)
 
 
+@pytest.mark.slow
 def test_without_a_checkpoint_it_goes_back_to_the_start(tmp_path, monkeypatch):
     poison = Poison(monkeypatch, PCAE, range(5, 15))
     pretrain(tmp_path / "run", 25, "--checkpoint-every", "500")
@@ -209,6 +213,7 @@ def test_after_some_roll_backs_it_gives_up_and_the_last_good_checkpoint_is_there
     assert last is not None and read_header(last)["step"] == 20
 
 
+@pytest.mark.slow
 def test_fine_tuning_goes_back_too(tmp_path, monkeypatch):
     poison = Poison(monkeypatch, Classification, range(12, 22))
     words = [

@@ -54,12 +54,14 @@ def test_two_processes_equal_one(unbroken, tmp_path):
     assert losses[0] == pytest.approx(losses[1], abs=1e-8) and len(losses[0]) == 30
 
 
+@pytest.mark.slow
 def test_twelve_steps_in_one_process_and_eighteen_in_two_equal_thirty(unbroken, tmp_path):
     resumed = tmp_path / "resumed"
     start(resumed, 30, str(unbroken / "checkpoints" / "step-00000012.safetensors"), processes=2)
     assert_close(state(unbroken, 30), state(resumed, 30))
 
 
+@pytest.mark.slow
 def test_two_processes_with_two_micro_batches_each_equal_one(unbroken, tmp_path):
     start(tmp_path / "four", 30, processes=2, accumulation=2)
     assert_close(state(unbroken, 30), state(tmp_path / "four", 30))

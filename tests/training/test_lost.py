@@ -98,6 +98,7 @@ def test_an_exchange_that_broke_off_is_explained(tmp_path):
     assert (status, said) == (0, "") and out.startswith("process 1 on ")
 
 
+@pytest.mark.slow
 def test_an_error_of_ones_own_is_not_taken_for_the_loss_of_another_and_ends_the_others(tmp_path):
     processes = Processes(tmp_path, "exchanging", "busy")
     (tmp_path / "broken").touch()
