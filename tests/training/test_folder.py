@@ -47,14 +47,18 @@ def test_a_checkpoint_from_elsewhere_does_not_go_into_a_folder_with_a_run(run, t
 def test_a_file_of_weights_is_no_checkpoint(tmp_path):
     save_atomically(tmp_path / "encoder.safetensors", {"a": torch.ones(1)}, {"mean": [0.5]})
     with pytest.raises(ValueError, match="is no checkpoint of a run"):
-        facts_of(tmp_path / "encoder.safetensors", {})
+        facts_of(tmp_path / "encoder.safetensors", {}, {})
 
 
 def test_other_settings_are_refused_by_name(run):
     _, path = run
-    assert facts_of(path, {"steps": 4, "model": "a"})["step"] == 3
+    assert facts_of(path, {"steps": 4, "model": "a"}, {})["step"] == 3
+    newer = {"steps": 4, "model": "a", "stream": False}
+    assert facts_of(path, newer, {"stream": False, "steps": None, "other": 1})["step"] == 3
+    with pytest.raises(ValueError, match="of a run with stream = False, not True"):
+        facts_of(path, newer | {"stream": True}, {"stream": False})
     with pytest.raises(ValueError, match="a run with steps = 4, not 5"):
-        facts_of(path, {"steps": 5, "model": "a"})
+        facts_of(path, {"steps": 5, "model": "a"}, {})
 
 
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path):

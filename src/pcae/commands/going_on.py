@@ -9,7 +9,7 @@ from torch import nn
 from pcae.commands.roll_back import count_roll_backs
 from pcae.commands.run_settings import NEUTRAL, RunSettings
 from pcae.commands.terminal import warn
-from pcae.settings import AUTO, to_plain
+from pcae.settings import AUTO, build, to_plain
 from pcae.training.checkpoint import Checkpoints, restore
 from pcae.training.distributed import World
 from pcae.training.folder import facts_of, find_checkpoint
@@ -41,7 +41,7 @@ def go_on(
     if checkpoint is None:
         facts: dict[str, Any] = {"mean": mean and list(mean), "std": std and list(std)}
     else:
-        facts = facts_of(checkpoint, settings)
+        facts = facts_of(checkpoint, settings, to_plain(build(type(config), {})))
         if mean and std and [*mean, *std] != [*facts["mean"], *facts["std"]]:
             raise ValueError(f"{checkpoint} has mean {facts['mean']} and std {facts['std']}, not {mean} and {std}")
         restore(checkpoint, method, optimizer, progress)

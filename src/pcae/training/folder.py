@@ -78,12 +78,15 @@ def config_of(folder: Path) -> dict[str, Any]:
     return values if isinstance(values, dict) else {}
 
 
-def facts_of(checkpoint: Path, settings: dict[str, Any]) -> dict[str, Any]:
-    """The facts in a checkpoint of a run with these settings. Raises ValueError naming a setting that differs."""
+def facts_of(checkpoint: Path, settings: dict[str, Any], usual: dict[str, Any]) -> dict[str, Any]:
+    """The facts in a checkpoint of a run with these settings. Raises ValueError naming a setting that differs.
+
+    usual: the settings' defaults, which is what those were that an older pcae did not have.
+    """
     facts = read_header(checkpoint)
     if "settings" not in facts:
         raise ValueError(f"{checkpoint} is no checkpoint of a run; checkpoints lie in the folder `checkpoints`")
-    theirs = facts["settings"]
+    theirs = {name: usual[name] for name in settings.keys() & usual.keys()} | facts["settings"]
     for name in settings.keys() | theirs.keys():
         if settings.get(name) != theirs.get(name):
             raise ValueError(
