@@ -267,6 +267,11 @@ def test_wrong_annotations_are_one_line(data, encoder, tmp_path, capsys, content
         (["--image-size", "64", "64"], "images have the size of their views"),
         (["--crop-scale", "0.5", "1"], "crop_scale is not for images with objects; use --views"),
         (["--stream"], "stream is not for images with objects"),
+        (["--reduce-after", "1"], "reduce_after (1,) drops nothing without drop_ratio"),
+        (["--pixel-range", "5", "5"], "pixel_range must be two values, black below white"),
+        (["--mean", "0.5", "0.5", "--std", "0.2", "0.2"], "mean and std must have 3 values"),
+        (["--mean", "0", "0", "0", "--std", "0", "0", "0"], "std must be positive"),
+        (["--jitter-scale", "1", "inf"], "jitter_scale must be two positive numbers, ascending, that make no side"),
         (["--drop-ratio", "0.3"], "drop_ratio 0.3 needs blocks after which tokens are dropped"),
         (["--longest-side", "30000"], "must be at most 20000, got 30000"),
         (["--lr-drops", "0.9", "0.7"], "lr_drops must be shares of the run, ascending"),
@@ -298,6 +303,23 @@ def test_weights_that_are_no_detector_and_damaged_ones_are_one_line(data, encode
     (tmp_path / "other.json").write_text(json.dumps(others))
     line = ["detect", "evaluate", str(tmp_path / "other.json"), "--images", str(data / "images")]
     assert "'ball' is in one of them alone" in refused(capsys, *line, "--weights", str(taught))
+
+
+def test_held_out_images_that_cannot_be_read_are_left_out_of_the_figures(data, taught, tmp_path, capsys):
+    """Their objects do not count as missed."""
+    content = json.loads((data / "val.json").read_text())
+    torn = content["images"][0]
+    shutil.copytree(data / "images", tmp_path / "images")
+    (tmp_path / "images" / torn["file_name"]).write_bytes(b"torn")
+    (tmp_path / "all.json").write_text(json.dumps(content))
+    content["images"] = content["images"][1:]
+    content["annotations"] = [one for one in content["annotations"] if one["image_id"] != torn["id"]]
+    (tmp_path / "without.json").write_text(json.dumps(content))
+    found, expected = (
+        evaluated(capsys, tmp_path / f"{name}.json", taught, "--max-bad-files", "0.5") for name in ("all", "without")
+    )
+    for name in ("images", "objects", "box", "mask"):
+        assert found[name] == expected[name]
 
 
 def test_two_words_are_one_verb(capsys):

@@ -144,6 +144,12 @@ WRONG = {
         made, "annotations", 1, bbox=[500, 2, 5, 5]
     ),
     "annotation 2 of image 10 has no segmentation;": lambda made: change(made, "annotations", 1, segmentation=[]),
+    "annotation 2 of image 10 has a polygon that reaches to 1e\\+09, far outside its image": lambda made: change(
+        made, "annotations", 1, segmentation=[[3, 3, 1e9, 3, 9, 9]]
+    ),
+    "annotation 2 of image 10 has a polygon of nothing": lambda made: change(
+        made, "annotations", 1, segmentation=[[3, 3, 9, 3, 15, 3]]
+    ),
     "annotation 2 of image 10 has a polygon of 4 numbers": lambda made: change(
         made, "annotations", 1, segmentation=[[1, 1, 9, 1, 9, 9], [1, 2, 3, 4]]
     ),

@@ -88,7 +88,7 @@ def report(config: Config, facts: DetectorFacts, data: CocoImages, measured: Mea
     masks = ["mask AP"] if measured.mask is not None else []
     table("by category", ["category", "box AP", *masks], by_category(measured))
     speed = f"{measured.images_per_second:.3g} images/s in float32 on {here.size} x {here.device}"
-    console.print(f"{measured.images} images, {len(data.labels)} objects; {speed}, without reading the images")
+    console.print(f"{measured.images} images, {measured.objects} objects; {speed}, without reading the images")
 
 
 def figures(config: Config, facts: DetectorFacts, data: CocoImages, measured: Measured, here: World) -> dict[str, Any]:
@@ -98,7 +98,7 @@ def figures(config: Config, facts: DetectorFacts, data: CocoImages, measured: Me
         "data": data.annotations,
         "model": facts.encoder.model,
         "images": measured.images,
-        "objects": len(data.labels),
+        "objects": measured.objects,
         "drop_ratio": facts.detection.drop_ratio,
         "window": facts.detection.window,
         "shortest_side": facts.min_size,

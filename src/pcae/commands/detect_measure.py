@@ -102,12 +102,15 @@ def found_on(detection: Detection, read: Read, id: int, here: World) -> Found:
 @dataclass(frozen=True)
 class Measured:
     """How good a detector is. mask: None where the annotations have boxes only. results: what it found, as COCO writes
-    it. images: those that could be read. images_per_second: over all processes, without reading images."""
+    it. images, objects: those that could be read, and what is on them. images_per_second: over all processes, without
+    reading images.
+    """
 
     box: CocoScores
     mask: CocoScores | None
     results: list[Result]
     images: int
+    objects: int
     images_per_second: float
 
     @property
@@ -125,7 +128,10 @@ class Measured:
 
 
 def measure(detection: Detection, data: CocoImages, bad_files: BadFiles, here: World, workers: int) -> Measured:
-    """COCO's figures of a detector in evaluation mode; each process looks at its share. Every process calls it."""
+    """COCO's figures of a detector in evaluation mode, on the images that can be read; each process looks at its share.
+
+    Every process calls it.
+    """
     rows: list[tuple[int, list[Result]]] = []
     seconds = 0.0
     for found in find_objects(detection, data.read, data.ids.tolist(), bad_files, here, workers):
@@ -135,8 +141,9 @@ def measure(detection: Detection, data: CocoImages, bad_files: BadFiles, here: W
     rows = sorted((row for rows, _ in shares for row in rows), key=lambda row: row[0])
     results = [result for _, some in rows for result in some]
     speed = sum(len(some) / max(spent, 1e-9) for some, spent in shares)
-    box, mask = here.from_main(partial(both_scores, data, results))
-    return Measured(box, mask, results, len(rows), speed)
+    seen = data.subset([index for index, _ in rows])
+    box, mask = here.from_main(partial(both_scores, seen, results))
+    return Measured(box, mask, results, len(rows), len(seen.labels), speed)
 
 
 def both_scores(data: CocoImages, results: list[Result]) -> tuple[CocoScores, CocoScores | None]:

@@ -106,7 +106,8 @@ def report(config: Config, bad_files: BadFiles, rows: list[dict[str, Any]], resu
         as_json({"out": str(config.out), "images": rows, "results": results, "bad_files": bad_files.by_name()})
     else:
         console.print(
-            f"{len(results)} objects in {len(rows)} images; {config.out} has {RESULTS}, {LISTED} and pictures"
+            f"{len(results)} objects in {len(rows)} images; {config.out} has {RESULTS}, {LISTED}"
+            + (" and pictures" if config.pictures else "")
         )
     if bad_files.found:
         console.print(bad_files.describe())

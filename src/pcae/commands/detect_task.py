@@ -13,9 +13,11 @@ from pcae.commands.roll_back import order_of
 from pcae.commands.run_settings import RunSettings
 from pcae.commands.start import NetworkConfig, Start, starting_point
 from pcae.commands.terminal import console
+from pcae.data.augment import Normalise
 from pcae.data.batches import DataConfig, MicroBatches, check_data_config, training_workers
 from pcae.data.coco import MAX_BAD_ANNOTATIONS, CocoImages, check_max_bad_annotations, open_coco
 from pcae.data.coco_views import CocoViews, ViewConfig, check_view_config, view_loader
+from pcae.data.decode import check_pixel_range
 from pcae.data.unreadable import BadFiles
 from pcae.model.encoder import build_encoder
 from pcae.tasks.detection import Annotated as Objects
@@ -108,6 +110,7 @@ class Task:
 def check(config: Config) -> None:
     """Raise ValueError for values that cannot be, before anything is read."""
     check_data_config(config.reading)
+    check_pixel_range(config.reading.pixel_range)
     for name, instead in (
         ("crop_scale", "--views, --shortest-sides and --jitter-scale"),
         ("flip", "--no-mirror"),
@@ -122,6 +125,8 @@ def check(config: Config) -> None:
             f"image_size {config.network.image_size} is not for detection, whose images have the size of their views; "
             "use --shortest-sides and --longest-side, or --jitter-size"
         )
+    if config.detection.reduce_after and not config.detection.drop_ratio:
+        raise ValueError(f"reduce_after {config.detection.reduce_after} drops nothing without drop_ratio; give it, too")
     check_optimizer_config(config.optimizer)
     check_view_config(config.view)
     if not 0 < config.evaluate_every < float("inf"):
@@ -154,7 +159,8 @@ def build_task(config: Config, here: World) -> Task:
 
 
 def normalise_by(detection: Detection, mean: list[float], std: list[float]) -> None:
-    """Have a detector normalise pixels by what is now known of them."""
+    """Have a detector normalise pixels by what is now known of them. Raises ValueError for what cannot be."""
+    Normalise(mean, std, detection.encoder.embedding.proj.in_channels)
     inputs = cast(Inputs, detection.network.transform)
     inputs.image_mean, inputs.image_std = mean, std
 
@@ -171,7 +177,8 @@ def with_statistics(config: Config, start: Start) -> Config:
 
 def open_data(config: Config, start: Start) -> tuple[CocoImages, CocoImages]:
     """Training and held-out images with the same labels. Raises ValueError with the remedy."""
-    channels, most = start.encoder.channels or 3, config.max_bad_annotations
+    channels = 3 if start.encoder.channels is None else start.encoder.channels
+    most = config.max_bad_annotations
     data = open_coco(config.data, "train", config.images, channels, most)
     if data.segmentations is None:
         raise ValueError(
@@ -185,6 +192,8 @@ def open_data(config: Config, start: Start) -> tuple[CocoImages, CocoImages]:
             f"data {config.data!r} has no held-out images; add --validation OTHER.json, or the same file to see how "
             "well it is learned by heart"
         )
+    if held_out.crowds.all():
+        raise ValueError(f"annotations {held_out.annotations!r} have no object to find; give other held-out images")
     shown = data if config.empty_images else data.with_objects()
     if not len(shown):
         raise ValueError(f"annotations {data.annotations!r} have crowds only; nothing can be learned from them")

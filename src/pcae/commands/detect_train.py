@@ -15,6 +15,7 @@ from pcae.commands.roll_back import with_roll_backs
 from pcae.commands.terminal import as_json, console
 from pcae.data.coco_views import ViewConfig
 from pcae.evaluation.memory import peak_bytes
+from pcae.model.compiled import uncompiled
 from pcae.tasks.detection import Annotated as Objects
 from pcae.training.distributed import World, world
 from pcae.training.journal import Journal, read_metrics
@@ -94,7 +95,7 @@ class Look:
 
     def watch(self, progress: Progress) -> None:
         """Measure the weights as they are."""
-        with progress.no_training():
+        with progress.no_training(), uncompiled():
             self.last, before = self.task.measure(self.here), self.best
             self.best = max(before, self.last.main_ap)
             if self.here.is_main:

@@ -54,8 +54,12 @@ def check_view_config(config: ViewConfig) -> None:
         raise ValueError(
             f"jitter_size must be a height and a width of 1 to {MOST_SIDE} pixels, got {config.jitter_size}"
         )
-    if not 0 < config.jitter_scale[0] <= config.jitter_scale[1]:
-        raise ValueError(f"jitter_scale must be two positive numbers, ascending, got {config.jitter_scale}")
+    low, high = config.jitter_scale
+    if not 0 < low <= high or high * max(config.jitter_size) > MOST_SIDE:
+        raise ValueError(
+            f"jitter_scale must be two positive numbers, ascending, that make no side of more than {MOST_SIDE} pixels, "
+            f"got {config.jitter_scale}"
+        )
     if not 0 <= config.padding <= 255:
         raise ValueError(f"padding must be a value of pixels from 0 to 255, got {config.padding}")
 

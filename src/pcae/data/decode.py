@@ -58,6 +58,12 @@ Choose = Callable[[Size], Part]
 """The part that is wanted of an upright picture of a size in full resolution."""
 
 
+def check_pixel_range(pixel_range: PixelRange | None) -> None:
+    """Raise ValueError for values of which none is black and a larger one white."""
+    if pixel_range is not None and not pixel_range[0] < pixel_range[1]:
+        raise ValueError(f"pixel_range must be two values, black below white, got {pixel_range}")
+
+
 def whole(size: Size) -> Part:
     """All of a picture as it is."""
     return Part((0.0, 0.0, float(size[0]), float(size[1])), size)

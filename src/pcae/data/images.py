@@ -26,6 +26,7 @@ from pcae.data.decode import (
     Size,
     Source,
     Unreadable,
+    check_pixel_range,
     decode_part,
     located,
     reason_of,
@@ -138,8 +139,7 @@ def open_images(
     """
     if channels is not None and channels < 1:
         raise ValueError(f"channels must be at least 1, got {channels}")
-    if pixel_range is not None and not pixel_range[0] < pixel_range[1]:
-        raise ValueError(f"pixel_range must be two values, black below white, got {pixel_range}")
+    check_pixel_range(pixel_range)
     if data in RESERVED and not stream:
         return reserved(data, split, channels or 1)
     near = difflib.get_close_matches(data, RESERVED, n=1)

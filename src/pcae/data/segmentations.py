@@ -57,14 +57,30 @@ def boxes_of(masks: UInt8[Tensor, "objects height width"]) -> Int[Tensor, "objec
     return torch.stack([left, top, right, bottom], 1)
 
 
+THIN = 4.0
+"""Pixels around a polygon below which it is looked at whether it covers any."""
+
+
 def fault(segmentation: Any, size: Size) -> str | None:
     """What is wrong with a segmentation in an image of this size, if anything is."""
     if not segmentation:
         return "has no segmentation"
     if isinstance(segmentation, list):
-        odd = next((polygon for polygon in segmentation if len(polygon) < 6 or len(polygon) % 2), None)
-        return f"has a polygon of {len(odd)} numbers, and three corners are six" if odd is not None else None
+        return next(filter(None, (polygon_fault(polygon, size) for polygon in segmentation)), None)
     return rle_fault(segmentation, size) or (None if any(runs_of(segmentation)[1::2]) else "has an empty mask")
+
+
+def polygon_fault(polygon: list[int | float], size: Size) -> str | None:
+    """What is wrong with a polygon in an image of this size: pycocotools would draw a line of any length."""
+    if len(polygon) < 6 or len(polygon) % 2:
+        return f"has a polygon of {len(polygon)} numbers, and three corners are six"
+    far = next((value for value in polygon if not -max(size) <= value <= 2 * max(size)), None)
+    if far is not None:
+        return f"has a polygon that reaches to {far:g}, far outside its image"
+    across, down = polygon[::2], polygon[1::2]
+    thin = (max(across) - min(across)) * (max(down) - min(down)) < THIN
+    outside = max(across) <= 0 or max(down) <= 0 or min(across) >= size[1] or min(down) >= size[0]
+    return "has a polygon of nothing" if (thin or outside) and not area(to_rle([polygon], size)) else None
 
 
 def rle_fault(rle: Rle, size: Size) -> str | None:

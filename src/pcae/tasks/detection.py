@@ -106,7 +106,7 @@ def check_reduction(config: DetectionConfig, depth: int) -> None:
     if depth - 1 in config.reduce_after:
         raise ValueError(f"reduce_after must lie in [0, {depth - 2}], got {config.reduce_after}: no block is left then")
     last = max(windowed_blocks(config, depth), default=-1)
-    if config.reduce_after and min(config.reduce_after) < last:
+    if config.drop_ratio and config.reduce_after and min(config.reduce_after) < last:
         raise ValueError(
             f"reduce_after {config.reduce_after} stands before block {last}, whose windows need every token; reduce "
             f"after {last} at the earliest, or leave window out"

@@ -8,6 +8,7 @@ import torch
 from pydantic import TypeAdapter
 from torch import Tensor
 
+from pcae.data.augment import Normalise
 from pcae.model.encoder import Encoder, EncoderConfig
 from pcae.model.pretrained import build_vit
 from pcae.settings import check_values, expand
@@ -84,6 +85,9 @@ def find_detector(weights: str | Path) -> FoundDetector:
         check_values(EncoderConfig, said["encoder"], str(path))
         check_values(DetectionConfig, said["detection"], str(path))
         facts = TypeAdapter(DetectorFacts).validate_python(said)
+        Normalise(facts.mean, facts.std, facts.encoder.channels or 3)
+        if len(facts.category_ids) != len(facts.classes):
+            raise ValueError
     except (KeyError, TypeError, AttributeError, RecursionError, ValueError) as error:
         raise ValueError(f"{path} holds no detector of pcae's; pcae detect train makes one of an encoder") from error
     return FoundDetector(tensors=tensors, facts=facts, source=str(path))
