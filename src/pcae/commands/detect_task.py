@@ -9,12 +9,13 @@ from tyro.conf import Positional, arg
 
 from pcae.commands.detect_measure import Measured, measure
 from pcae.commands.parts import Parts, start_or_go_on
+from pcae.commands.reading import own_order
 from pcae.commands.roll_back import order_of
 from pcae.commands.run_settings import RunSettings
 from pcae.commands.start import NetworkConfig, Start, starting_point
 from pcae.commands.terminal import console
 from pcae.data.augment import Normalise
-from pcae.data.batches import DataConfig, MicroBatches, check_data_config, training_workers
+from pcae.data.batches import DataConfig, check_data_config, training_workers
 from pcae.data.coco import MAX_BAD_ANNOTATIONS, CocoImages, check_max_bad_annotations, open_coco
 from pcae.data.coco_views import CocoViews, ViewConfig, check_view_config, view_loader
 from pcae.data.decode import check_pixel_range
@@ -24,9 +25,10 @@ from pcae.tasks.detection import Annotated as Objects
 from pcae.tasks.detection import Detection, DetectionConfig, detection_groups
 from pcae.tasks.mask_rcnn import Inputs
 from pcae.training.distributed import World
+from pcae.training.feed import draws
 from pcae.training.optimizer import OptimizerConfig, build_optimizer, check_optimizer_config
 from pcae.training.plan import RunConfig, plan
-from pcae.training.randomness import Draw, randomness
+from pcae.training.randomness import Draw
 from pcae.training.sharding import shard
 from pcae.weights.detectors import DetectorFacts, build_detection, save_detector
 from pcae.weights.match import fit
@@ -250,23 +252,12 @@ def views_of(task: Task, here: World) -> Iterator[tuple[Objects, Draw]]:
     """This process's part of the run's batches, from the step to go on from, and their draws."""
     parts, config, numbers = task.parts, task.config, task.parts.numbers
     seed, accumulation, start = config.run.seed, config.run.accumulation, parts.progress.step
-    order = order_of(seed, parts.facts["roll_backs"])
-    images = MicroBatches(
-        len(task.data),
-        seed if order is None else order,
-        numbers.batch_size,
-        start,
-        numbers.steps,
-        here.rank,
-        here.size,
-        accumulation,
-    )
+    order, first_part = order_of(seed, parts.facts["roll_backs"]), here.rank * accumulation
+    images = own_order(len(task.data), numbers, here, seed if order is None else order, start, accumulation)
     workers = training_workers(config.reading, here.device)
     loader = view_loader(CocoViews(task.data, config.view, seed), images, workers, here.device)
-    for index, batch in enumerate(loader):
+    own = draws(numbers, seed=seed, start=start, first_part=first_part, accumulation=accumulation, device=here.device)
+    for batch, draw in zip(loader, own, strict=False):
         parts.bad_files.add(batch.failed)
-        step, micro = divmod(index, accumulation)
-        draw = randomness(seed, start + step, numbers.batch_size, here.device)
-        part = draw.part(here.rank * accumulation + micro, numbers.batch_size // numbers.micro_batch)
         there = batch.to(here.device)
-        yield Objects(there.images, there.targets), part
+        yield Objects(there.images, there.targets), draw

@@ -36,16 +36,7 @@ def read_batches(
     assert reading.mean is not None and reading.std is not None
     images, seed = crops.images, crops.seed
     normalise = Normalise(list(reading.mean), list(reading.std), images.channels).to(here.device)
-    of_images = MicroBatches(
-        len(images),
-        seed if order is None else order,
-        numbers.batch_size,
-        start,
-        numbers.steps,
-        here.rank,
-        here.size,
-        accumulation,
-    )
+    of_images = own_order(len(images), numbers, here, seed if order is None else order, start, accumulation)
     finish = cropper(crops, here.device)
     if lanes_of(reading, images, numbers.batch_size, here.size * accumulation):
         loader = lane_loader(crops, of_images, reading, here.device)
@@ -65,3 +56,8 @@ def read_batches(
         device=here.device,
         labels=labels,
     )
+
+
+def own_order(images: int, numbers: Plan, here: World, seed: int, start: int, accumulation: int) -> MicroBatches:
+    """Which of so many images this process reads from step `start` on."""
+    return MicroBatches(images, seed, numbers.batch_size, start, numbers.steps, here.rank, here.size, accumulation)

@@ -1,6 +1,7 @@
 """Micro-batches as the loop wants them: on the device, mirrored and normalised, each with its part of the draw."""
 
 from collections.abc import Iterable, Iterator
+from itertools import count
 from typing import NamedTuple
 
 import torch
@@ -48,14 +49,22 @@ def feed(
 
     first_part: which of the global batch's equal parts is this process's first; it has `accumulation` in a row.
     """
-    parts = numbers.batch_size // numbers.micro_batch
-    for index, batch in enumerate(on_device(loader, device)):
+    own = draws(numbers, seed=seed, start=start, first_part=first_part, accumulation=accumulation, device=device)
+    for batch, draw in zip(on_device(loader, device), own, strict=False):
         bad_files.add(batch.failed)
-        step, micro = divmod(index, accumulation)
-        draw = randomness(seed, start + step, numbers.batch_size, device).part(first_part + micro, parts)
         here = finish(batch).pixels
         images = normalise(flip(here, draw.uniform("flip")) if mirror else here)
         yield (images if labels is None else Labelled(images, sent(labels[batch.indices], device))), draw
+
+
+def draws(
+    numbers: Plan, *, seed: int, start: int, first_part: int, accumulation: int, device: torch.device
+) -> Iterator[Draw]:
+    """The draws of a process's micro-batches, from optimizer step `start` on, without end."""
+    parts = numbers.batch_size // numbers.micro_batch
+    for step in count(start):
+        whole = randomness(seed, step, numbers.batch_size, device)
+        yield from (whole.part(first_part + micro, parts) for micro in range(accumulation))
 
 
 def sent(values: Tensor, device: torch.device) -> Tensor:
