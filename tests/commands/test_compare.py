@@ -12,7 +12,7 @@ import torch
 import yaml
 
 from pcae.cli import main
-from pcae.commands import cell, compare, pretrain
+from pcae.commands import cell, compare, contenders, pretrain
 from pcae.commands.contenders import Conditions, Contender, over, pretrain_config
 from pcae.commands.paper_rows import paper_comparison
 from pcae.commands.parts import batches
@@ -180,12 +180,31 @@ def test_a_budget_of_seconds_is_turned_into_steps_by_each_rows_own_speed(photos,
     assert {found["row"]: found["settings"]["pretrain"]["steps"] for found in cells} == {"PCAE": 6, "MAE": 3}
 
 
+def test_a_newer_pcae_with_one_more_setting_knows_the_cells_that_are_there(photos, tmp_path, monkeypatch):
+    words = (photos, "--rows", described(tmp_path, ROWS[:1], measures=["knn"]), "--out", str(tmp_path / "out"))
+    assert call(*words) == 0
+    original = contenders.to_plain
+    monkeypatch.setattr(contenders, "to_plain", lambda config: original(config) | {"brand_new": None})
+    monkeypatch.setattr(cell, "carry_out", lambda *_: pytest.fail("a finished cell was run again"))
+    assert call(*words) == 0
+
+
+def test_the_cells_that_were_committed_are_known():
+    rows = Path(__file__).parents[2] / "benchmarks" / "methods_on_sample.yaml"
+    cells = rows.parents[1] / "docs" / "results" / "methods-on-sample" / "cells"
+    config = compare.Config(data="sample", rows=rows, out=cells.parent, device="cpu")
+    comparison = compare.comparison_of(config)
+    at = compare.conditions_of(config, "sample", comparison)
+    asked = [cell.cell_of(contender, seed, at, cells) for contender in comparison.contenders for seed in range(3)]
+    assert len(asked) == 24 and all(one.path.is_file() for one in asked)
+
+
 def test_a_budget_of_epochs_holds_for_all_rows(photos, tmp_path):
     rows = described(tmp_path, ROWS[:2], measures=["knn"])
     assert call(photos, "--rows", rows, "--out", str(tmp_path / "out"), "--epochs", "0.5") == 0
     for path in (tmp_path / "out" / "cells").glob("*seed*.json"):
         settings = json.loads(path.read_text())["settings"]["pretrain"]
-        assert (settings["epochs"], settings["steps"]) == (0.5, None)
+        assert settings["epochs"] == 0.5 and "steps" not in settings
 
 
 def test_two_methods_with_the_same_seed_see_the_same_crops_and_flips(photos, tmp_path):

@@ -232,3 +232,30 @@ def test_views_of_an_image_do_not_depend_on_the_batch_that_it_is_in(encoder, ima
 def test_views_that_do_not_go_together_are_refused(encoder, options, message):
     with pytest.raises(ValueError, match=message):
         make(encoder, **options)
+
+
+@pytest.mark.parametrize("views", [{}, {"views": 2, "mask_ratio": 0.85, "pool_ratio": 0.25}])
+def test_pixels_at_the_targets_add_their_weight_times_maes_loss(encoder, images, draw, views):
+    """Both losses from one decoder's predictions, written out; the pixels as MAE normalises them."""
+    method = make(encoder, pixel_weight=0.3, **views).double()
+    images, taken = images.double(), {}
+    method.decoder.register_forward_hook(lambda _, args, out: taken.update(ids=args[3], out=out))
+    result = method(images, draw)
+    patches = patchify(images, (8, 8)).repeat(len(taken["ids"]) // 4, 1, 1)
+    wanted = gather(patches, taken["ids"])
+    pixels = (wanted - wanted.mean(-1, keepdim=True)) / (wanted.var(-1, keepdim=True) + 1e-6).sqrt()
+    expected = (taken["out"][..., encoder.width :] - pixels).square().mean()
+    assert taken["out"].shape[-1] == encoder.width + 8 * 8 * 3
+    torch.testing.assert_close(result.signals["pixel_loss"], expected.detach())
+    torch.testing.assert_close(result.loss, result.signals["feature_loss"] + 0.3 * expected)
+
+
+def test_without_their_weight_no_pixels_are_predicted(encoder, images, draw):
+    method = make(encoder)
+    assert method.decoder.head.out_features == encoder.width and "pixel_loss" not in method(images, draw).signals
+
+
+@pytest.mark.parametrize("weight", [-1.0, float("inf"), float("nan")])
+def test_a_pixel_weight_that_cannot_be_is_refused(encoder, weight):
+    with pytest.raises(ValueError, match=f"pixel_weight must be 0 or more, got {weight:g}"):
+        make(encoder, pixel_weight=weight)

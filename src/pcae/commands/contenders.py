@@ -202,9 +202,15 @@ def configured(
 
 
 def deciding(config: Any) -> dict[str, Any]:
-    """All settings that change what a run comes to; other weights by what is in them."""
+    """All settings that change what a run comes to; other weights by what is in them.
+
+    What has its usual value is left out, so that cells are still known by a newer pcae, with more settings.
+    """
+    usual, left_out = to_plain(build(type(config), {})), HOW | {"weights", "probes", "token_gib"}
     values = {
-        name: value for name, value in to_plain(config).items() if name not in HOW | {"weights", "probes", "token_gib"}
+        name: value
+        for name, value in to_plain(config).items()
+        if name not in left_out and (value != usual[name] or name == "precision")
     }
     if "precision" in values:  # "auto" is another one on another device
         values["precision"] = str(autocast_dtype(values["precision"], pick_device(config.run.device)))

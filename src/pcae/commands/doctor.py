@@ -2,7 +2,7 @@
 
 import platform
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import torch
@@ -39,7 +39,7 @@ def look() -> dict[str, Any]:
     dtype = autocast_dtype("auto", device)
     return {
         "python": platform.python_version(),
-        **{name: version(name) for name in PACKAGES},
+        **{name: version_of(name) for name in PACKAGES},
         "cores": count_cores(),
         "default device": describe(device),
         "default precision": "fp32" if dtype is None else "bf16",
@@ -47,6 +47,14 @@ def look() -> dict[str, Any]:
         "sample": "shipped, 9,000 / 1,000 images",
         "fashion-mnist": str(sample.DEBIAN) if sample.DEBIAN.is_dir() else f"would be downloaded to {sample.CACHE}",
     }
+
+
+def version_of(package: str) -> str:
+    """The version of an installed package."""
+    try:
+        return version(package)
+    except PackageNotFoundError:  # pcae run from its source, say
+        return "not installed"
 
 
 def describe(device: torch.device) -> str:

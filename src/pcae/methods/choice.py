@@ -36,6 +36,8 @@ class MethodConfig:
     pool_ratio: float | None = None
     """For pcae: share of the patches that views are drawn from, such as 0.25 with several views and a mask ratio of
     0.85; the teacher sees the others. Without it, one view is the pool."""
+    pixel_weight: float = 0.0
+    """For pcae: weight of mae's loss at the targets, beside their features; 0 is the paper."""
     norm_pix_loss: bool = True
     """For mae: predict the pixels of each patch less their mean, over their standard deviation."""
     discard: Literal["loss", "decode"] = "loss"

@@ -1,10 +1,12 @@
 """PCAE: predict the few features of hidden patches that the teacher did not drop on its way."""
 
+import math
 from dataclasses import dataclass
 
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
+from pcae.methods.mae import pixel_targets, squared_difference
 from pcae.methods.teacher import Targets, Teacher, TeacherConfig, cosine_distance, spread
 from pcae.model.decoder import Decoder, DecoderConfig
 from pcae.model.encoder import Encoder
@@ -24,6 +26,8 @@ class PCAEConfig(TeacherConfig):
     """Students' views of an image for one pass of the teacher; each sees its own part of the pool. 1 is the paper."""
     pool_ratio: float | None = None
     """Share of the patches that views are drawn from; the teacher sees the others. Without it, one view is the pool."""
+    pixel_weight: float = 0.0
+    """Weight of MAE's loss, normalised pixels, at the targets, beside their features; 0 is the paper."""
 
 
 def pool_size(config: PCAEConfig, n_tokens: int, n_visible: int) -> int:
@@ -45,7 +49,8 @@ class PCAE(nn.Module):
     """Progressively compressed autoencoder (section 3).
 
     The student encodes the visible patches, the teacher the hidden ones, dropping redundant tokens stage by stage;
-    the decoder predicts the teacher's tokens that are left. Loss: 1 - cosine similarity (Eq. 1).
+    the decoder predicts the teacher's tokens that are left. Loss: 1 - cosine similarity (Eq. 1); with `pixel_weight`,
+    which is ours, plus so many times MAE's loss at the same patches.
     teacher: a fixed, pre-trained encoder in place of the moving average (Table 12). Several views share a pool of
     patches and the teacher's targets; what a view misses of the pool is neither seen nor predicted.
     n_visible: a view's tokens; n_pool: patches that views are drawn from; counts: the teacher's tokens, at its input
@@ -64,13 +69,16 @@ class PCAE(nn.Module):
     ) -> None:
         super().__init__()
         config = config or PCAEConfig()
+        if not 0 <= config.pixel_weight < math.inf:
+            raise ValueError(f"pixel_weight must be 0 or more, got {config.pixel_weight:g}")
         n_tokens = encoder.grid[0] * encoder.grid[1]
         self.views, self.n_visible = config.views, count_visible(n_tokens, config.mask_ratio)
+        self.pixel_weight = config.pixel_weight
         self.n_pool = pool_size(config, n_tokens, self.n_visible)
         self.student = encoder
         self.teacher = Teacher(encoder, config, n_tokens - self.n_pool, fixed=teacher)
         self.decoder = Decoder(
-            decoder or DecoderConfig(), in_dim=encoder.width, out_dim=self.teacher.encoder.width, grid=encoder.grid
+            decoder or DecoderConfig(), in_dim=encoder.width, out_dim=self.predicted_values(), grid=encoder.grid
         )
         self.counts = self.teacher.counts
 
@@ -85,10 +93,20 @@ class PCAE(nn.Module):
         seen = self.student(gather(self.each_view(patches), visible_ids), visible_ids, grid)
         predictions = self.decoder(seen.prefix, seen.tokens, seen.ids, self.each_view(targets.ids), grid)
 
-        loss = cosine_distance(predictions, self.each_view(targets.features))
-        return StepResult(
-            loss, {"batch_target_std": spread(targets.features), "batch_student_std": spread(seen.tokens)}
-        )
+        width = targets.features.shape[-1]
+        loss = cosine_distance(predictions[..., :width], self.each_view(targets.features))
+        signals = {"batch_target_std": spread(targets.features), "batch_student_std": spread(seen.tokens)}
+        if self.pixel_weight:
+            pixels = self.each_view(pixel_targets(gather(patches, targets.ids), norm=True))
+            pixel_loss = squared_difference(predictions[..., width:], pixels)
+            signals |= {"feature_loss": loss.detach(), "pixel_loss": pixel_loss.detach()}
+            loss = loss + self.pixel_weight * pixel_loss
+        return StepResult(loss, signals)
+
+    def predicted_values(self) -> int:
+        """What the decoder predicts of a patch: the teacher's features, then its pixels if these are wanted."""
+        pixels = self.student.embedding.proj.weight[0].numel()
+        return self.teacher.encoder.width + (pixels if self.pixel_weight else 0)
 
     def targets(
         self, patches: Float[Tensor, "batch tokens patch_dim"], hidden_ids: Int[Tensor, "batch hidden"], draw: Draw
