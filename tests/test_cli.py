@@ -619,3 +619,10 @@ def test_it_is_installed_as_a_command():
     done = subprocess.run([pcae, "cost", "--drop-ratio", "2"], capture_output=True, text=True, env=os.environ)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "pcae: drop_ratio must lie in [0, 1), got 2.0\n"
+
+
+@pytest.mark.parametrize("words", [("demo",), ("detect", "predict", "sample", "--weights", "w", "--out", "out")])
+def test_a_verb_that_shares_no_work_is_refused_in_several_processes(capsys, monkeypatch, words):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    status, _, said = call(capsys, *words)
+    assert status == 2 and "runs in one process, got 2; start it without torchrun" in said

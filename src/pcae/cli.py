@@ -47,6 +47,8 @@ STOPPED = 75
 """Exit status of a run that was saved to go on later: sysexits' EX_TEMPFAIL."""
 CHOOSING = ("method", "init", "teacher")
 """Flags that make some of a recipe's values void."""
+SHARING = {"pretrain", "finetune", "detect train", "detect evaluate", "compare"}
+"""Verbs that share their work among the processes that torchrun starts."""
 FAMILIES = {verb.split()[0] for verb in VERBS if " " in verb}
 """First words of verbs that have two."""
 SHELLS = ("bash", "zsh", "fish")
@@ -122,6 +124,8 @@ def dispatch(verb: str, words: list[str]) -> None:
     keep_freed_memory()
     command = module_of(verb)
     config = parse(command.Config, words, f"pcae {verb}")
+    if verb not in SHARING and os.environ.get("WORLD_SIZE", "1") != "1":
+        raise ValueError(f"pcae {verb} runs in one process, got {os.environ['WORLD_SIZE']}; start it without torchrun")
     if getattr(config, "recipe", None) == "auto":
         picked = command.choose_recipe(config)
         config = dataclasses.replace(parse(command.Config, words, f"pcae {verb}", picked), recipe=picked)

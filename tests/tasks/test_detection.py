@@ -5,11 +5,12 @@ from dataclasses import replace
 import pytest
 import timm
 import torch
+from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import box_iou
 
 from pcae.model.encoder import EncoderConfig, build_encoder
 from pcae.tasks.detection import Annotated, Detection, DetectionConfig, check_detection, detection_groups
-from pcae.tasks.mask_rcnn import Inputs, pooling
+from pcae.tasks.mask_rcnn import INSIDE, Inputs, pooling
 from pcae.training.loop import Progress, loop
 from pcae.training.optimizer import OptimizerConfig, build_optimizer
 from pcae.training.randomness import Draw, randomness
@@ -173,12 +174,12 @@ def test_objects_are_found_in_the_pixels_of_the_image_as_it_was_given(trained, t
     enlarged = image.repeat_interleave(times, 1).repeat_interleave(times, 2)
     (found,) = trained[0].predict([enlarged])
     assert found.keys() == {"boxes", "labels", "scores", "masks"}
-    assert found["masks"].shape[1:] == (1, 64 * times, 80 * times)
+    assert found["masks"].shape[1:] == (64 * times, 80 * times) and found["masks"].dtype == torch.bool
     assert (found["scores"].diff() <= 0).all()
     for box, label, mask in zip(target["boxes"], target["labels"], target["masks"], strict=True):
         best = (found["labels"] == label).nonzero()[0, 0]
         assert box_iou(box[None] * times, found["boxes"][best : best + 1]) > 0.6 and found["scores"][best] > 0.3
-        small = found["masks"][best, 0, ::times, ::times] > 0.5
+        small = found["masks"][best, ::times, ::times]
         assert (small & mask.bool()).sum() / (small | mask.bool()).sum() > 0.6
 
 
@@ -187,7 +188,7 @@ def test_autocast_changes_little_and_boxes_keep_their_precision(trained):
     (exact,) = trained[0].predict([image])
     with torch.autocast("cpu", torch.bfloat16):
         (rough,) = trained[0].predict([image])
-    assert all(rough[name].dtype == torch.float32 for name in ("boxes", "scores", "masks"))
+    assert all(rough[name].dtype == torch.float32 for name in ("boxes", "scores"))
     torch.testing.assert_close(rough["boxes"][:2], exact["boxes"][:2], rtol=0, atol=1)
 
 
@@ -197,7 +198,7 @@ def test_any_size_is_taken(size):
     image = torch.rand(3, *size)
     assert method(Annotated([image], [target_of([[1, 1, 7, 6]], size)]), draw_at(0, rows=1)).loss.isfinite()
     (found,) = method.eval().predict([image])
-    assert found["masks"].shape[2:] == size
+    assert found["masks"].shape[1:] == size
     assert (found["boxes"] >= 0).all() and (found["boxes"] <= torch.tensor([size[1], size[0]] * 2) + 1e-3).all()
 
 
@@ -294,3 +295,12 @@ def test_encoders_with_fewer_blocks_than_maps_and_impossible_sizes_are_refused()
         check_detection(DetectionConfig(), depth=3, patch_size=(16, 16))
     with pytest.raises(ValueError, match="at least 1 and at most the longer, got 90, 80"):
         make(min_size=90, max_size=80)
+
+
+def test_masks_are_those_of_torchvision_made_one_by_one(trained, monkeypatch):
+    image, _ = scene([[8, 6, 40, 30], [46, 20, 74, 60]])
+    (ours,) = trained[0].predict([image])
+    monkeypatch.setattr(Inputs, "postprocess", GeneralizedRCNNTransform.postprocess)
+    (theirs,) = trained[0].predict([image])
+    assert len(ours["masks"]) > 1 and torch.equal(ours["masks"], theirs["masks"][:, 0] > INSIDE)
+    assert all(torch.equal(ours[name], theirs[name]) for name in ("boxes", "labels", "scores"))

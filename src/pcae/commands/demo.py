@@ -60,8 +60,6 @@ def run(config: Config) -> None:
     train, test = open_labelled("sample")
 
     with world(config.device) as here:
-        if here.size > 1:
-            raise ValueError("the demo runs in one process; use pcae pretrain under torchrun")
         summary = pretrain.train(settings, here)
     trained = load(config.out, here.device)
     size = settings.encoder.image_size

@@ -19,9 +19,6 @@ from pcae.evaluation.throughput import wait_for
 from pcae.tasks.detection import Detection
 from pcae.training.distributed import World
 
-INSIDE = 0.5
-"""Probability from which on a pixel belongs to an object."""
-
 
 @dataclass(frozen=True)
 class InOwnSize(Dataset):
@@ -93,10 +90,7 @@ def found_on(detection: Detection, read: Read, id: int, here: World) -> Found:
     wait_for(here.device)
     seconds = time.perf_counter() - started
     found = {name: value.cpu() for name, value in found.items()}
-    masks = found["masks"][:, 0] > INSIDE
-    return Found(
-        read.image, read.pixels, Detections(id, found["boxes"], found["labels"], found["scores"], masks), seconds
-    )
+    return Found(read.image, read.pixels, Detections(id, **found), seconds)
 
 
 @dataclass(frozen=True)

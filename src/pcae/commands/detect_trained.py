@@ -56,5 +56,5 @@ def chosen(facts: DetectorFacts, config: UsedConfig, score_threshold: float | No
         detection = replace(detection, global_blocks=None)
     shortest = facts.min_size if config.shortest_side is None else config.shortest_side
     longest = max(facts.max_size, shortest) if config.longest_side is None else config.longest_side
-    check_sides((shortest,), longest)
+    check_sides((shortest,), longest, "shortest_side")
     return replace(facts, detection=detection, min_size=shortest, max_size=longest)

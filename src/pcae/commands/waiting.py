@@ -12,13 +12,18 @@ WAITING = 0.1
 """Share of the time spent waiting for data from which on there is something to do about it."""
 
 
-def remedy(share: float, data: str, images: Images, reading: DataConfig, device: str) -> str | None:
-    """One line on the share of the time spent waiting for data and what makes it smaller; None where it is small."""
+def remedy(
+    share: float, data: str, images: Images, reading: DataConfig, device: str, *, packs: bool = True
+) -> str | None:
+    """One line on the share of the time spent waiting for data and what makes it smaller; None where it is small.
+
+    packs: whether the run could read packed images instead.
+    """
     if share <= WAITING:
         return None
     workers = training_workers(reading, pick_device(device))
     ways = [f"more --workers read beside the training (now {workers})"] if workers < count_cores() else []
-    if not isinstance(images.items, np.ndarray) and images.stream is None:
+    if packs and not isinstance(images.items, np.ndarray) and images.stream is None:
         form = " --form pixels" if is_packed(expand(data)) else ""
         ways.append(f"images that were packed once need less work: pcae pack DATA OUT{form}")
     ways = ways or ["nothing is left to decode and every core reads: it takes more cores, or a larger model"]

@@ -169,7 +169,8 @@ def folder_of(files: CocoFiles, content: Content) -> Path:
         more = f" and {len(missing) - 1} more of {len(names)}" if len(missing) > 1 else ""
         raise ValueError(
             f"annotations {str(files.annotations)!r} name the image {missing[0]!r}{more}, which is not in "
-            f"{str(folder)!r}; give the folder by --images DIR"
+            f"{str(folder)!r}; give the folder by --images DIR, in training that of held-out images by "
+            "--validation-images DIR"
         )
     return folder
 

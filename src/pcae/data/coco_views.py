@@ -14,14 +14,13 @@ from torchvision.tv_tensors import BoundingBoxes, BoundingBoxFormat, Image, Mask
 
 from pcae.data.batches import MicroBatches, leave_signals
 from pcae.data.coco import CocoImages
-from pcae.data.decode import Unreadable
 from pcae.data.images import Images, drawing
 from pcae.data.segmentations import boxes_of, to_mask
 from pcae.data.unreadable import Read, Replaced
 
 Target = dict[str, Tensor]
 """The objects of a view as torchvision's detectors want them: boxes Float[n 4] (left, top, right and bottom), labels
-Int[n], masks UInt8[n height width] where there are any, area Float[n], iscrowd Int[n], and image_id Int[]."""
+Int[n], and masks UInt8[n height width] where there are any."""
 Pixels = UInt8[Tensor, "channels height width"]
 MOST_SIDE = 20_000
 """Pixels of a side that a view may have."""
@@ -64,11 +63,12 @@ def check_view_config(config: ViewConfig) -> None:
         raise ValueError(f"padding must be a value of pixels from 0 to 255, got {config.padding}")
 
 
-def check_sides(shortest: Sequence[int], longest: int) -> None:
-    """Raise ValueError for sides that no image can have."""
+def check_sides(shortest: Sequence[int], longest: int, name: str = "shortest_sides") -> None:
+    """Raise ValueError for sides that no image can have. name: of the setting that the shorter ones come from."""
     if not shortest or not 0 < min(shortest) <= max(shortest) <= longest:
         raise ValueError(
-            f"shortest_sides must be pixels of at least 1 and at most longest_side, got {tuple(shortest)} and {longest}"
+            f"{name} must be pixels of at least 1 and at most longest_side, "
+            f"got {', '.join(map(str, shortest)) or 'none'} and {longest}"
         )
     if longest > MOST_SIDE:
         raise ValueError(f"longest_side must be at most {MOST_SIDE}, got {longest}")
@@ -127,18 +127,20 @@ class CocoViews(Dataset):
     def __getitem__(self, item: tuple[int, int]) -> tuple[Pixels, Target]:
         index, position = item
         transform = training_view(self.config)
-        objects = np.flatnonzero(~self.data.crowds[self.data.rows(index)])
+        rows = self.data.rows(index)
+        objects = np.flatnonzero(~self.data.crowds[rows])
         boxes = as_boxes(self.data.corners(index)[objects], self.data.size(index))
         with drawing(self.seed, position):
             pixels, boxes = transform(Image(self.data.read(index)), boxes)
         boxes, there = v2.functional.sanitize_bounding_boxes(v2.functional.clamp_bounding_boxes(boxes))
         objects = objects[there.numpy()]
-        boxes, masks = boxes.as_subclass(Tensor), None
+        found = {"boxes": boxes.as_subclass(Tensor), "labels": torch.from_numpy(self.data.labels[rows][objects])}
         if self.data.segmentations is not None:
             masks = self.masks(transform, item, objects, pixels.shape[1:])
             left = masks.flatten(1).amax(1) > 0
-            boxes, masks, objects = fitted(boxes[left], masks[left]), masks[left], objects[left.numpy()]
-        return pixels.as_subclass(Tensor), target(self.data, index, objects, boxes, masks)
+            found = {name: value[left] for name, value in (found | {"masks": masks}).items()}
+            found["boxes"] = fitted(found["boxes"], found["masks"])
+        return pixels.as_subclass(Tensor), found
 
     def masks(
         self, transform: v2.Transform, item: tuple[int, int], objects: np.ndarray, size: Sequence[int]
@@ -160,58 +162,6 @@ def fitted(
         boxes[:, 2:] >= boxes.new_tensor([width, height])
     ).any(1)
     return torch.where(cut[:, None], boxes_of(masks).to(boxes.dtype), boxes)
-
-
-def target(
-    data: CocoImages,
-    index: int,
-    objects: np.ndarray,
-    boxes: Float[Tensor, "objects 4"],
-    masks: UInt8[Tensor, "objects height width"] | None,
-) -> Target:
-    """Some objects of an image, by their boxes and masks in a view of it, whose pixels area counts."""
-    rows = data.rows(index)
-    sides = boxes[:, 2:] - boxes[:, :2]
-    area = sides.prod(1) if masks is None else masks.flatten(1).sum(1).float()
-    found = {
-        "boxes": boxes,
-        "labels": torch.from_numpy(data.labels[rows][objects]),
-        "area": area,
-        "iscrowd": torch.from_numpy(data.crowds[rows][objects].astype(np.int64)),
-        "image_id": torch.tensor(int(data.ids[index])),
-    }
-    return found if masks is None else found | {"masks": masks}
-
-
-@dataclass(frozen=True)
-class WholeViews(Dataset):
-    """Every image whole, its shorter side resized to `shortest_side` unless the longer one then passed `longest_side`.
-
-    Targets have all objects, crowds too, by their boxes; `size` says the image's own height and width.
-    """
-
-    data: CocoImages
-    shortest_side: int
-    longest_side: int
-
-    def __len__(self) -> int:
-        return len(self.data)
-
-    def __getitem__(self, index: int) -> Read:
-        try:
-            return Read(self.view(index), index, {})
-        except Unreadable as error:
-            return Read(None, index, {index: error.reason})
-
-    def view(self, index: int) -> tuple[Pixels, Target]:
-        """The view of an image. Raises Unreadable."""
-        boxes, size = self.data.corners(index), self.data.size(index)
-        with drawing(0, 0):  # it draws among one length
-            pixels, boxes = ShortestSide(self.shortest_side, self.longest_side)(
-                Image(self.data.read(index)), as_boxes(boxes, size)
-            )
-        objects = target(self.data, index, np.arange(len(boxes)), boxes.as_subclass(Tensor), None)
-        return pixels.as_subclass(Tensor), objects | {"size": torch.tensor(size)}
 
 
 class ViewBatch(NamedTuple):
@@ -250,11 +200,3 @@ def view_loader(views: CocoViews, order: MicroBatches, workers: int, device: tor
         collate_fn=listed,
         worker_init_fn=leave_signals,
     )
-
-
-def whole_view_loader(
-    views: WholeViews, chosen: Sequence[int] | None = None, batch_size: int = 1, workers: int = 0
-) -> DataLoader:
-    """All images, or the chosen ones, in order, as `ViewBatch`; those that cannot be read are left out."""
-    order = chosen if chosen is not None else range(len(views))
-    return DataLoader(views, batch_size, sampler=order, num_workers=workers, collate_fn=listed)

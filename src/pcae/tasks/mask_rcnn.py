@@ -3,7 +3,8 @@
 import math
 from typing import Any
 
-from jaxtyping import Float, Shaped
+import torch
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils._pytree import tree_map
@@ -11,6 +12,7 @@ from torchvision.models.detection import MaskRCNN
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
+from torchvision.models.detection.roi_heads import paste_masks_in_image
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import MultiScaleRoIAlign
 from torchvision.ops.poolers import initLevelMapper
@@ -21,6 +23,8 @@ from pcae.tasks.pyramid import STRIDES
 
 BOX_SIDE, MASK_SIDE = 7, 14
 """Positions across what is cut out of a map for a box, and for a mask."""
+INSIDE = 0.5
+"""Probability from which on a pixel belongs to an object."""
 
 
 class Inputs(GeneralizedRCNNTransform):
@@ -50,6 +54,31 @@ class Inputs(GeneralizedRCNNTransform):
         factor = min(self.shorter / min(height, width), self.longer / max(height, width))
         size = max(1, round(height * factor)), max(1, round(width * factor))
         return F.interpolate(image[None], size, mode="bilinear", antialias=True)[0], target
+
+    def postprocess(
+        self, result: list[dict[str, Tensor]], image_shapes: Any, original_image_sizes: Any
+    ) -> list[dict[str, Tensor]]:
+        """What was found, in pixels of the images as they were given; masks are bits, where torchvision has floats."""
+        if self.training:
+            return result
+        small = [one.pop("masks") for one in result]
+        result = super().postprocess(result, image_shapes, original_image_sizes)
+        sized = zip(result, small, original_image_sizes, strict=True)
+        return [one | {"masks": pasted(masks, one["boxes"], size)} for one, masks, size in sized]
+
+
+def pasted(
+    masks: Float[Tensor, "objects 1 side side"], boxes: Float[Tensor, "objects 4"], size: tuple[int, int]
+) -> Bool[Tensor, "objects height width"]:
+    """Which pixels of an image of this height and width belong to each object.
+
+    They are pasted one by one: as floats together, a hundred in a large photograph would take gigabytes.
+    """
+    found = torch.zeros(len(masks), *size, dtype=torch.bool, device=masks.device)
+    for place in range(len(masks)):
+        one = slice(place, place + 1)
+        found[one] = paste_masks_in_image(masks[one], boxes[one], size)[:, 0] > INSIDE
+    return found
 
 
 def mask_rcnn(
