@@ -102,7 +102,7 @@ def test_every_recipe_is_valid_and_says_what_it_is(cls, name):
 
 def test_the_recipes_are_those_that_are_promised_and_each_is_of_one_verb():
     assert {name for _, name in RECIPES} >= {
-        "sample", "fashion-mnist", "imagenet-vit-s", "imagenet-vit-b", "imagenet-vit-b-mask85",
+        "demo", "sample", "fashion-mnist", "imagenet-vit-s", "imagenet-vit-b", "imagenet-vit-b-mask85",
         "imagenet-vit-b-mask90", "imagenet-vit-l", "finetune-small", "finetune-imagenet-vit-b",
         "detect-small", "detect-coco-vit-b",
     }  # fmt: skip
@@ -112,7 +112,7 @@ def test_the_recipes_are_those_that_are_promised_and_each_is_of_one_verb():
 
 
 def test_an_unknown_recipe_is_refused_with_the_choice():
-    with pytest.raises(ValueError, match="choose from auto, fashion-mnist, imagenet"):
+    with pytest.raises(ValueError, match="choose from auto, demo, fashion-mnist, imagenet"):
         settings.read_recipe(pretrain.Config, "imagenet")
     with pytest.raises(ValueError, match="'vit-ti-64' is for another verb; choose from auto, finetune-"):
         settings.read_recipe(finetune.Config, "vit-ti-64")

@@ -279,9 +279,10 @@ def announce(parts: Parts, beginning: Beginning, here: World) -> None:
     grid = method.student.grid
     millions = sum(parameter.numel() for parameter in method.student.parameters()) / 1e6
     views = f" in each of {method.views} views" if isinstance(method, PCAE) and method.views > 1 else ""
+    pixels = " and pixels" if isinstance(method, PCAE) and method.pixel_weight else ""
     what = "in the teacher" if "teacher" in dict(method.named_children()) else "hidden"
     console.print(
         f"encoder of {millions:.1f} M parameters; tokens per image: {grid[0]} x {grid[1]} = {grid[0] * grid[1]}, "
         f"{method.n_visible} visible{views}; {' -> '.join(map(str, method.counts))} {what}; "
-        f"predicted: {method.predicts} of {method.counts[-1]}"
+        f"predicted: {method.predicts}{pixels} of {method.counts[-1]}"
     )

@@ -27,6 +27,12 @@ CURVES = (
         {"loss": "loss"},
     ),
     Plot(
+        "Loss by what is predicted",
+        "The parts of the loss, before --pixel-weight: the teacher's features (1 - cosine similarity) and pixels "
+        "(squared difference). Both should fall; which one makes good features, the probes say.",
+        {"feature_loss": "features", "pixel_loss": "pixels"},
+    ),
+    Plot(
         "Learning rate",
         "How far a step goes: up during the warm-up, then down to 0 at the last step.",
         {"learning_rate": "learning rate"},
