@@ -276,7 +276,7 @@ def test_wrong_annotations_are_one_line(data, encoder, tmp_path, capsys, content
         (["--longest-side", "30000"], "must be at most 20000, got 30000"),
         (["--lr-drops", "0.9", "0.7"], "lr_drops must be shares of the run, ascending"),
         (["--evaluate-every", "0"], "evaluate_every must be positive"),
-        (["--recipe", "auto"], "recipe auto is not for detect train"),
+        (["--recipe", "auto"], "auto is not for detect train; choose detect-small for small data, or detect-coco-"),
         (["--recipe", "finetune-small"], "is for another verb"),
     ],
 )

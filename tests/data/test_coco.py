@@ -6,7 +6,7 @@ import numpy as np
 import pycocotools.mask
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 from pcae.data.coco import open_coco
 from pcae.data.coco_layout import find_coco
@@ -271,3 +271,27 @@ def test_run_lengths_are_those_of_pycocotools():
         assert np.array_equal(flat, mask.numpy().ravel(order="F"))
         assert np.array_equal(pycocotools.mask.decode(rle), mask)
     assert run_lengths("0" * 5 + "P") == [] and to_rles(torch.zeros(0, 4, 5, dtype=torch.bool)) == []
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", ["jpg", "webp"])
+@pytest.mark.parametrize("size", [(HEIGHT, WIDTH), (HEIGHT, HEIGHT)])
+def test_a_turned_photograph_is_read_upright_or_as_it_is_stored_where_the_annotations_are(
+    tmp_path, orientation, suffix, size
+):
+    """Its boxes are for the upright picture, as most programs show it, unless the sides are those in the file alone."""
+    made = content(1)
+    for upright in (False, True):
+        stored, exif = Image.fromarray(255 * shapes(*size).transpose(1, 2, 0)), Image.Exif()
+        exif[0x0112] = orientation
+        path = tmp_path / "images" / f"0.{suffix}"
+        path.parent.mkdir(exist_ok=True)
+        stored.save(path, exif=exif, quality=100)
+        with Image.open(path) as opened:
+            turned = ImageOps.exif_transpose(opened)
+            expected = opened if not upright and turned.size != opened.size else turned
+            expected = torch.from_numpy(np.array(expected)).permute(2, 0, 1)
+        made["images"][0] |= {"file_name": path.name, "height": expected.shape[1], "width": expected.shape[2]}
+        made["annotations"] = [annotation(1, 10, 7, np.ones(expected.shape[1:], np.uint8))]
+        (tmp_path / "train.json").write_text(json.dumps(made))
+        assert torch.equal(open_coco(str(tmp_path)).read(0), expected)

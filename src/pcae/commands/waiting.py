@@ -26,5 +26,5 @@ def remedy(
     if packs and not isinstance(images.items, np.ndarray) and images.stream is None:
         form = " --form pixels" if is_packed(expand(data)) else ""
         ways.append(f"images that were packed once need less work: pcae pack DATA OUT{form}")
-    ways = ways or ["nothing is left to decode and every core reads: it takes more cores, or a larger model"]
+    ways = ways or ["every core reads already: it takes more cores, or a larger model"]
     return f"waiting for data took {share:.0%} of the time; {'; '.join(ways)}"

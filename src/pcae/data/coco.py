@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
+from pcae.data.bounds import decoding
 from pcae.data.coco_checks import Annotation, Content, check_content, faults, parse
 from pcae.data.coco_layout import CocoFiles, find_coco
-from pcae.data.decode import Unreadable
+from pcae.data.decode import MIRRORED, ORIENTATION, Unreadable, opened
 from pcae.data.images import Images, to_tensor
 from pcae.data.lazy import pick
 from pcae.data.listing import Split
@@ -22,6 +24,8 @@ from pcae.data.segmentations import Rle, Size, area, to_rle
 
 MAX_BAD_ANNOTATIONS = 1e-4
 """Share of the annotations that may be wrong in themselves: of COCO's own 860,001, two have boxes of no height."""
+PHOTOGRAPHS = ("JPEG", "WEBP")
+"""Formats that cameras and phones store turned."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,14 +77,19 @@ class CocoImages:
         return [to_rle(segmentation, self.size(index)) for segmentation in json.loads(self.segmentations[index])]
 
     def read(self, index: int) -> UInt8[Tensor, "channels height width"]:
-        """The pixels of an image. Raises Unreadable, also when its size is not what the annotations say."""
-        pixels = to_tensor(self.images.open(index))
-        height, width = self.size(index)
-        if pixels.shape[1:] != (height, width):
-            sides = f"{pixels.shape[2]} x {pixels.shape[1]}"
-            reason = f"upright it has {sides} pixels, and its annotations are for {width} x {height}"
-            raise Unreadable(self.images.names[index], reason)
-        return pixels
+        """The pixels of an image upright, or as they are stored where the annotations have the size of that alone.
+
+        Raises Unreadable, also when neither is of their size.
+        """
+        name, (height, width) = self.images.names[index], self.size(index)
+        upright = to_tensor(self.images.open(index))
+        if upright.shape[1:] == (height, width):
+            return upright
+        stored = as_stored(upright, orientation_of(name))
+        if stored.shape[1:] == (height, width):
+            return stored
+        sides = f"{upright.shape[2]} x {upright.shape[1]}"
+        raise Unreadable(name, f"upright it has {sides} pixels, and its annotations are for {width} x {height}")
 
     def subset(self, chosen: Sequence[int] | np.ndarray) -> "CocoImages":
         """Some of the images, with their objects."""
@@ -122,6 +131,25 @@ class CocoImages:
         """The images that show an object, not only crowds: others teach what is background."""
         objects = np.concatenate([[0], np.cumsum(~self.crowds)])
         return self.subset(np.flatnonzero(np.diff(objects[self.starts])))
+
+
+def orientation_of(path: str) -> int:
+    """How a photograph is stored, by its EXIF data; 1, upright, for formats that are no photographs'."""
+    try:
+        with decoding(), opened(path) as file, Image.open(file, formats=PHOTOGRAPHS) as image:
+            return image.getexif().get(ORIENTATION, 1)
+    except UnidentifiedImageError:
+        return 1
+
+
+def as_stored(
+    upright: UInt8[Tensor, "channels _height _width"], orientation: int
+) -> UInt8[Tensor, "channels _height _width"]:
+    """The pixels of an upright picture as a file of this orientation stores them."""
+    across, down = MIRRORED.get(orientation, (0, 0))
+    axes = [axis for axis, mirrored in ((1, down), (2, across)) if mirrored]
+    pixels = upright.flip(axes) if axes else upright
+    return pixels.mT.contiguous() if 5 <= orientation <= 8 else pixels
 
 
 def check_max_bad_annotations(share: float) -> None:

@@ -37,9 +37,9 @@ def to_mask(rle: Rle) -> UInt8[Tensor, "height width"]:
 
 
 def to_rles(masks: Bool[Tensor, "objects height width"] | UInt8[Tensor, "objects height width"]) -> list[Rle]:
-    """Masks as run lengths whose counts are text, as JSON has them."""
-    pixels = np.asfortranarray(masks.to(torch.uint8).permute(1, 2, 0).numpy())
-    return [{"size": list(rle["size"]), "counts": rle["counts"].decode()} for rle in package().encode(pixels)]
+    """Masks as run lengths whose counts are text, as JSON has them; packed one by one, without a copy of them all."""
+    rles = (package().encode(np.asfortranarray(mask.to(torch.uint8).numpy())) for mask in masks)
+    return [{"size": list(rle["size"]), "counts": rle["counts"].decode()} for rle in rles]
 
 
 def area(rle: Rle) -> int:

@@ -211,7 +211,7 @@ class Detection(nn.Module):
         """What is on images of any sizes, uint8 or float in [0, 1]: the best first, in pixels of the image as given.
 
         For each `boxes` Float[found 4], `labels` Int[found] from 1 on, `scores` Float[found] and `masks`
-        Float[found 1 height width], each the probability that a pixel belongs to the object. In evaluation mode only.
+        Bool[found height width], the pixels that belong to the object. In evaluation mode only.
         """
         assert not self.training
         return self.network(images)
