@@ -235,7 +235,7 @@ WRONG = [
     (["pretrain", "{list}", "--out", "{out}", *RECIPE], "gone.jpg', which is no file"),
     (["pretrain", "sample", "--out", "{out}", "--config", "{unknown}"], "unknown key 'batchsize'; did you mean"),
     (["pretrain", "sample", "--out", "{out}", "--config", "{typed}"], "steps takes a whole number, got 'many'"),
-    (["pretrain", "sample", "--out", "{out}", "--recipe", "samples"], "choose from auto, fashion-mnist"),
+    (["pretrain", "sample", "--out", "{out}", "--recipe", "samples"], "choose from auto, demo, fashion-mnist"),
     (["pretrain", "{tmp}/gone", "--out", "{out}", "--recipe", "auto"], "neither a folder"),
     (["probe", "sample", "--weights", "{other}"], "holds no encoder of pcae's"),
     (["probe", "sample", "--weights", "{half}"], "is no whole safetensors file"),
