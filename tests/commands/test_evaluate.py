@@ -54,13 +54,23 @@ def test_evaluate_prints_accuracy_cost_and_speed_by_drop_ratio(places, tmp_path,
     assert (tmp_path / "curve.png").stat().st_size > 10_000 and "<svg" in (tmp_path / "confusion.svg").read_text()
 
 
-def test_accuracy_is_the_share_that_an_independent_loop_finds(places, tmp_path, capsys):
-    words = ["--weights", places["weights"], "--drop-ratio", "0.3", "--rounds", "0", "--json"]
+def test_another_criterion_drops_other_tokens_at_the_same_cost(places, capsys):
+    words = ["--weights", places["weights"], "--drop-ratio", "0.4", "--rounds", "0", "--json"]
+    ours, random = (
+        json.loads(call(capsys, "evaluate", places["shapes"], *words, "--criterion", name))
+        for name in ("mean-similarity", "random")
+    )
+    assert random["criterion"] == "random" and random["rows"][0]["gmacs"] == ours["rows"][0]["gmacs"]
+
+
+@pytest.mark.parametrize("criterion", ["mean-similarity", "token-importance", "saliency", "decomposition"])
+def test_accuracy_is_the_share_that_an_independent_loop_finds(places, capsys, criterion):
+    words = ["--weights", places["weights"], "--drop-ratio", "0.3", "--rounds", "0", "--json", "--criterion", criterion]
     row = json.loads(call(capsys, "evaluate", places["shapes"], *words))["rows"][0]
     model, images = load(places["weights"]), open_images(str(places["shapes"]), "test", 1)
     pixels = WholeImages(images, (32, 48))
     with torch.no_grad():
-        logits = [model.classifier(0.3)(pixels[index][None])[0] for index in range(len(images))]
+        logits = [model.classifier(0.3, criterion)(pixels[index][None])[0] for index in range(len(images))]
     right = [
         CLASSES[int(one.argmax())] == Path(name).parent.name for one, name in zip(logits, images.names, strict=True)
     ]

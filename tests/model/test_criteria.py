@@ -59,7 +59,7 @@ def test_tokens_that_get_most_attention_stay():
 
 
 def test_saliency_without_a_class_token_is_refused():
-    with pytest.raises(ValueError, match="needs a teacher with a class token"):
+    with pytest.raises(ValueError, match="needs a model with a class token"):
         saliency(with_attention(torch.rand(1, 5, 5), 0))
 
 

@@ -70,3 +70,13 @@ def test_logits_are_those_of_section_3_4_written_out(kind):
         features = vit.norm(torch.stack([*sequence[:n_prefix], *tokens])[None])
         assert len(tokens) == 3 and len(others) == 3
         torch.testing.assert_close(pcae.reduce(vit, drop_ratio=0.4)(images), vit.forward_head(features))
+
+
+def test_tokens_dropped_at_random_cost_the_same_and_are_others():
+    vit, images = make_vit(**POOLS["cls"]).eval(), torch.randn(4, 3, 32, 32)
+    with torch.no_grad():
+        similar = pcae.reduce(vit, drop_ratio=0.4).encode(images)
+        first, again = (pcae.reduce(vit, drop_ratio=0.4, criterion="random").encode(images) for _ in range(2))
+    assert first.ids.shape == similar.ids.shape and not torch.equal(first.ids, similar.ids)
+    torch.testing.assert_close(first.ids, again.ids)
+    assert len(first.ids.unique(dim=0)) == 4  # each image loses its own

@@ -18,6 +18,7 @@ from pcae.evaluation.confusion import draw_confusion
 from pcae.evaluation.cost import measure
 from pcae.evaluation.curve import draw_curve
 from pcae.evaluation.throughput import large_batch, take_turns
+from pcae.model.criteria import CriterionName
 from pcae.model.pretrained import Classifier, Pretrained
 from pcae.tasks.dial import grid
 from pcae.training.checkpoint import check_writable
@@ -39,6 +40,8 @@ class Config:
     model: TrainedConfig
     drop_ratio: tuple[float, ...] | None = None
     """Shares of the patch tokens that each of three stages drops; without it, those that it was fine-tuned with."""
+    criterion: CriterionName = "mean-similarity"
+    """Which tokens go: those most like the mean (the method), or those of another rule, to compare it with."""
     shown: ShownConfig = ShownConfig()
     batch_size: int | None = None
     """Images of a large batch; without it, 16 on a CPU and 256 elsewhere."""
@@ -59,7 +62,7 @@ def run(config: Config) -> None:
     model = open_trained(config.model)
     chosen = config.drop_ratio or tuple(grid(*model.facts.drop_ratios))
     picture = picture_of(config, len(chosen))
-    models = {ratio: model.classifier(ratio) for ratio in chosen}
+    models = {ratio: model.classifier(ratio, config.criterion) for ratio in chosen}
     bad_files = open_shown(config.data, config.shown, model)
     bad_files.images = for_classifier(bad_files.images, model.facts.classes or [], config.data)
     for classifier in models.values():
@@ -150,11 +153,13 @@ def report(config: Config, model: Pretrained, rows: list[dict[str, Any]]) -> Non
     facts, speeds = model.facts, speeds_of(rows)
     if config.json:
         named = {"weights": config.model.weights, "data": config.data, "model": facts.encoder.model}
+        named |= {"criterion": config.criterion}
         machine = {"device": str(model.device), "precision": "fp32", "threads": torch.get_num_threads()}
         as_json(named | machine | {"rows": rows})
         return
     shown = f"{rows[0]['images']} images in {len(facts.classes or ())} classes"
-    title = f"{facts.encoder.model}, {shown}, float32 on {model.device}"
+    rule = "" if config.criterion == "mean-similarity" else f", dropped by {config.criterion}"
+    title = f"{facts.encoder.model}, {shown}, float32 on {model.device}{rule}"
     columns = ["drop ratio", "top-1", "top-5", "GMACs", *(f"images/s, {name}" for name in speeds)]
     lines = [
         [f"{row['drop_ratio']:g}", f"{row['top1']:.2%}", f"{row['top5']:.2%}", f"{row['gmacs']:.3g}"]

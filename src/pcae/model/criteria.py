@@ -28,6 +28,14 @@ def named_criterion(name: CriterionName, noise: Callable[[], Tensor]) -> Criteri
     return criteria[name]
 
 
+def inference_criterion(name: CriterionName) -> Criterion:
+    """The criterion of that name; `random` draws for every image and stage, from a generator that starts at 0."""
+    if name != "random":
+        return named_criterion(name, noise=lambda: torch.empty(0))
+    generator = torch.Generator().manual_seed(0)
+    return lambda seen: torch.rand(seen.ids.shape, generator=generator).to(seen.ids.device)
+
+
 def token_importance(seen: Seen) -> Float[Tensor, "batch tokens"]:
     """Less the attention that a token receives from the patch tokens, on average over heads and tokens (section E)."""
     end = seen.n_prefix + seen.tokens.shape[1]
@@ -40,7 +48,7 @@ def saliency(seen: Seen) -> Float[Tensor, "batch tokens"]:
     Raises ValueError for a sequence without class token.
     """
     if not seen.n_prefix:
-        raise ValueError("criterion saliency needs a teacher with a class token; use token-importance or another model")
+        raise ValueError("criterion saliency needs a model with a class token; use token-importance or another model")
     end = seen.n_prefix + seen.tokens.shape[1]
     return -seen.attention()[:, 0, seen.n_prefix : end]
 

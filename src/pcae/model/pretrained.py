@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from pcae.data.augment import Normalise
 from pcae.model.blocks import Encoded
+from pcae.model.criteria import CriterionName
 from pcae.model.decoder import Decoder, DecoderConfig
 from pcae.model.encoder import Encoder, EncoderConfig, create_vit, set_norm_eps
 from pcae.model.reduced import ReducedViT, reduce
@@ -107,11 +108,14 @@ class Pretrained(nn.Module):
         ids = all_ids(len(patches), patches.shape[1], patches.device)
         return self.encoder(patches, ids, self.encoder.grid)
 
-    def classifier(self, drop_ratio: float) -> "Classifier":
-        """The classifier at a drop ratio; it shares the weights. Raises ValueError for a model without one."""
+    def classifier(self, drop_ratio: float, criterion: CriterionName = "mean-similarity") -> "Classifier":
+        """The classifier at a drop ratio, sharing the weights; knobs as in `reduce`.
+
+        Raises ValueError for a model without one.
+        """
         if self.facts.classes is None:
             raise ValueError("these weights are an encoder without a classifier; fine-tune it first: pcae finetune")
-        return Classifier(reduce(self.encoder.vit, drop_ratio), self.normalise)
+        return Classifier(reduce(self.encoder.vit, drop_ratio, criterion), self.normalise)
 
 
 class Classifier(nn.Module):

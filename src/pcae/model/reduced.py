@@ -1,10 +1,13 @@
 """Any timm Vision Transformer, made faster without training: it is held, not patched."""
 
+from dataclasses import replace
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from pcae.model.blocks import Encoded, run_blocks
+from pcae.model.criteria import CriterionName, inference_criterion
 from pcae.model.encoder import plain_vit
 from pcae.model.reduction import Reduction
 from pcae.model.tokens import all_ids
@@ -51,10 +54,12 @@ class ReducedViT(nn.Module):
         return self.forward_head(self.forward_features(images))
 
 
-def reduce(model: nn.Module, drop_ratio: float) -> ReducedViT:
+def reduce(model: nn.Module, drop_ratio: float, criterion: CriterionName = "mean-similarity") -> ReducedViT:
     """Hold a timm VisionTransformer and drop `drop_ratio` of its patch tokens at each of three stages.
 
     Works with CLS, register or no prefix tokens and any pooling, without training; 0 is the plain model.
+    criterion: which tokens go: those most like the mean, or those of another rule, to compare it with.
     Raises ValueError for other families, by name, and for a ratio outside [0, 1).
     """
-    return ReducedViT(model, Reduction.for_finetuning(len(plain_vit(model).blocks), drop_ratio=drop_ratio))
+    reduction = Reduction.for_finetuning(len(plain_vit(model).blocks), drop_ratio=drop_ratio)
+    return ReducedViT(model, replace(reduction, criterion=inference_criterion(criterion)))
