@@ -77,6 +77,23 @@ def test_accuracy_is_the_share_that_an_independent_loop_finds(places, capsys, cr
     assert row["top1"] == pytest.approx(np.mean(right)) and row["top5"] == 1
 
 
+def test_dropped_tokens_are_pooled_where_asked_and_by_weights_that_were_fine_tuned_so(places, tmp_path, capsys):
+    """By evaluate and predict: at a ratio other probabilities, at none the same."""
+    model = load(places["weights"])
+    save_model(tmp_path / "a.safetensors", model.encoder.vit, replace(model.facts, pool_dropped=True))
+    asked, tuned = [places["weights"], "--pool-dropped"], [tmp_path / "a.safetensors"]
+    for ratio, differs in (("0.4", True), ("0", False)):
+        words = [places["shapes"], "--drop-ratio", ratio, "--json", "--weights"]
+        plain, one, two = (
+            json.loads(call(capsys, "predict", *words, *more)) for more in ([places["weights"]], asked, tuned)
+        )
+        assert one == two and (one != plain) == differs
+    found = [json.loads(call(capsys, "evaluate", *words, *more, "--rounds", "0")) for more in (asked, tuned)]
+    assert found[0]["pool_dropped"] is True and found[0]["rows"] == found[1]["rows"]
+    said = call(capsys, "evaluate", *words[:3], "--weights", *asked, "--rounds", "0")
+    assert "dropped tokens pooled" in " ".join(said.split())  # the title is folded
+
+
 def test_at_drop_ratio_zero_logits_are_those_of_plain_timm(places):
     model = load(places["weights"])
     plain = timm.create_model(

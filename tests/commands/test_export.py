@@ -64,6 +64,16 @@ def test_onnx_takes_the_ratio_of_the_fine_tuning_and_is_checked_on_64_images(cap
     assert names == ["logits", "kept_ids_0", "kept_ids_1", "kept_ids_2"]
 
 
+@pytest.mark.parametrize(("to", "suffix"), [("onnx", ".onnx"), ("torch-export", ".pt2")])
+def test_a_graph_pools_dropped_tokens_at_any_ratio(capsys, tmp_path, weights, photos, to, suffix):
+    words = ["--weights", weights["average"], "--to", to, "--data", photos, "--pool-dropped", "--json"]
+    for ratio in ("0", "0.3"):
+        out = str(tmp_path / f"{ratio}{suffix}")
+        status, said, _ = call(capsys, *words, "--drop-ratio", ratio, "--out", out)
+        result = json.loads(said)
+        assert status == 0 and result["check"]["holds"] and result["pool_dropped"]
+
+
 def test_without_data_the_built_in_images_check_and_a_table_says_so(capsys, tmp_path, weights):
     out = tmp_path / "a.pt2"
     words = ["--weights", weights["gray"], "--to", "torch-export", "--out", str(out), "--drop-ratio", "0.2"]
@@ -154,6 +164,9 @@ WRONG = [
     ([*TUNED, "--to", "timm", "--out", "{tmp}/a", "--drop-ratio", "0.3"], "cannot be stored for --to timm"),
     ([*TUNED, "--to", "hf", "--out", "{tmp}/a", "--drop-ratio", "0.3"], "use --to onnx or torch-export"),
     ([*TUNED, "--to", "safetensors", "--out", "{tmp}/a.safetensors", "--drop-ratio", "0.3"], "cannot be stored"),
+    ([*TUNED, "--to", "timm", "--out", "{tmp}/a", "--pool-dropped"], "pool_dropped is not for --to timm"),
+    ([*TUNED, "--to", "onnx", "--out", "{tmp}/a.onnx", "--pool-dropped"], "this one has pooling 'token'"),
+    (["--weights", "{gray}", "--to", "onnx", "--out", "{tmp}/a.onnx", "--pool-dropped"], "averages its patch tokens"),
     ([*TUNED, "--to", "onnx", "--out", "{tmp}/a.onnx", "--drop-ratio", "1"], "drop_ratio must lie in [0, 1), got 1"),
     ([*TUNED, "--to", "onnx", "--out", "{tmp}/a.onnx", "--drop-ratio", "nan"], "drop_ratio must lie in [0, 1)"),
     ([*TUNED, "--to", "onnx", "--out", "{tmp}/a.onnx", "--drop-ratio", "0.99"], "leaves none"),

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ import pcae
 from pcae.cli import main
 from pcae.commands.validation import best_so_far
 from pcae.training.checkpoint import read
+from pcae.training.journal import read_metrics
 from pcae.weights.files import load
 
 PRETRAIN = [
@@ -88,6 +90,16 @@ def test_the_classifier_knows_what_it_is(unbroken):
     facts = load(unbroken).facts
     assert facts.classes == ["dark", "light", "striped"] and facts.drop_ratios == (0.0, 0.4)
     assert facts.global_pool == "avg" and facts.encoder.channels == 1
+
+
+def test_a_run_that_pools_dropped_tokens_is_another_and_its_weights_know_it(unbroken, shapes, encoder, tmp_path):
+    finetune(shapes, encoder, tmp_path / "pooled", "--pool-dropped", "--log-every", "1")
+    model, plain = load(tmp_path / "pooled"), load(unbroken)
+    assert model.facts == replace(plain.facts, pool_dropped=True) and model.classifier(0.3).reduced.pool_dropped
+    summary = json.loads((tmp_path / "pooled" / "summary.json").read_text())
+    assert summary["pool_dropped"] and not json.loads((unbroken / "summary.json").read_text())["pool_dropped"]
+    losses = [[row["loss"] for row in read_metrics(run) if "loss" in row] for run in (tmp_path / "pooled", unbroken)]
+    assert losses[0][0] == losses[1][0] and losses[0][-1] != losses[1][-1]  # nothing is dropped in the first step
 
 
 def test_twelve_steps_equal_five_resume_and_seven_bit_for_bit(unbroken, shapes, encoder, tmp_path):

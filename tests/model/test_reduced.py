@@ -80,3 +80,28 @@ def test_tokens_dropped_at_random_cost_the_same_and_are_others():
     assert first.ids.shape == similar.ids.shape and not torch.equal(first.ids, similar.ids)
     torch.testing.assert_close(first.ids, again.ids)
     assert len(first.ids.unique(dim=0)) == 4  # each image loses its own
+
+
+@pytest.mark.parametrize("kind", ["cls, average", "registers, average", "no prefix, average"])
+def test_a_dropped_token_that_is_pooled_weighs_as_much_as_one_that_stays(kind):
+    """16 -> 9 -> 5 -> 3 tokens: the appended means stand for 7, 4 and 2."""
+    vit = make_vit(**POOLS[kind]).double()
+    reduced = pcae.reduce(vit, drop_ratio=0.4, pool_dropped=True)
+    with torch.no_grad():
+        images = torch.randn(2, 3, 32, 32, dtype=torch.float64)
+        found = reduced.encode(images)
+        left, (first, second, third) = vit.norm(found.tokens), vit.norm(found.appended).unbind(1)
+        mean = (left.sum(dim=1) + 7 * first + 4 * second + 2 * third) / 16
+        torch.testing.assert_close(reduced(images), vit.head(vit.fc_norm(mean)))
+
+
+def test_at_drop_ratio_zero_there_is_nothing_else_to_pool():
+    vit, images = make_vit(**POOLS["cls, average"]), torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(pcae.reduce(vit, drop_ratio=0.0, pool_dropped=True)(images), vit(images))
+
+
+@pytest.mark.parametrize("kind", ["cls", "map"])
+def test_what_is_not_averaged_cannot_pool_dropped_tokens(kind):
+    with pytest.raises(ValueError, match="pool_dropped needs a classifier that averages its patch tokens"):
+        pcae.reduce(make_vit(**POOLS[kind]), drop_ratio=0.2, pool_dropped=True)

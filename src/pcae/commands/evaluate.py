@@ -42,6 +42,9 @@ class Config:
     """Shares of the patch tokens that each of three stages drops; without it, those that it was fine-tuned with."""
     criterion: CriterionName = "mean-similarity"
     """Which tokens go: those most like the mean (the method), or those of another rule, to compare it with."""
+    pool_dropped: bool = False
+    """Pool the means of dropped tokens, too, each for as many as it stands for: without training it keeps more of the
+    accuracy. Weights that were fine-tuned so always do."""
     shown: ShownConfig = ShownConfig()
     batch_size: int | None = None
     """Images of a large batch; without it, 16 on a CPU and 256 elsewhere."""
@@ -59,7 +62,7 @@ class Config:
 def run(config: Config) -> None:
     """Evaluate, print and draw."""
     check(config)
-    model = open_trained(config.model)
+    model = open_trained(config.model, config.pool_dropped)
     chosen = config.drop_ratio or tuple(grid(*model.facts.drop_ratios))
     picture = picture_of(config, len(chosen))
     models = {ratio: model.classifier(ratio, config.criterion) for ratio in chosen}
@@ -153,12 +156,13 @@ def report(config: Config, model: Pretrained, rows: list[dict[str, Any]]) -> Non
     facts, speeds = model.facts, speeds_of(rows)
     if config.json:
         named = {"weights": config.model.weights, "data": config.data, "model": facts.encoder.model}
-        named |= {"criterion": config.criterion}
+        named |= {"criterion": config.criterion, "pool_dropped": facts.pool_dropped}
         machine = {"device": str(model.device), "precision": "fp32", "threads": torch.get_num_threads()}
         as_json(named | machine | {"rows": rows})
         return
     shown = f"{rows[0]['images']} images in {len(facts.classes or ())} classes"
     rule = "" if config.criterion == "mean-similarity" else f", dropped by {config.criterion}"
+    rule += ", dropped tokens pooled" if facts.pool_dropped else ""
     title = f"{facts.encoder.model}, {shown}, float32 on {model.device}{rule}"
     columns = ["drop ratio", "top-1", "top-5", "GMACs", *(f"images/s, {name}" for name in speeds)]
     lines = [

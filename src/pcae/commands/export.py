@@ -42,6 +42,9 @@ class Config:
     drop_ratio: float | None = None
     """Share of the patch tokens that each of three stages drops, for onnx and torch-export; without it, as it was
     fine-tuned."""
+    pool_dropped: bool = False
+    """Pool the means of dropped tokens, too, each for as many as it stands for, in a classifier for onnx and
+    torch-export: without training it keeps more of the accuracy. Weights that were fine-tuned so always do."""
     data: str | None = None
     """Images for the check: as for other verbs; without it, 64 of the built-in ones."""
     max_bad_files: float = 0.05
@@ -53,10 +56,10 @@ class Config:
 def run(config: Config) -> None:
     """Export and check."""
     check_max_bad_files(config.max_bad_files)
-    check_format(config.to, config.out, config.drop_ratio)
+    check_format(config.to, config.out, config.drop_ratio, config.pool_dropped)
     if config.model.device not in ("auto", "cpu"):
         raise ValueError(f"device {config.model.device!r} is not for exporting: files are made and checked on the CPU")
-    model = open_trained(replace(config.model, device="cpu"))
+    model = open_trained(replace(config.model, device="cpu"), config.pool_dropped)
     ratio, bad_files = ratio_of(config, model), images_of(config, model)
     images = list(batches(model, bad_files))
     for remark in remarks(config, model):
@@ -111,6 +114,7 @@ def report(config: Config, model: Pretrained, ratio: float, parity: Parity) -> N
         "image_size": list(facts.encoder.image_size),
         "channels": facts.encoder.channels or 3,
         "drop_ratio": ratio,
+        "pool_dropped": facts.pool_dropped,
         "check": parity.to_plain(),
     }
     if config.json:

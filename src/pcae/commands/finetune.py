@@ -133,6 +133,7 @@ def conclude(task: Task, validation: Validation, done: dict[str, Any], here: Wor
         "classes": len(task.facts.classes or ()),
         "held_out": last.images,
         "drop_ratio": task.facts.drop_ratios[0],
+        "pool_dropped": task.facts.pool_dropped,
         "top1": last.top1,
         "top5": last.top5,
         "best_top1": validation.best,

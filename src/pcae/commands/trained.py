@@ -1,6 +1,6 @@
 """The trained model that a verb works with, and the images that it is shown."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pcae.commands.terminal import console
 from pcae.data.batches import check_max_bad_files, check_workers
@@ -50,12 +50,14 @@ def open_shown(data: str, config: ShownConfig, model: Pretrained) -> BadFiles:
     return BadFiles(images, config.max_bad_files)
 
 
-def open_trained(config: TrainedConfig) -> Pretrained:
-    """The model, in evaluation mode; says what was matched."""
+def open_trained(config: TrainedConfig, pool_dropped: bool = False) -> Pretrained:
+    """The model, in evaluation mode; says what was matched. pool_dropped: as in `reduce`; its facts may say so, too."""
     device = pick_device(config.device)
     found = find(config.weights)
     model, match = fill(found, device, config.image_size)
     console.print(f"weights: {found.source}")
     for line in (*match.describe(), *found.remarks):
         console.print(f"  {line}")
+    if pool_dropped:
+        model.facts = replace(model.facts, pool_dropped=True)
     return model

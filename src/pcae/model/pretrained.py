@@ -26,8 +26,9 @@ class PretrainedFacts:
 
     pixel_range: values of 16-bit and float pixels that become black and white. classes: names of a classifier's
     logits, in order; None is an encoder without a classifier. global_pool: timm's name of its pooling, "" for none.
-    drop_ratios: least and most drop ratio that it was fine-tuned with. crop_pct: share of an image's shorter side
-    that is looked at. norm_eps: epsilon of the norms, where it is not the one that timm gives the architecture.
+    drop_ratios: least and most drop ratio that it was fine-tuned with. pool_dropped: whether its pooling takes the
+    means of dropped tokens in. crop_pct: share of an image's shorter side that is looked at. norm_eps: epsilon of the
+    norms, where it is not the one that timm gives the architecture.
     """
 
     encoder: EncoderConfig
@@ -37,6 +38,7 @@ class PretrainedFacts:
     classes: list[str] | None = None
     global_pool: str = ""
     drop_ratios: tuple[float, float] = (0.0, 0.0)
+    pool_dropped: bool = False
     crop_pct: float = 1.0
     norm_eps: float | None = None
 
@@ -109,13 +111,14 @@ class Pretrained(nn.Module):
         return self.encoder(patches, ids, self.encoder.grid)
 
     def classifier(self, drop_ratio: float, criterion: CriterionName = "mean-similarity") -> "Classifier":
-        """The classifier at a drop ratio, sharing the weights; knobs as in `reduce`.
+        """The classifier at a drop ratio, sharing the weights; knobs as in `reduce`, pooling as in its facts.
 
-        Raises ValueError for a model without one.
+        Raises ValueError for a model without one, and for pooling that does not fit it.
         """
         if self.facts.classes is None:
             raise ValueError("these weights are an encoder without a classifier; fine-tune it first: pcae finetune")
-        return Classifier(reduce(self.encoder.vit, drop_ratio, criterion), self.normalise)
+        reduced = reduce(self.encoder.vit, drop_ratio, criterion, self.facts.pool_dropped)
+        return Classifier(reduced, self.normalise)
 
 
 class Classifier(nn.Module):

@@ -42,6 +42,9 @@ class ClassificationConfig:
     """How it climbs: cosine, as in EViT, or linear; in steps of 0.05."""
     global_pool: Literal["avg", "token"] = "avg"
     """What is classified: the mean of the patch tokens with a norm of its own, or the class token."""
+    pool_dropped: bool = False
+    """Pool the means of dropped tokens, too, each for as many as it stands for; needs --global-pool avg. Ours: the
+    paper pools what is left."""
     layer_decay: float | None = None
     """Factor on the learning rate from each block to the one before it; without it 0.65, and 1 from scratch."""
     drop_path: float = 0.1
@@ -68,6 +71,8 @@ def check_classification(config: ClassificationConfig, micro_batch: int) -> None
         value = getattr(config, name)
         if value is not None and not 0 <= value < 1:
             raise ValueError(f"{name} must lie in [0, 1), got {value:g}")
+    if config.pool_dropped and config.global_pool != "avg":
+        raise ValueError(f"pool_dropped needs --global-pool avg, got {config.global_pool!r}")
     if config.layer_decay is not None and not 0 < config.layer_decay <= 1:
         raise ValueError(f"layer_decay must lie in (0, 1], got {config.layer_decay:g}")
     if (config.mixup or config.cutmix) and micro_batch % 2:
@@ -93,14 +98,15 @@ def drop_schedule(config: ClassificationConfig, steps: int, steps_per_epoch: flo
 class Classification(nn.Module):
     """Cross-entropy of a ViT that drops redundant tokens after blocks 0, 7 and 10 of 12 (section 3.4).
 
-    The means of dropped tokens stay in the sequence and leave before pooling. `vit` is trained; `serving` is what is
-    evaluated and kept: `vit`, or its moving average.
+    The means of dropped tokens stay in the sequence and leave before pooling, or are pooled with `pool_dropped`.
+    `vit` is trained; `serving` is what is evaluated and kept: `vit`, or its moving average.
     """
 
     def __init__(self, vit: VisionTransformer, config: ClassificationConfig, schedule: DropSchedule) -> None:
         super().__init__()
         self.config, self.schedule = config, schedule
-        self.model = ReducedViT(vit, Reduction.for_finetuning(len(vit.blocks), drop_ratio=0.0))
+        nothing = Reduction.for_finetuning(len(vit.blocks), drop_ratio=0.0)
+        self.model = ReducedViT(vit, nothing, config.pool_dropped)
         self.average = copy.deepcopy(vit).requires_grad_(False).eval() if config.ema is not None else None
         self.paths = install_drop_path(vit, config.drop_path) if config.drop_path else []
         self.mixup = Mixup(

@@ -32,7 +32,7 @@ class Deployed(nn.Module):
         self.drop_ratio = drop_ratio
         self.size = (model.facts.encoder.channels or 3, *model.facts.encoder.image_size)
         self.normalise = model.normalise
-        self.reduced = reduce(model.encoder.vit, drop_ratio)
+        self.reduced = reduce(model.encoder.vit, drop_ratio, pool_dropped=model.facts.pool_dropped)
         kept_counts(prod(model.encoder.grid), self.reduced.reduction)  # where none is left it says so here
         self.head = self.features if model.facts.classes is None else self.logits
 
@@ -48,7 +48,7 @@ class Deployed(nn.Module):
 
     def logits(self, encoded: Encoded) -> Float[Tensor, "batch classes"]:
         """The classifier's answer."""
-        return self.reduced.forward_head(self.reduced.norm(encoded))
+        return self.reduced.classify(encoded)
 
     def features(self, encoded: Encoded) -> Float[Tensor, "batch dim"]:
         """The mean of the remaining patch tokens."""

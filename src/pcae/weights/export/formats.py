@@ -136,7 +136,7 @@ FORMATS: dict[Name, Format] = {
 }
 
 
-def check_format(to: Name, out: Path, drop_ratio: float | None) -> None:
+def check_format(to: Name, out: Path, drop_ratio: float | None, pool_dropped: bool = False) -> None:
     """Raise ValueError, with the remedy, for what can be seen before any weights are read."""
     form = FORMATS[to]
     absent = [package for package in form.packages if find_spec(package) is None]
@@ -151,6 +151,8 @@ def check_format(to: Name, out: Path, drop_ratio: float | None) -> None:
             f"drop_ratio {drop_ratio:g} cannot be stored for --to {to}: what loads it computes every token; leave it "
             "out, or use --to onnx or torch-export"
         )
+    if pool_dropped and not form.reduces:
+        raise ValueError(f"pool_dropped is not for --to {to}, which drops nothing; leave it out")
     if form.suffix is None:
         check_folder(out)
     else:
