@@ -11,6 +11,7 @@ from pcae.model.encoder import Encoder, EncoderConfig, build_encoder
 from pcae.training.randomness import Draw, randomness
 
 torch.set_num_threads(1)
+os.environ["PYTHONFAULTHANDLER"] = "1"  # a process started by a test that crashes says where
 
 TINY = EncoderConfig(
     model="vit_tiny_patch16_224", image_size=(32, 48), patch_size=8, channels=3, width=24, depth=6, heads=2

@@ -71,14 +71,14 @@ def test_flags_before_config_before_recipe_before_defaults(tmp_path):
 
 
 def test_steps_and_epochs_replace_each_other(tmp_path):
-    """The recipe `sample` says steps, `fashion-mnist` says epochs; who sets the other one means it."""
+    """The recipe `sample` says steps, `vit-b-224` says epochs; who sets the other one means it."""
     (tmp_path / "mine.yaml").write_text("steps: 7\n")
-    config, fashion = ["--config", str(tmp_path / "mine.yaml")], ["--recipe", "fashion-mnist"]
+    config, large = ["--config", str(tmp_path / "mine.yaml")], ["sample", "--recipe", "vit-b-224"]
     for words, expected in (
         ([*RECIPE, "--epochs=2"], (2.0, None)),
-        ([*fashion, "--steps", "3"], (None, 3)),
-        ([*fashion, *config], (None, 7)),
-        ([*fashion, *config, "--epochs", "1"], (1.0, None)),
+        ([*large, "--steps", "3"], (None, 3)),
+        ([*large, *config], (None, 7)),
+        ([*large, *config, "--epochs", "1"], (1.0, None)),
     ):
         run = parse(pretrain.Config, [*words, "--out", "o"], "p").run
         assert (run.epochs, run.steps) == expected
