@@ -43,8 +43,8 @@ class Config:
     """Share of the patch tokens that each of three stages drops, for onnx and torch-export; without it, as it was
     fine-tuned."""
     pool_dropped: bool = False
-    """Pool the means of dropped tokens, too, each for as many as it stands for, in a classifier for onnx and
-    torch-export: without training it keeps more of the accuracy. Weights that were fine-tuned so always do."""
+    """Pool the means of dropped tokens, too, each for as many as it stands for, for onnx and torch-export: without
+    training it keeps more of the accuracy. Weights that were fine-tuned so always do."""
     data: str | None = None
     """Images for the check: as for other verbs; without it, 64 of the built-in ones."""
     max_bad_files: float = 0.05

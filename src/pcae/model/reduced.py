@@ -61,12 +61,14 @@ class ReducedViT(nn.Module):
         """The mean of all patch tokens after the final norm, the dropped ones by the mean that their stage appended."""
         left, appended = self.vit.norm(encoded.tokens), self.vit.norm(encoded.appended)
         dropped = [stage.ids.shape[1] - stage.kept_ids.shape[1] for stage in encoded.stages]
+        if not dropped:
+            return left.mean(dim=1)
         total = left.sum(dim=1) + (appended * appended.new_tensor(dropped)[:, None]).sum(dim=1)
         return total / (left.shape[1] + sum(dropped))
 
     def classify(self, encoded: Encoded) -> Float[Tensor, "batch out"]:
         """Pooling and classifier, of what the blocks left."""
-        if not self.pool_dropped or not encoded.stages:
+        if not self.pool_dropped:
             return self.forward_head(self.norm(encoded))
         mean = self.mean_of_all(encoded).unsqueeze(1)  # as a single token, which the model's own head then averages
         return self.forward_head(torch.cat([self.vit.norm(encoded.prefix), mean], dim=1))

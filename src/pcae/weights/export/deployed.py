@@ -23,8 +23,8 @@ class Answer(NamedTuple):
 class Deployed(nn.Module):
     """A model at one drop ratio, normalisation included: logits, or the features of an encoder without a classifier.
 
-    Features are the mean of the patch tokens that are left, as `pcae embed --pool mean` has them at drop ratio 0.
-    Raises ValueError for a drop ratio that leaves no tokens.
+    Features are the mean of the patch tokens that are left, or of all where the model's facts say `pool_dropped`; at
+    drop ratio 0 both are what `pcae embed --pool mean` has. Raises ValueError for a drop ratio that leaves no tokens.
     """
 
     def __init__(self, model: Pretrained, drop_ratio: float) -> None:
@@ -32,9 +32,10 @@ class Deployed(nn.Module):
         self.drop_ratio = drop_ratio
         self.size = (model.facts.encoder.channels or 3, *model.facts.encoder.image_size)
         self.normalise = model.normalise
-        self.reduced = reduce(model.encoder.vit, drop_ratio, pool_dropped=model.facts.pool_dropped)
+        self.pool_dropped, classifies = model.facts.pool_dropped, model.facts.classes is not None
+        self.reduced = reduce(model.encoder.vit, drop_ratio, pool_dropped=self.pool_dropped and classifies)
         kept_counts(prod(model.encoder.grid), self.reduced.reduction)  # where none is left it says so here
-        self.head = self.features if model.facts.classes is None else self.logits
+        self.head = self.logits if classifies else self.features
 
     def forward(self, images: UInt8[Tensor, "batch channels height width"]) -> tuple[Tensor, ...]:
         """Logits or features, then the kept ids of every stage."""
@@ -51,8 +52,11 @@ class Deployed(nn.Module):
         return self.reduced.classify(encoded)
 
     def features(self, encoded: Encoded) -> Float[Tensor, "batch dim"]:
-        """The mean of the remaining patch tokens."""
-        return self.reduced.vit.fc_norm(self.reduced.vit.norm(encoded.tokens).mean(dim=1))
+        """The mean of the remaining patch tokens, or of all."""
+        vit = self.reduced.vit
+        if self.pool_dropped:
+            return vit.fc_norm(self.reduced.mean_of_all(encoded))
+        return vit.fc_norm(vit.norm(encoded.tokens).mean(dim=1))
 
     def example(self, batch: int = 2) -> UInt8[Tensor, "batch channels height width"]:
         """Black images of the right size. Two, because PyTorch takes a batch of one for one that never changes."""

@@ -60,7 +60,7 @@ def properties(deployed: Deployed, facts: PretrainedFacts) -> dict[str, str]:
         "classes": facts.classes,
         "image_size": facts.encoder.image_size,
         "drop_ratio": deployed.drop_ratio,
-        "pool_dropped": deployed.reduced.pool_dropped,
+        "pool_dropped": deployed.pool_dropped,
         "mean": facts.mean,
         "std": facts.std,
         "crop_pct": facts.crop_pct,
