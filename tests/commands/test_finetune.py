@@ -102,6 +102,25 @@ def test_a_run_that_pools_dropped_tokens_is_another_and_its_weights_know_it(unbr
     assert losses[0][0] == losses[1][0] and losses[0][-1] != losses[1][-1]  # nothing is dropped in the first step
 
 
+def test_weights_that_were_fine_tuned_by_random_tokens_are_evaluated_so_and_not_exported(
+    shapes, encoder, tmp_path, capsys
+):
+    finetune(shapes, encoder, tmp_path / "control", "--criterion", "random", "--steps", "4")
+    model = load(tmp_path / "control")
+    assert model.facts.criterion == "random"
+    kept = [model.classifier(0.4).reduced.encode(torch.zeros(2, 1, 28, 28)).stages[0].kept_ids for _ in range(2)]
+    assert torch.equal(*kept) and not torch.equal(*kept[0])  # each image has its own, the same in every evaluation
+    capsys.readouterr()
+    weights = ["--weights", str(tmp_path / "control")]
+    for words, criterion in (([], "random"), (["--criterion", "mean-similarity"], "mean-similarity")):
+        main(["evaluate", str(shapes), *weights, "--rounds", "0", "--json", *words])
+        assert json.loads(capsys.readouterr().out)["criterion"] == criterion
+    with pytest.raises(SystemExit) as stop:
+        main(["export", *weights, "--to", "torch-export", "--out", str(tmp_path / "a.pt2"), "--drop-ratio", "0.4"])
+    assert stop.value.code == 2 and not (tmp_path / "a.pt2").exists()
+    assert "fine-tuned with criterion random, a control that is not exported" in capsys.readouterr().err
+
+
 def test_twelve_steps_equal_five_resume_and_seven_bit_for_bit(unbroken, shapes, encoder, tmp_path):
     """Mixing, distortions, drop path, the dial and the average go on as they would have."""
     checkpoint = unbroken / "checkpoints" / "step-00000005.safetensors"

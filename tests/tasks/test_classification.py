@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from pcae.model.encoder import create_vit
-from pcae.model.reduced import reduce
+from pcae.model.reduced import ReducedViT, reduce
 from pcae.tasks.classification import (
     Classification,
     ClassificationConfig,
@@ -57,6 +57,19 @@ def test_after_the_ramp_it_is_that_of_the_reduced_model(batch):
     expected = F.cross_entropy(reduce(method.model.vit, 0.4)(batch.images), batch.labels)
     torch.testing.assert_close(result.loss, expected)
     assert result.signals["drop_ratio"] == 0.4 and not torch.allclose(expected, method(batch, draw_at(0)).loss)
+
+
+def test_random_tokens_go_anew_in_every_step_and_the_same_in_a_repeated_one(batch):
+    """The control of the method: as many tokens, whichever."""
+    method = make(replace(PLAIN, drop_ratio=0.4, criterion="random"), steps=20).train()
+    losses = []
+    for step in (18, 19, 19):
+        losses.append(method(batch, draw_at(step)).loss)
+        noise = draw_at(step).uniform("drop", 24)
+        reduction = replace(method.model.reduction, criterion=lambda seen, noise=noise: noise.gather(1, seen.ids))
+        expected = F.cross_entropy(ReducedViT(method.model.vit, reduction)(batch.images), batch.labels)
+        torch.testing.assert_close(losses[-1], expected)
+    assert losses[0] != losses[1] == losses[2]
 
 
 def test_label_smoothing_is_its_formula_without_and_with_mixing(batch):

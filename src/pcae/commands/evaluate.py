@@ -40,8 +40,9 @@ class Config:
     model: TrainedConfig
     drop_ratio: tuple[float, ...] | None = None
     """Shares of the patch tokens that each of three stages drops; without it, those that it was fine-tuned with."""
-    criterion: CriterionName = "mean-similarity"
-    """Which tokens go: those most like the mean (the method), or those of another rule, to compare it with."""
+    criterion: CriterionName | None = None
+    """Which tokens go: those most like the mean (the method), or those of another rule, to compare it with; without it,
+    as it was fine-tuned."""
     pool_dropped: bool = False
     """Pool the means of dropped tokens, too, each for as many as it stands for: without training it keeps more of the
     accuracy. Weights that were fine-tuned so always do."""
@@ -154,14 +155,15 @@ def speeds_of(rows: list[dict[str, Any]]) -> dict[str, list[float]]:
 def report(config: Config, model: Pretrained, rows: list[dict[str, Any]]) -> None:
     """Print the table."""
     facts, speeds = model.facts, speeds_of(rows)
+    criterion = config.criterion or facts.criterion
     if config.json:
         named = {"weights": config.model.weights, "data": config.data, "model": facts.encoder.model}
-        named |= {"criterion": config.criterion, "pool_dropped": facts.pool_dropped}
+        named |= {"criterion": criterion, "pool_dropped": facts.pool_dropped}
         machine = {"device": str(model.device), "precision": "fp32", "threads": torch.get_num_threads()}
         as_json(named | machine | {"rows": rows})
         return
     shown = f"{rows[0]['images']} images in {len(facts.classes or ())} classes"
-    rule = "" if config.criterion == "mean-similarity" else f", dropped by {config.criterion}"
+    rule = "" if criterion == "mean-similarity" else f", dropped by {criterion}"
     rule += ", dropped tokens pooled" if facts.pool_dropped else ""
     title = f"{facts.encoder.model}, {shown}, float32 on {model.device}{rule}"
     columns = ["drop ratio", "top-1", "top-5", "GMACs", *(f"images/s, {name}" for name in speeds)]

@@ -133,6 +133,7 @@ def conclude(task: Task, validation: Validation, done: dict[str, Any], here: Wor
         "classes": len(task.facts.classes or ()),
         "held_out": last.images,
         "drop_ratio": task.facts.drop_ratios[0],
+        "criterion": task.facts.criterion,
         "pool_dropped": task.facts.pool_dropped,
         "top1": last.top1,
         "top5": last.top5,

@@ -73,7 +73,7 @@ class Subject:
         """Classifies a batch of made-up images, with random weights."""
         config = self.classifier_config
         vit = create_vit(config, channels=config.channels or 3, num_classes=self.classes)
-        model: nn.Module = reduce(vit, self.drop_ratio).to(device).eval()
+        model: nn.Module = reduce(vit, self.drop_ratio, self.cell.finetune.task.criterion).to(device).eval()
         call = partial(model, torch.randn(large_batch(device), config.channels or 3, *config.image_size).to(device))
         return torch.inference_mode()(call)
 

@@ -90,7 +90,8 @@ class Task:
         Every process calls it.
         """
         normalise = Normalise(self.facts.mean, self.facts.std, self.facts.encoder.channels or 3).to(here.device)
-        reduced = reduce(self.serving(), self.facts.drop_ratios[0], pool_dropped=self.facts.pool_dropped)
+        facts = self.facts
+        reduced = reduce(self.serving(), facts.drop_ratios[0], facts.criterion, facts.pool_dropped)
         model = Classifier(reduced, normalise)
         workers = training_workers(self.config.reading, here.device)
         return count_right(model, self.test, self.facts, here, workers)
@@ -142,6 +143,7 @@ def build_task(config: Config, here: World) -> Task:
         global_pool=config.task.global_pool,
         drop_ratios=parse_drop_ratio(config.task.drop_ratio),
         pool_dropped=config.task.pool_dropped,
+        criterion=config.task.criterion,
         crop_pct=config.crop_pct or (start.facts.crop_pct if start.facts else 1.0),
         norm_eps=start.facts.norm_eps if start.facts else None,
     )

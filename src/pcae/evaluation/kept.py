@@ -158,7 +158,7 @@ def way_of_classifier(model: Pretrained, drop_ratio: float) -> Way:
 
         return keeps
 
-    score = SCORES["mean-similarity"]
+    score = SCORES[model.facts.criterion]
     way = Way("classifier", None, reduction.after, tokens, drop_ratio, score, model.device, at)
     if not way.leaves_some(drop_ratio):
         raise ValueError(f"drop_ratio {drop_ratio:g} at {len(way.after)} stages leaves none of {tokens} tokens")

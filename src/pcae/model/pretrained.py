@@ -24,11 +24,11 @@ Predicts = Literal["pixels", "features"]
 class PretrainedFacts:
     """What a file of weights says of itself beside its tensors.
 
-    pixel_range: values of 16-bit and float pixels that become black and white. classes: names of a classifier's
-    logits, in order; None is an encoder without a classifier. global_pool: timm's name of its pooling, "" for none.
+    pixel_range: values of 16-bit and float pixels that become black and white. classes: names of a classifier's logits,
+    in order; None is an encoder without a classifier. global_pool: timm's name of its pooling, "" for none.
     drop_ratios: least and most drop ratio that it was fine-tuned with. pool_dropped: whether its pooling takes the
-    means of dropped tokens in. crop_pct: share of an image's shorter side that is looked at. norm_eps: epsilon of the
-    norms, where it is not the one that timm gives the architecture.
+    means of dropped tokens in. criterion: which tokens it drops. crop_pct: share of an image's shorter side that is
+    looked at. norm_eps: epsilon of the norms, where it is not the one that timm gives the architecture.
     """
 
     encoder: EncoderConfig
@@ -39,6 +39,7 @@ class PretrainedFacts:
     global_pool: str = ""
     drop_ratios: tuple[float, float] = (0.0, 0.0)
     pool_dropped: bool = False
+    criterion: CriterionName = "mean-similarity"
     crop_pct: float = 1.0
     norm_eps: float | None = None
 
@@ -110,14 +111,14 @@ class Pretrained(nn.Module):
         ids = all_ids(len(patches), patches.shape[1], patches.device)
         return self.encoder(patches, ids, self.encoder.grid)
 
-    def classifier(self, drop_ratio: float, criterion: CriterionName = "mean-similarity") -> "Classifier":
-        """The classifier at a drop ratio, sharing the weights; knobs as in `reduce`, pooling as in its facts.
+    def classifier(self, drop_ratio: float, criterion: CriterionName | None = None) -> "Classifier":
+        """The classifier at a drop ratio, sharing the weights; knobs as in `reduce`, without them as in its facts.
 
         Raises ValueError for a model without one, and for pooling that does not fit it.
         """
         if self.facts.classes is None:
             raise ValueError("these weights are an encoder without a classifier; fine-tune it first: pcae finetune")
-        reduced = reduce(self.encoder.vit, drop_ratio, criterion, self.facts.pool_dropped)
+        reduced = reduce(self.encoder.vit, drop_ratio, criterion or self.facts.criterion, self.facts.pool_dropped)
         return Classifier(reduced, self.normalise)
 
 

@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -15,6 +15,7 @@ from timm.optim import param_groups_layer_decay  # pyright: ignore[reportPrivate
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pcae.model.criteria import named_criterion
 from pcae.model.reduced import ReducedViT
 from pcae.model.reduction import Reduction
 from pcae.model.tokens import upcast
@@ -34,6 +35,8 @@ class ClassificationConfig:
     drop_ratio: float | str = 0.0
     """Share of the patch tokens that each of three stages drops, in [0, 1); A:B draws a ratio of that range every
     step, so that one checkpoint serves all of them."""
+    criterion: Literal["mean-similarity", "random"] = "mean-similarity"
+    """Which tokens go: those most like the mean (the method), or random ones, to compare it with."""
     drop_start_epochs: float | None = None
     """Epochs in which nothing is dropped; without it, a tenth of the run (the paper: 10 of 100)."""
     drop_ramp_epochs: float | None = None
@@ -124,13 +127,19 @@ class Classification(nn.Module):
     def forward(self, batch: Labelled, draw: Draw) -> StepResult:
         """The loss of normalised images and their labels."""
         ratio = self.schedule.at(draw.step, draw.seed)
-        self.model.reduction = Reduction.for_finetuning(len(self.model.vit.blocks), drop_ratio=ratio)
+        self.model.reduction = self.reduction(ratio, draw)
         images, targets = self.mix(batch, draw)
         draw_paths(self.paths, draw.uniform("drop-path", len(self.paths)))
         logits = self.model(images)
         smoothing = 0.0 if self.mixes else self.config.label_smoothing  # mixed targets are smooth already
         loss = F.cross_entropy(upcast(logits), targets, label_smoothing=smoothing)
         return StepResult(loss, {"drop_ratio": torch.full_like(loss.detach(), ratio)})
+
+    def reduction(self, ratio: float, draw: Draw) -> Reduction:
+        """A step's reduction; random criteria draw with it."""
+        vit = self.model.vit
+        criterion = named_criterion(self.config.criterion, lambda: draw.uniform("drop", vit.patch_embed.num_patches))
+        return replace(Reduction.for_finetuning(len(vit.blocks), drop_ratio=ratio), criterion=criterion)
 
     @property
     def mixes(self) -> bool:

@@ -24,11 +24,17 @@ class Deployed(nn.Module):
     """A model at one drop ratio, normalisation included: logits, or the features of an encoder without a classifier.
 
     Features are the mean of the patch tokens that are left, or of all where the model's facts say `pool_dropped`; at
-    drop ratio 0 both are what `pcae embed --pool mean` has. Raises ValueError for a drop ratio that leaves no tokens.
+    drop ratio 0 both are what `pcae embed --pool mean` has. Raises ValueError for a drop ratio that leaves no tokens,
+    and for a classifier that drops tokens at random.
     """
 
     def __init__(self, model: Pretrained, drop_ratio: float) -> None:
         super().__init__()
+        if drop_ratio and model.facts.criterion != "mean-similarity":
+            raise ValueError(
+                f"these weights were fine-tuned with criterion {model.facts.criterion}, a control that is not "
+                "exported; use --drop-ratio 0, or fine-tune without it"
+            )
         self.drop_ratio = drop_ratio
         self.size = (model.facts.encoder.channels or 3, *model.facts.encoder.image_size)
         self.normalise = model.normalise
