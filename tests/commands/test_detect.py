@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from PIL import Image
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from pcae.cli import main
+from pcae.commands import detect_train
 from pcae.commands.parts import Parts
 from pcae.model.encoder import EncoderConfig, build_encoder
 from pcae.model.pretrained import PretrainedFacts
@@ -276,13 +278,20 @@ def test_wrong_annotations_are_one_line(data, encoder, tmp_path, capsys, content
         (["--longest-side", "30000"], "must be at most 20000, got 30000"),
         (["--lr-drops", "0.9", "0.7"], "lr_drops must be shares of the run, ascending"),
         (["--evaluate-every", "0"], "evaluate_every must be positive"),
-        (["--recipe", "auto"], "auto is not for detect train; choose detect-small for small data, or detect-coco-"),
         (["--recipe", "finetune-small"], "is for another verb"),
     ],
 )
 def test_wrong_settings_are_one_line(data, encoder, tmp_path, capsys, more, message):
     assert message in refused(capsys, *words(data, encoder, tmp_path / "run", *more))
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("many", "recipe"), [(10_000, "detect-small"), (3, "detect-coco-vit-b")])
+def test_recipe_auto_goes_by_the_number_of_images(data, encoder, tmp_path, capsys, monkeypatch, many, recipe):
+    monkeypatch.setattr(detect_train, "MANY_IMAGES", many)
+    main([*words(data, encoder, tmp_path / "run", "--recipe", "auto", "--steps", "1", "--grad-checkpointing")])
+    assert f"recipe auto: {recipe} (3 images)" in capsys.readouterr().err
+    assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["recipe"] == recipe
 
 
 def test_a_file_is_no_held_out_images_of_itself_unless_that_is_said(data, encoder, tmp_path, capsys):

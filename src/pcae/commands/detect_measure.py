@@ -7,34 +7,16 @@ from functools import partial
 from typing import Any
 
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from pcae.commands.terminal import bar
 from pcae.data.coco import CocoImages
-from pcae.data.decode import Unreadable
 from pcae.data.images import Images, to_tensor
-from pcae.data.unreadable import BadFiles, Read
+from pcae.data.unreadable import BadFiles, LeftOut, Read
 from pcae.evaluation.coco_metrics import CocoScores, Detections, Result, score, to_results
 from pcae.evaluation.throughput import wait_for
 from pcae.tasks.detection import Detection
 from pcae.training.distributed import World
-
-
-@dataclass(frozen=True)
-class InOwnSize(Dataset):
-    """Images in their own size, less those that cannot be read. open: pixels by index, raises Unreadable."""
-
-    open: Callable[[int], Tensor]
-    count: int
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __getitem__(self, index: int) -> Read:
-        try:
-            return Read(self.open(index), index, {})
-        except Unreadable as error:
-            return Read(None, index, {index: error.reason})
 
 
 def pixels_of(images: Images, index: int) -> Tensor:
@@ -62,7 +44,7 @@ def find_objects(
     """
     chosen, failed = range(here.rank, len(ids), here.size), {}
     loader = DataLoader(
-        InOwnSize(open, len(ids)),
+        LeftOut(open, len(ids)),
         sampler=chosen,
         batch_size=1,
         num_workers=workers,

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Annotated, cast
+from typing import Annotated, ClassVar, cast
 
 import torch
 from tyro.conf import Positional, arg
@@ -45,6 +45,8 @@ class Config(RunSettings):
     DATA is in COCO's format: a folder with annotations/instances_train*.json beside train*/ (and the same for val),
     Roboflow's export, train.json and val.json beside images/, or one .json file with --validation OTHER.json.
     """
+
+    packs: ClassVar[bool] = False
 
     data: Annotated[str, Positional, arg(metavar="DATA")]
     """Folder of COCO-format data, or a .json file of annotations."""

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from pcae.commands.advice import say_recipe
 from pcae.commands.detect_measure import Measured
 from pcae.commands.detect_task import Config, Task, build_task, views_of
 from pcae.commands.dry_run import forecast, show_forecast
@@ -13,6 +14,7 @@ from pcae.commands.parts import announce_numbers, carry_out, finished, write_sum
 from pcae.commands.reporting import report_on
 from pcae.commands.roll_back import with_roll_backs
 from pcae.commands.terminal import as_json, console
+from pcae.data.coco import open_coco
 from pcae.data.coco_views import ViewConfig
 from pcae.evaluation.memory import peak_bytes
 from pcae.model.compiled import uncompiled
@@ -24,6 +26,8 @@ from pcae.training.plan import autocast_dtype
 from pcae.training.randomness import randomness
 from pcae.weights.detectors import DETECTOR_FILE
 
+MANY_IMAGES = 10_000
+"""Training images from which on the recipe for COCO's 118,000 is the nearer one."""
 SHOWN = 10
 """Objects of each made-up image that a dry run measures memory on."""
 
@@ -41,8 +45,11 @@ def run(config: Config) -> None:
 
 
 def choose_recipe(config: Config) -> str:
-    """What `--recipe auto` stands for."""
-    raise ValueError("recipe auto is not for detect train; choose detect-small for small data, or detect-coco-vit-b")
+    """What `--recipe auto` stands for, by the number of images; says which, and why."""
+    images = len(open_coco(config.data, images=config.images, max_bad_annotations=config.max_bad_annotations))
+    recipe = "detect-small" if images < MANY_IMAGES else "detect-coco-vit-b"
+    say_recipe(recipe, f"{images} images")
+    return recipe
 
 
 def show(found: dict[str, Any], config: Config) -> None:

@@ -44,9 +44,7 @@ def forecast(
         "steps": numbers.steps - parts.progress.step,
         "images_per_second": timed["images_per_second"],
         "data_wait_share": share,
-        "remedy": remedy(
-            share, config.data, parts.images, config.reading, config.run.device, packs=not hasattr(config, "detection")
-        ),
+        "remedy": remedy(share, config.data, parts.images, config.reading, config.run.device, packs=config.packs),
         "hours": (numbers.steps - parts.progress.step) * numbers.batch_size / timed["images_per_second"] / 3600,
         "micro_batch": numbers.micro_batch,
         "peak_bytes": peaks[-1],

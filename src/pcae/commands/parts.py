@@ -264,9 +264,8 @@ def write_summary(parts: Parts, summary: dict[str, Any]) -> None:
     """Write summary.json, and name the files that could not be read; in the main process, when all else is written."""
     config = parts.config
     replace_text(config.out / "summary.json", json.dumps(summary, indent=2))
-    packs = not hasattr(config, "detection")  # packed images have no objects
     share = summary["data_wait_share"]
-    said = remedy(share, config.data, parts.images, config.reading, config.run.device, packs=packs)
+    said = remedy(share, config.data, parts.images, config.reading, config.run.device, packs=config.packs)
     if said is not None:
         console.print(said)
     if parts.bad_files.found:

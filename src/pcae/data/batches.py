@@ -189,7 +189,9 @@ def whole_loader(
     """All images, or the chosen ones, whole (less a margin) and in order, as uint8 batches (`Batch`)."""
     order = chosen if chosen is not None else range(len(images))
     whole = WholeImages(images, size, crop_pct)
-    return DataLoader(LeftOut(whole), batch_size, sampler=order, num_workers=workers, collate_fn=collate)
+    return DataLoader(
+        LeftOut(whole.__getitem__, len(whole)), batch_size, sampler=order, num_workers=workers, collate_fn=collate
+    )
 
 
 def pixel_statistics(
@@ -202,7 +204,8 @@ def pixel_statistics(
     """
     chosen = images.some(limit)
     total, count = torch.zeros(2, images.channels, dtype=torch.float64), 0
-    rough, workers = LeftOut(RoughImages(images, size)), scanning_workers(images, len(chosen))
+    rough = LeftOut(RoughImages(images, size).__getitem__, len(images))
+    workers = scanning_workers(images, len(chosen))
     for batch in follow(DataLoader(rough, 64, sampler=chosen, num_workers=workers, collate_fn=collate)):
         bad_files.add(batch.failed)
         if len(batch.indices):

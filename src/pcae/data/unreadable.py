@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from pcae.data.decode import Unreadable
-from pcae.data.images import Images, RoughImages, WholeImages
+from pcae.data.images import Images
 
 TRIES = 100
 """Images in a row that may be unreadable before a run stops at once."""
@@ -86,16 +86,17 @@ def stacked(images: list[Tensor]) -> UInt8[Tensor, "batch channels height width"
 
 @dataclass(frozen=True)
 class LeftOut(Dataset):
-    """Whole images, less those that cannot be read."""
+    """Images, less those that cannot be read. open: pixels by index, raises Unreadable."""
 
-    whole: WholeImages | RoughImages
+    open: Callable[[int], Tensor]
+    count: int
 
     def __len__(self) -> int:
-        return len(self.whole)
+        return self.count
 
     def __getitem__(self, index: int) -> Read:
         try:
-            return Read(self.whole[index], index, {})
+            return Read(self.open(index), index, {})
         except Unreadable as error:
             return Read(None, index, {index: error.reason})
 
