@@ -21,7 +21,7 @@ def ahead(loader: Iterable[Batch], device: torch.device) -> Iterator[Batch]:
     """The batches of a loader, each copied from pinned memory on a stream of its own while the one before is used.
 
     The loader is one batch ahead: what it raises comes before the batch that it gave last. Only the order of calls is
-    tested, on a CPU, whose streams do nothing: it has not run on a GPU yet.
+    tested, on a CPU, whose streams do nothing; runs on a GPU went through it, what it gains there is not measured.
     """
     streams = torch.get_device_module(device)
     copying, present = streams.Stream(device), None
