@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Annotated, ClassVar, cast
+from typing import Annotated, cast
 
 import torch
 from tyro.conf import Positional, arg
@@ -46,8 +46,6 @@ class Config(RunSettings):
     Roboflow's export, train.json and val.json beside images/, or one .json file with --validation OTHER.json.
     """
 
-    packs: ClassVar[bool] = False
-
     data: Annotated[str, Positional, arg(metavar="DATA")]
     """Folder of COCO-format data, or a .json file of annotations."""
     weights: str | None = None
@@ -73,6 +71,11 @@ class Config(RunSettings):
     view: ViewConfig = ViewConfig()
     optimizer: OptimizerConfig = OptimizerConfig(base_lr=1.6e-3, betas=(0.9, 0.999))
     run: RunConfig = RunConfig(batch_size=16)
+
+    @property
+    def packs(self) -> bool:
+        """Packed images have no objects."""
+        return False
 
 
 @dataclass(frozen=True)

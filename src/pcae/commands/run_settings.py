@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from tyro.conf import Positional, arg
 
@@ -24,9 +24,7 @@ and mean and std are kept beside the settings."""
 
 @dataclass(frozen=True, kw_only=True)
 class RunSettings:
-    """What every training verb is told. packs: whether `pcae pack` makes data that the verb takes."""
-
-    packs: ClassVar[bool] = True
+    """What every training verb is told."""
 
     data: Annotated[str, Positional, arg(metavar="DATA")]
     """Folder, .txt or .csv list, WebDataset shards (a folder, a .tar or 'shard-{000..099}.tar') or their index (.json,
@@ -44,6 +42,11 @@ class RunSettings:
     reading: DataConfig = DataConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     run: RunConfig = RunConfig()
+
+    @property
+    def packs(self) -> bool:
+        """Whether `pcae pack` makes data that the verb takes."""
+        return True
 
     @staticmethod
     def fitting(recipe: dict[str, Any], chosen: dict[str, Any]) -> dict[str, Any]:
