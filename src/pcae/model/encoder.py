@@ -197,13 +197,15 @@ def check_known(model: str) -> None:
 
 
 def check_sizes(config: EncoderConfig) -> None:
-    """Raise ValueError for sizes that no model can have."""
+    """Raise ValueError for sizes that no model can have, and a scale that no weight can."""
     for name in ("patch_size", "channels", "width", "depth", "heads"):
         value = getattr(config, name)
         if value is not None and value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
     if min(config.image_size) < (config.patch_size or 1):
         raise ValueError(f"image_size {config.image_size} must not be smaller than a patch")
+    if not 0 < config.patch_scale < float("inf"):
+        raise ValueError(f"patch_scale must be positive and finite, got {config.patch_scale:g}")
 
 
 def build_encoder(config: EncoderConfig) -> Encoder:
