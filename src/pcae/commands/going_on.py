@@ -35,14 +35,14 @@ def go_on(
     identity: what the run is of beside its settings: which images, which classes.
     """
     settings = {name: value for name, value in to_plain(config).items() if name not in NEUTRAL}
-    mean, std = config.reading.mean, config.reading.std
+    mean, std = (None if given is None else list(given) for given in (config.reading.mean, config.reading.std))
     checkpoint = here.from_main(lambda: chosen(config, settings))
     settings |= identity
     if checkpoint is None:
-        facts: dict[str, Any] = {"mean": mean and list(mean), "std": std and list(std)}
+        facts: dict[str, Any] = {"mean": mean, "std": std}
     else:
         facts = facts_of(checkpoint, settings, to_plain(build(type(config), {})))
-        if mean and std and [*mean, *std] != [*facts["mean"], *facts["std"]]:
+        if mean is not None and (mean, std) != (facts["mean"], facts["std"]):
             raise ValueError(f"{checkpoint} has mean {facts['mean']} and std {facts['std']}, not {mean} and {std}")
         restore(checkpoint, method, optimizer, progress)
     roll_backs = max(facts.get("roll_backs", 0), here.from_main(lambda: count_roll_backs(config.out, progress.step)))

@@ -61,8 +61,6 @@ def check_data_config(config: DataConfig) -> None:
         raise ValueError(f"mean and std must be numbers, got mean {config.mean} and std {config.std}")
     if (config.mean is None) != (config.std is None):
         raise ValueError(f"give mean and std together, or neither; got mean {config.mean} and std {config.std}")
-    if config.mean == () or config.std == ():
-        raise ValueError(f"mean and std need a value for each channel, got mean {config.mean} and std {config.std}")
 
 
 def check_workers(workers: int | None) -> None:

@@ -1,7 +1,5 @@
 """Any timm Vision Transformer, made faster without training: it is held, not patched."""
 
-from dataclasses import replace
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -92,5 +90,5 @@ def reduce(
     more of the accuracy. Raises ValueError for other families, by name, for a ratio outside [0, 1), and for
     `pool_dropped` with another pooling.
     """
-    reduction = Reduction.for_finetuning(len(plain_vit(model).blocks), drop_ratio=drop_ratio)
-    return ReducedViT(model, replace(reduction, criterion=inference_criterion(criterion)), pool_dropped)
+    depth, rule = len(plain_vit(model).blocks), inference_criterion(criterion)
+    return ReducedViT(model, Reduction.for_finetuning(depth, drop_ratio=drop_ratio, criterion=rule), pool_dropped)

@@ -64,12 +64,12 @@ class Reduction:
         return cls(keep=keep, after=placed(depth, stages, placement))
 
     @classmethod
-    def for_finetuning(cls, depth: int, *, drop_ratio: float) -> "Reduction":
+    def for_finetuning(cls, depth: int, *, drop_ratio: float, criterion: Criterion = mean_similarity) -> "Reduction":
         """The classifier's reduction: after blocks 0, 7, 10 of 12, means of dropped tokens appended (section 3.4)."""
         if not 0 <= drop_ratio < 1:
             raise ValueError(f"drop_ratio must lie in [0, 1), got {drop_ratio}")
         after = tuple(sorted({block * depth // 12 for block in (0, 7, 10)}))
-        return cls(keep=1 - drop_ratio, after=after, append_mean=True)
+        return cls(keep=1 - drop_ratio, after=after, criterion=criterion, append_mean=True)
 
 
 def placed(depth: int, stages: int, placement: int) -> tuple[int, ...]:

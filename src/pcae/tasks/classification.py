@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -139,7 +139,7 @@ class Classification(nn.Module):
         """A step's reduction; random criteria draw with it."""
         vit = self.model.vit
         criterion = named_criterion(self.config.criterion, lambda: draw.uniform("drop", vit.patch_embed.num_patches))
-        return replace(Reduction.for_finetuning(len(vit.blocks), drop_ratio=ratio), criterion=criterion)
+        return Reduction.for_finetuning(len(vit.blocks), drop_ratio=ratio, criterion=criterion)
 
     @property
     def mixes(self) -> bool:
