@@ -99,7 +99,7 @@ def test_a_finished_run_is_left_as_it_is(unbroken, capsys):
         (["--steps", "31"], "a run with steps = 30, not 31"),
         (["--steps", "30", "--mask-ratio", "0.6"], "mask_ratio = 0.75, not 0.6"),
         (["--steps", "30", "--resume", "never"], "holds another run"),
-        (["--steps", "30", "--mean", "0.5", "--std", "0.5"], "not (0.5,) and (0.5,)"),
+        (["--steps", "30", "--mean", "0.5", "--std", "0.5"], "not [0.5] and [0.5]"),
     ],
 )
 def test_another_run_in_the_folder_is_refused(unbroken, capsys, words, message):
