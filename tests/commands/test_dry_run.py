@@ -33,6 +33,7 @@ def test_a_forecast_of_hours_memory_and_the_largest_batch_leaves_nothing(tmp_pat
     assert 8 < found["largest_micro_batch"] < found["memory_bytes"] / 28**2
 
 
+@pytest.mark.slow
 def test_more_images_at_once_need_more_memory(tmp_path, capsys):
     few, many = (forecast(capsys, tmp_path / "run", "--steps", "9", "--batch-size", size) for size in ("4", "64"))
     assert many["peak_bytes"] > few["peak_bytes"]

@@ -64,7 +64,7 @@ def test_onnx_takes_the_ratio_of_the_fine_tuning_and_is_checked_on_64_images(cap
     assert names == ["logits", "kept_ids_0", "kept_ids_1", "kept_ids_2"]
 
 
-@pytest.mark.parametrize("kind", ["average", "gray"])
+@pytest.mark.parametrize("kind", ["average", pytest.param("gray", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("to", "suffix"), [("onnx", ".onnx"), ("torch-export", ".pt2")])
 def test_a_graph_pools_dropped_tokens_at_any_ratio(capsys, tmp_path, weights, photos, kind, to, suffix):
     """A classifier's, and an encoder's for its features."""
