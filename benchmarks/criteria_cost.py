@@ -16,11 +16,14 @@ import torch
 from torch import Tensor
 
 from pcae.evaluation.throughput import ratios, turns
-from pcae.methods.pcae import PCAE, PCAEConfig
-from pcae.model.criteria import CriterionName
-from pcae.model.encoder import EncoderConfig, build_encoder
+from pcae.methods.pcae import PCAE
+from pcae.model.encoder import build_encoder
 from pcae.model.tokens import gather, patchify, split
-from pcae.training.optimizer import OptimizerConfig, build_optimizer, take_step
+from pcae.settings.choices import CriterionName
+from pcae.settings.methods import PCAEConfig
+from pcae.settings.network import EncoderConfig
+from pcae.settings.run import OptimizerConfig
+from pcae.training.optimizer import build_optimizer, take_step
 from pcae.training.randomness import randomness
 
 USUAL = "mean-similarity"

@@ -24,9 +24,12 @@ from rich.table import Table
 from torch import Tensor
 
 from pcae.model.compiled import checkpoint_blocks
-from pcae.model.encoder import EncoderConfig, build_encoder
-from pcae.tasks.detection import Annotated, Detection, DetectionConfig, detection_groups
-from pcae.training.optimizer import OptimizerConfig, build_optimizer, take_step
+from pcae.model.encoder import build_encoder
+from pcae.settings.network import EncoderConfig
+from pcae.settings.run import OptimizerConfig
+from pcae.settings.tasks import DetectionConfig
+from pcae.tasks.detection import Annotated, Detection, detection_groups
+from pcae.training.optimizer import build_optimizer, take_step
 from pcae.training.randomness import randomness
 
 OBJECTS = 20

@@ -16,9 +16,9 @@ from typing import Any
 import torch
 
 import pcae
-from pcae.commands.validation import count_right
-from pcae.data.labelled import open_labelled
+from pcae.data.tables.labelled import open_labelled
 from pcae.data.unreadable import BadFiles
+from pcae.inference.held_out import count_right
 from pcae.training.distributed import World
 
 RATIOS = (0.0, 0.1, 0.2, 0.3, 0.4)

@@ -21,11 +21,14 @@ from PIL import Image
 from torch.profiler import ProfilerActivity, profile
 
 from pcae.evaluation.stepper import Stepper
-from pcae.methods.pcae import PCAE, PCAEConfig
+from pcae.methods.pcae import PCAE
 from pcae.model.compiled import compile_blocks
-from pcae.model.encoder import EncoderConfig, build_encoder
+from pcae.model.encoder import build_encoder
+from pcae.settings.methods import PCAEConfig
+from pcae.settings.network import EncoderConfig
+from pcae.settings.run import OptimizerConfig
 from pcae.training.distributed import pick_device
-from pcae.training.optimizer import OptimizerConfig, build_optimizer
+from pcae.training.optimizer import build_optimizer
 from pcae.training.plan import autocast_dtype
 
 BATCHES = {"vit_small_patch16_224": 1024, "vit_base_patch16_224": 512, "vit_large_patch16_224": 256}

@@ -15,27 +15,30 @@ from statistics import median
 
 import torch
 
-from pcae.commands.health import IMAGES, health_every
-from pcae.commands.pretrain import Config
 from pcae.data.augment import Normalise
 from pcae.evaluation.stepper import Stepper
 from pcae.evaluation.throughput import device_name, turns
 from pcae.methods.choice import build_method
-from pcae.methods.health import examine
-from pcae.model.encoder import EncoderConfig, build_encoder
-from pcae.settings import build, read_recipe
+from pcae.methods.health import IMAGES, examine
+from pcae.model.encoder import build_encoder
+from pcae.runs.health import health_every
+from pcae.settings.network import EncoderConfig
+from pcae.settings.recipes import read_recipe
+from pcae.settings.run import RunConfig
+from pcae.settings.values import build
+from pcae.settings.verbs.pretrain import PretrainConfig
 from pcae.training.optimizer import build_optimizer
-from pcae.training.plan import RunConfig, autocast_dtype, plan
+from pcae.training.plan import autocast_dtype, plan
 from pcae.training.randomness import randomness
 
 
-def chosen(said: argparse.Namespace) -> Config:
+def chosen(said: argparse.Namespace) -> PretrainConfig:
     """The run that is measured."""
     if said.recipe:
-        values = read_recipe(Config, said.recipe) | {"out": Path(), "channels": 1}
-        return build(Config, {"data": "sample"} | values)
+        values = read_recipe(PretrainConfig, said.recipe) | {"out": Path(), "channels": 1}
+        return build(PretrainConfig, {"data": "sample"} | values)
     encoder, run = EncoderConfig(model=said.model, channels=3), RunConfig(batch_size=said.batch)
-    return Config(data="sample", out=Path(), encoder=encoder, run=run)
+    return PretrainConfig(data="sample", out=Path(), encoder=encoder, run=run)
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 
 from pcae.training.checkpoint import read
-from pcae.training.journal import read_metrics
+from pcae.training.logging import read_metrics
 
 KNOBS = {
     "recipe": "sample", "width": 48, "depth": 4, "heads": 2, "decoder-width": 32, "decoder-heads": 2, "batch-size": 8,

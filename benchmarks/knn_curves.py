@@ -16,11 +16,12 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from pcae.commands import compare
-from pcae.commands.cell import cell_of
-from pcae.commands.contenders import Contender
-from pcae.commands.online_probe import NAME
-from pcae.evaluation.curve import COLOURS
-from pcae.training.journal import read_metrics
+from pcae.comparison.cell import cell_of
+from pcae.comparison.rows import Contender
+from pcae.pictures.accuracy_speed import COLOURS
+from pcae.runs.online_probe import NAME
+from pcae.settings.verbs.compare import CompareConfig
+from pcae.training.logging import read_metrics
 
 ROWS = Path(__file__).parent / "fashion_mnist.yaml"
 TRAINING_IMAGES = 60_000
@@ -29,7 +30,7 @@ AXES = {"epochs": "epochs", "seconds": "seconds of pre-training on two CPU cores
 
 def curves(out: Path, seeds: list[int]) -> list[dict[str, Any]]:
     """Every run with accuracies: its row, seed, and points of epochs, seconds and kNN accuracy."""
-    config = compare.Config(data="fashion-mnist", rows=ROWS, out=out, device="cpu")
+    config = CompareConfig(data="fashion-mnist", rows=ROWS, out=out, device="cpu")
     comparison = compare.comparison_of(config)
     at = compare.conditions_of(config, "fashion-mnist", comparison)
     found = []

@@ -20,8 +20,8 @@ from torch import Tensor
 
 from pcae.data.batches import count_cores
 from pcae.evaluation.throughput import ratios, take_turns
-from pcae.model.encoder import EncoderConfig
 from pcae.model.pretrained import Pretrained, PretrainedFacts, build_model
+from pcae.settings.network import EncoderConfig
 from pcae.weights.export.deployed import Deployed
 from pcae.weights.export.graphs import write_onnx
 

@@ -30,8 +30,8 @@ from PIL import Image
 
 from pcae.cli import main
 from pcae.data.images import open_images
-from pcae.data.lanes import Lanes
-from pcae.data.shard_list import index_text
+from pcae.data.shards.lanes import Lanes
+from pcae.data.shards.shard_list import index_text
 
 PER_SHARD = 5_000
 LANES, ROWS = 8, 4

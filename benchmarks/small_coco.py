@@ -21,7 +21,7 @@ from PIL import Image
 from skimage import data, measure
 from sklearn.datasets import load_sample_images
 
-from pcae.data.segmentations import boxes_of, to_rles
+from pcae.data.coco.segmentations import boxes_of, to_rles
 
 STAMPS = Path("/usr/share/tuxpaint/stamps")
 FOLDERS = {

@@ -22,14 +22,17 @@ from torch import Tensor, nn
 
 from pcae.evaluation.stepper import Stepper
 from pcae.evaluation.throughput import device_name, turns
-from pcae.methods.pcae import PCAE, PCAEConfig
+from pcae.methods.pcae import PCAE
 from pcae.model.compiled import checkpoint_blocks, compile_blocks
-from pcae.model.encoder import Encoder, EncoderConfig, build_encoder
+from pcae.model.encoder import Encoder, build_encoder
 from pcae.model.tokens import gather, patchify, split
+from pcae.settings.methods import PCAEConfig
+from pcae.settings.network import EncoderConfig
+from pcae.settings.run import OptimizerConfig
 from pcae.training.allocator import keep_freed_memory
 from pcae.training.average import follow
 from pcae.training.distributed import pick_device
-from pcae.training.optimizer import OptimizerConfig, build_optimizer, parameter_groups, take_step
+from pcae.training.optimizer import build_optimizer, parameter_groups, take_step
 from pcae.training.plan import autocast_dtype
 from pcae.training.randomness import randomness
 

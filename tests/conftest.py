@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from pcae.model.encoder import Encoder, EncoderConfig, build_encoder
+from pcae.model.encoder import Encoder, build_encoder
+from pcae.settings.network import EncoderConfig
 from pcae.training.randomness import Draw, randomness
 
 torch.set_num_threads(1)
@@ -29,7 +30,7 @@ def no_pages(request, monkeypatch):
     """The page that a run ends with takes more than a second, longer than most runs here: it is empty, but for tests
     that are marked with `page` and for runs that a whole module shares."""
     if "page" not in request.keywords:
-        monkeypatch.setattr("pcae.commands.run_page.write_report", write_empty_page)
+        monkeypatch.setattr("pcae.pages.run_page.write_report", write_empty_page)
 
 
 @pytest.fixture

@@ -13,9 +13,10 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from pcae.cli import VERBS, main, parse
-from pcae.commands import pretrain
-from pcae.model.encoder import EncoderConfig, build_encoder
+from pcae.model.encoder import build_encoder
 from pcae.model.pretrained import PretrainedFacts
+from pcae.settings.network import EncoderConfig
+from pcae.settings.verbs.pretrain import PretrainConfig
 from pcae.weights.files import save_model
 
 RECIPE = ["--recipe", "sample"]
@@ -65,7 +66,7 @@ def test_flags_before_config_before_recipe_before_defaults(tmp_path):
     (tmp_path / "mine.yaml").write_text("batch-size: 128\nwidth: 64\nseed: 5\n")
     words = ["--seed", "7", "sample", "--out", "run", "--config", str(tmp_path / "mine.yaml"), *RECIPE]
     for order in (words, [*words[5:], *words[:5]], [*words[2:], "--seed=7"]):
-        config = parse(pretrain.Config, order, "pcae pretrain")
+        config = parse(PretrainConfig, order, "pcae pretrain")
         assert (config.run.seed, config.run.batch_size, config.encoder.width) == (7, 128, 64)
         assert config.encoder.patch_size == 4 and config.method.teacher.momentum == 0.999
 
@@ -80,18 +81,18 @@ def test_steps_and_epochs_replace_each_other(tmp_path):
         ([*large, *config], (None, 7)),
         ([*large, *config, "--epochs", "1"], (1.0, None)),
     ):
-        run = parse(pretrain.Config, [*words, "--out", "o"], "p").run
+        run = parse(PretrainConfig, [*words, "--out", "o"], "p").run
         assert (run.epochs, run.steps) == expected
 
 
 def test_dashes_and_underscores_are_the_same():
     for flag in ("--mask-ratio", "--mask_ratio"):
-        assert parse(pretrain.Config, ["x", "--out", "o", flag, "0.5"], "p").method.mask_ratio == 0.5
+        assert parse(PretrainConfig, ["x", "--out", "o", flag, "0.5"], "p").method.mask_ratio == 0.5
 
 
 def test_a_recipes_data_needs_no_positional():
-    assert parse(pretrain.Config, [*RECIPE, "--out", "o"], "p").data == "sample"
-    assert parse(pretrain.Config, ["photos", *RECIPE, "--out", "o"], "p").data == "photos"
+    assert parse(PretrainConfig, [*RECIPE, "--out", "o"], "p").data == "sample"
+    assert parse(PretrainConfig, ["photos", *RECIPE, "--out", "o"], "p").data == "photos"
 
 
 FINE = ["--recipe", "finetune-small", "--steps", "1", "--batch-size", "4", "--device", "cpu"]

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pcae.cli import VERBS, main, module_of
-from pcae.settings import kind, leaves
+from pcae.settings.values import kind, leaves
 from tests import shapes
 
 KNOBS = {verb: leaves(module_of(verb).Config) for verb in VERBS}

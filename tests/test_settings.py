@@ -6,7 +6,10 @@ import pytest
 import yaml
 
 from pcae import settings
-from pcae.commands import cost, demo, detect_train, doctor, embed, evaluate, finetune, predict, pretrain, probe
+from pcae.commands import cost, demo, doctor, embed, evaluate, finetune, predict, pretrain, probe
+from pcae.settings.verbs.detect import DetectTrainConfig
+from pcae.settings.verbs.finetune import FinetuneConfig
+from pcae.settings.verbs.pretrain import PretrainConfig
 
 
 @dataclass(frozen=True)
@@ -81,20 +84,18 @@ def test_yaml_takes_numbers_as_people_write_them(tmp_path, text):
 
 def test_dashes_and_underscores_are_the_same(tmp_path):
     (tmp_path / "c.yaml").write_text("mask-ratio: 0.5\nkeep_ratio: 1\n")
-    assert settings.read_yaml(pretrain.Config, tmp_path / "c.yaml") == {"mask_ratio": 0.5, "keep_ratio": 1.0}
+    assert settings.read_yaml(PretrainConfig, tmp_path / "c.yaml") == {"mask_ratio": 0.5, "keep_ratio": 1.0}
 
 
 RECIPES = [
-    (cls, name)
-    for cls in (pretrain.Config, finetune.Config, detect_train.Config)
-    for name in settings.recipe_names(cls)
+    (cls, name) for cls in (PretrainConfig, FinetuneConfig, DetectTrainConfig) for name in settings.recipe_names(cls)
 ]
 
 
 @pytest.mark.parametrize(("cls", "name"), RECIPES, ids=[name for _, name in RECIPES])
 def test_every_recipe_is_valid_and_says_what_it_is(cls, name):
     values = settings.read_recipe(cls, name)
-    marks = {finetune.Config: "layer_decay", detect_train.Config: "pyramid"}
+    marks = {FinetuneConfig: "layer_decay", DetectTrainConfig: "pyramid"}
     assert marks[cls] in values if cls in marks else values["model"].startswith("vit_")
     text = (settings.RECIPES / f"{name}.yaml").read_text()
     assert text.startswith("# ") and f"--recipe {name}" in text
@@ -113,19 +114,19 @@ def test_the_recipes_are_those_that_are_promised_and_each_is_of_one_verb():
 
 def test_an_unknown_recipe_is_refused_with_the_choice():
     with pytest.raises(ValueError, match="choose from auto, demo, fashion-mnist, imagenet"):
-        settings.read_recipe(pretrain.Config, "imagenet")
+        settings.read_recipe(PretrainConfig, "imagenet")
     with pytest.raises(ValueError, match="'vit-ti-64' is for another verb; choose from auto, finetune-"):
-        settings.read_recipe(finetune.Config, "vit-ti-64")
+        settings.read_recipe(FinetuneConfig, "vit-ti-64")
 
 
 def test_a_nested_configuration_keeps_the_defaults_that_its_verb_gives_it():
-    config = settings.build(finetune.Config, {"data": "d", "out": "o", "weight_decay": 0.1})
+    config = settings.build(FinetuneConfig, {"data": "d", "out": "o", "weight_decay": 0.1})
     assert (config.optimizer.base_lr, config.optimizer.betas, config.optimizer.weight_decay) == (
         5e-4,
         (0.9, 0.999),
         0.1,
     )
-    assert settings.build(pretrain.Config, {"data": "d", "out": "o"}).optimizer.betas == (0.9, 0.95)
+    assert settings.build(PretrainConfig, {"data": "d", "out": "o"}).optimizer.betas == (0.9, 0.95)
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ import pytest
 import torch
 from benchmarks import small_coco
 
-from pcae.data.coco import open_coco
-from pcae.data.segmentations import boxes_of, to_mask
+from pcae.data.coco.annotations import open_coco
+from pcae.data.coco.segmentations import boxes_of, to_mask
 
 WORDS = ["--images", "8", "--size", "120", "150", "--categories", "2"]
 STAMPS = pytest.mark.skipif(not small_coco.STAMPS.is_dir(), reason="the stamps are not installed")

@@ -21,16 +21,16 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from pcae.cli import main
-from pcae.commands.pretrain import Config
-from pcae.commands.terminal import Terminal
-from pcae.data.bounds import MOST_PIXELS
-from pcae.data.decode import Unreadable, decode
+from pcae.data.files.bounds import MOST_PIXELS
+from pcae.data.files.decode import Unreadable, decode
+from pcae.data.files.survey import look
 from pcae.data.images import RandomCrops, open_images
-from pcae.data.packed import HEADER, sealed
-from pcae.data.survey import look
-from pcae.settings import read_yaml
-from pcae.training.checkpoint import replace_text
+from pcae.data.packed.folder import HEADER, sealed
+from pcae.settings.verbs.pretrain import PretrainConfig
+from pcae.settings.yaml_files import read_yaml
+from pcae.terminal import Terminal
 from pcae.weights.files import load
+from pcae.writing import replace_text
 from tests.weights.tiny import tiny_vit
 
 ESCAPE = "\x1b]0;owned\x07\x1b[2J"
@@ -117,7 +117,7 @@ PEAK = """
 import resource, sys
 from pcae.cli import main
 from pcae.commands import check_data
-from pcae.data.decode import decode
+from pcae.data.files.decode import decode
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 decode(sys.argv[1], 3)
 before = peak()
@@ -468,7 +468,7 @@ def test_settings_run_nothing_and_do_not_multiply(tmp_path, capsys, monkeypatch,
     monkeypatch.chdir(tmp_path)
     Path("mine.yaml").write_text(text)
     with pytest.raises(ValueError, match=rf"mine\.yaml cannot be read as YAML: .*{reason}"):
-        read_yaml(Config, Path("mine.yaml"))
+        read_yaml(PretrainConfig, Path("mine.yaml"))
     said = refusal(capsys, "pretrain", "sample", "--out", "run", "--config", "mine.yaml")
     assert len(said) < 1_000 and [path.name for path in Path().iterdir()] == ["mine.yaml"]
 

@@ -4,39 +4,41 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pcae.commands.finetune import finetune
-    from pcae.commands.pretrain import pretrain
     from pcae.data.images import open_images
     from pcae.evaluation.features import embed
-    from pcae.methods.mae import MAE, MAEConfig
-    from pcae.methods.pcae import PCAE, PCAEConfig
-    from pcae.methods.simmim import SimMIM, SimMIMConfig
-    from pcae.model.decoder import Decoder, DecoderConfig
-    from pcae.model.encoder import Encoder, EncoderConfig, build_encoder
+    from pcae.methods.mae import MAE
+    from pcae.methods.pcae import PCAE
+    from pcae.methods.simmim import SimMIM
+    from pcae.model.decoder import Decoder
+    from pcae.model.encoder import Encoder, build_encoder
     from pcae.model.pretrained import Pretrained
     from pcae.model.reduced import reduce
     from pcae.model.reduction import Reduction
+    from pcae.runs.finetuning import finetune
+    from pcae.runs.pretraining import pretrain
+    from pcae.settings.methods import MAEConfig, PCAEConfig, SimMIMConfig
+    from pcae.settings.network import DecoderConfig, EncoderConfig
     from pcae.weights.files import load
 
 _PUBLIC = {
     "Decoder": "model.decoder",
-    "DecoderConfig": "model.decoder",
+    "DecoderConfig": "settings.network",
     "Encoder": "model.encoder",
-    "EncoderConfig": "model.encoder",
+    "EncoderConfig": "settings.network",
     "MAE": "methods.mae",
-    "MAEConfig": "methods.mae",
+    "MAEConfig": "settings.methods",
     "PCAE": "methods.pcae",
-    "PCAEConfig": "methods.pcae",
+    "PCAEConfig": "settings.methods",
     "Pretrained": "model.pretrained",
     "Reduction": "model.reduction",
     "SimMIM": "methods.simmim",
-    "SimMIMConfig": "methods.simmim",
+    "SimMIMConfig": "settings.methods",
     "build_encoder": "model.encoder",
     "embed": "evaluation.features",
-    "finetune": "commands.finetune",
+    "finetune": "runs.finetuning",
     "load": "weights.files",
     "open_images": "data.images",
-    "pretrain": "commands.pretrain",
+    "pretrain": "runs.pretraining",
     "reduce": "model.reduced",
 }
 __all__ = [

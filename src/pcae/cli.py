@@ -14,10 +14,11 @@ from importlib.metadata import version
 from types import ModuleType
 from typing import Annotated, Any, Union
 
-from pcae.data.names import visible
+from pcae.settings.text import visible
+from pcae.settings.verbs import config_of
 from pcae.training.allocator import keep_freed_memory
+from pcae.training.failure_detection import STATUS, Lost
 from pcae.training.interruption import Interrupted
-from pcae.training.lost import STATUS, Lost
 from pcae.training.slurm import join_step
 
 VERBS = {
@@ -122,19 +123,20 @@ def dispatch(verb: str, words: list[str]) -> None:
         near = difflib.get_close_matches(verb, [*VERBS, *FAMILIES, "completion"], n=1)
         raise ValueError(f"unknown verb {verb!r}" + (f"; did you mean {near[0]!r}?" if near else "; see pcae --help"))
     keep_freed_memory()
-    command = module_of(verb)
-    config = parse(command.Config, words, f"pcae {verb}")
+    cls = config_of(verb)
+    config = parse(cls, words, f"pcae {verb}")
     if verb not in SHARING and os.environ.get("WORLD_SIZE", "1") != "1":
         raise ValueError(f"pcae {verb} runs in one process, got {os.environ['WORLD_SIZE']}; start it without torchrun")
+    command = module_of(verb)
     if getattr(config, "recipe", None) == "auto":
         picked = command.choose_recipe(config)
-        config = dataclasses.replace(parse(command.Config, words, f"pcae {verb}", picked), recipe=picked)
+        config = dataclasses.replace(parse(cls, words, f"pcae {verb}", picked), recipe=picked)
     command.run(config)
 
 
 def module_of(verb: str) -> ModuleType:
     """The module of a verb."""
-    return import_module(f"pcae.commands.{verb.replace('-', '_').replace(' ', '_')}")
+    return import_module(f"pcae.commands.{verb.replace('-', '_').replace(' ', '.')}")
 
 
 def complete(words: list[str]) -> None:
@@ -146,7 +148,7 @@ def complete(words: list[str]) -> None:
         return
     if len(words) != 1 or words[0] not in SHELLS:
         raise ValueError(f"completion is for one of {', '.join(SHELLS)}, got {' '.join(words)!r}")
-    configs = {verb: module_of(verb).Config for verb in VERBS}
+    configs = {verb: config_of(verb) for verb in VERBS}
     single = {verb: config for verb, config in configs.items() if " " not in verb}
     families = {
         family: nested({verb.split()[1]: config for verb, config in configs.items() if verb.split()[0] == family})
@@ -184,7 +186,7 @@ def parse(cls: type, words: list[str], prog: str, picked: str | None = None) -> 
     """
     import tyro
 
-    from pcae.settings import at_home, build
+    from pcae.settings.values import at_home, build
 
     check_flags(cls, words)
     default = build(cls, preset(cls, words, picked), missing=tyro.MISSING)
@@ -206,7 +208,7 @@ def wants_help(words: list[str]) -> bool:
 
 def check_flags(cls: type, words: list[str]) -> None:
     """Raise ValueError for a flag that is not there, with the one that may have been meant."""
-    from pcae.settings import leaves
+    from pcae.settings.values import leaves
 
     names = [name.replace("_", "-") for name in leaves(cls)]
     known = {f"--{name}" for name in names} | {f"--no-{name}" for name in names} | {"--help"}
@@ -225,7 +227,8 @@ def preset(cls: type, words: list[str], picked: str | None) -> dict[str, Any]:
     import argparse
     from pathlib import Path
 
-    from pcae.settings import layered, leaves, without_rivals
+    from pcae.settings.recipes import layered
+    from pcae.settings.values import leaves, without_rivals
 
     if not {"recipe", "config"} <= leaves(cls).keys():
         return {}
@@ -253,7 +256,7 @@ def preset(cls: type, words: list[str], picked: str | None) -> dict[str, Any]:
 
 def plain(text: str, cls: type, words: list[str]) -> str:
     """A boxed message of the parser as one line; for a flag, what it takes and what it got."""
-    from pcae.settings import kind, leaves
+    from pcae.settings.values import kind, leaves
 
     lines = [line.strip("│╭╰╮╯─ ") for line in text.splitlines()]
     line = " ".join(line for line in lines[1:] if line and "helptext" not in line and set(line) - set("─━- "))

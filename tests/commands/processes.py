@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from pcae.training.checkpoint import read
-from pcae.training.journal import read_metrics
+from pcae.training.logging import read_metrics
 
 TINY = [
     "--recipe", "sample", "--width", "24", "--depth", "4", "--heads", "2", "--decoder-width", "16",

@@ -5,20 +5,23 @@ from dataclasses import replace
 import pytest
 import torch
 
+from pcae.benchmarking import measurements as modes
+from pcae.benchmarking.measurements import measure_training
+from pcae.benchmarking.speed import conditions_of, endless
 from pcae.cli import main
-from pcae.commands import modes
-from pcae.commands.benchmark import Config, conditions_of, endless
-from pcae.commands.modes import measure_training
-from pcae.data.batches import DataConfig, image_at
+from pcae.data.batches import image_at
 from pcae.data.images import RandomCrops, open_images
 from pcae.data.unreadable import BadFiles
 from pcae.evaluation.memory import Alive, kept_bytes
 from pcae.evaluation.peers import LightlyMAE, TransformersMAE
 from pcae.evaluation.stepper import Stepper
 from pcae.methods.mae import MAE
-from pcae.model.decoder import DecoderConfig
-from pcae.model.encoder import EncoderConfig, build_encoder
-from pcae.training.optimizer import OptimizerConfig, build_optimizer
+from pcae.model.encoder import build_encoder
+from pcae.settings.network import DecoderConfig, EncoderConfig
+from pcae.settings.reading import DataConfig
+from pcae.settings.run import OptimizerConfig
+from pcae.settings.verbs.benchmark import BenchmarkConfig
+from pcae.training.optimizer import build_optimizer
 from pcae.training.randomness import randomness
 
 SIZES = [
@@ -93,7 +96,7 @@ def test_training_from_files_says_how_long_it_waited_for_them(tmp_path, capsys):
 def test_batches_are_those_of_pretraining():
     """Crop, flip and normalisation of seed 0, written out; the data's own statistics."""
     images, reading = open_images("sample"), DataConfig(mean=(0.3,), std=(0.4,))
-    conditions = conditions_of(Config(batch_size=4, device="cpu", encoder=ENCODER), torch.device("cpu"))
+    conditions = conditions_of(BenchmarkConfig(batch_size=4, device="cpu", encoder=ENCODER), torch.device("cpu"))
     first, draw = next(endless(BadFiles(images, 0.05), reading, conditions))
     crops = RandomCrops(images, (32, 32), (0.2, 1.0), 0)
     pixels = torch.stack([crops[image_at(place, len(images), 0), place] for place in range(4)])
@@ -115,7 +118,7 @@ def test_all_rows_take_turns_on_one_stream_and_every_step_counts(monkeypatch):
             time.sleep(0.02)
             yield torch.randn(2, 3, 32, 32), randomness(0, taken, 2, torch.device("cpu"))
 
-    config = Config(batch_size=2, rounds=2, steps=3, encoder=ENCODER, decoder=DECODER)
+    config = BenchmarkConfig(batch_size=2, rounds=2, steps=3, encoder=ENCODER, decoder=DECODER)
     conditions = conditions_of(config, torch.device("cpu"))
     real = modes.turns
 
@@ -132,10 +135,13 @@ def test_all_rows_take_turns_on_one_stream_and_every_step_counts(monkeypatch):
 
 def test_with_data_a_turn_is_longer_than_what_readers_have_ready():
     cpu, gpu = torch.device("cpu"), torch.device("cuda")
-    assert conditions_of(Config(precision="fp32"), cpu).steps == 1
-    assert conditions_of(Config(precision="fp32"), gpu).steps == 10
-    assert conditions_of(Config(precision="fp32", data="x", reading=DataConfig(workers=6)), gpu).steps == 24
-    assert conditions_of(Config(precision="fp32", data="x", reading=DataConfig(workers=6), steps=3), gpu).steps == 3
+    assert conditions_of(BenchmarkConfig(precision="fp32"), cpu).steps == 1
+    assert conditions_of(BenchmarkConfig(precision="fp32"), gpu).steps == 10
+    assert conditions_of(BenchmarkConfig(precision="fp32", data="x", reading=DataConfig(workers=6)), gpu).steps == 24
+    assert (
+        conditions_of(BenchmarkConfig(precision="fp32", data="x", reading=DataConfig(workers=6), steps=3), gpu).steps
+        == 3
+    )
 
 
 def test_reading_alone(tmp_path, capsys):

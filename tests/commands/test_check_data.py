@@ -13,11 +13,11 @@ from PIL import Image, ImageEnhance
 from skimage import data
 
 from pcae.cli import main
-from pcae.commands.pretrain import Config as Run
 from pcae.data.duplicates import closest_before, directions, near_duplicates
+from pcae.data.files.survey import Facts, look
 from pcae.data.images import open_images
-from pcae.data.survey import Facts, look
-from pcae.settings import recipe_names
+from pcae.settings.recipes import recipe_names
+from pcae.settings.verbs.pretrain import PretrainConfig as Run
 from tests.photographs import TORN, photographs
 
 
@@ -227,8 +227,8 @@ def test_near_duplicates_are_tied_through_others():
 def test_every_recipe_that_may_be_suggested_is_there():
     import torch
 
-    from pcae.commands.advice import advise
-    from pcae.settings import read_recipe
+    from pcae.evaluation.recipe_choice import advise
+    from pcae.settings.recipes import read_recipe
 
     for device in ("cpu", "cuda"):
         for images in (20, 10_000, 2_000_000):

@@ -12,15 +12,19 @@ import torch
 import yaml
 
 from pcae.cli import main
-from pcae.commands import cell, compare, contenders, pretrain
-from pcae.commands.contenders import Conditions, Contender, over, pretrain_config
-from pcae.commands.paper_rows import paper_comparison
-from pcae.commands.parts import batches
+from pcae.commands import compare, pretrain
+from pcae.comparison import cell
+from pcae.comparison import rows as contenders
+from pcae.comparison.paper_rows import paper_comparison
+from pcae.comparison.rows import Conditions, Contender, over, pretrain_config
 from pcae.data.images import RandomCrops
 from pcae.evaluation.memory import peak_bytes
 from pcae.methods.choice import build_method
-from pcae.model.encoder import EncoderConfig, build_encoder
+from pcae.model.encoder import build_encoder
 from pcae.model.pretrained import PretrainedFacts
+from pcae.runs.run import batches
+from pcae.settings.network import EncoderConfig
+from pcae.settings.verbs.compare import CompareConfig
 from pcae.training.distributed import World
 from pcae.weights.files import save_model
 from tests.photographs import photographs
@@ -192,7 +196,7 @@ def test_a_newer_pcae_with_one_more_setting_knows_the_cells_that_are_there(photo
 def test_the_cells_that_were_committed_are_known():
     rows = Path(__file__).parents[2] / "benchmarks" / "methods_on_sample.yaml"
     cells = rows.parents[1] / "docs" / "results" / "methods-on-sample" / "cells"
-    config = compare.Config(data="sample", rows=rows, out=cells.parent, device="cpu")
+    config = CompareConfig(data="sample", rows=rows, out=cells.parent, device="cpu")
     comparison = compare.comparison_of(config)
     at = compare.conditions_of(config, "sample", comparison)
     asked = [cell.cell_of(contender, seed, at, cells) for contender in comparison.contenders for seed in range(3)]

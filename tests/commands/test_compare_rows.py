@@ -10,9 +10,10 @@ import pytest
 import yaml
 
 from pcae.cli import main
-from pcae.commands import cell, compare, finetune
-from pcae.commands.pace import key_of
-from pcae.commands.paper_rows import paper_comparison
+from pcae.commands import compare, finetune
+from pcae.comparison import cell
+from pcae.comparison.paper_rows import paper_comparison
+from pcae.comparison.speed import key_of
 from tests.commands.test_compare import ROWS, SMALL, call, described, photos  # noqa: F401
 
 MAE = {"name": "MAE", "pretrain": {"method": "mae"}}
@@ -113,7 +114,7 @@ def test_speed_is_known_by_all_that_decides_it(tmp_path):
 
     import torch
 
-    from pcae.commands.contenders import Conditions, Contender
+    from pcae.comparison.rows import Conditions, Contender
     from pcae.training.distributed import World
 
     at = Conditions(
@@ -138,7 +139,7 @@ def test_speed_is_known_by_all_that_decides_it(tmp_path):
 
 def test_settings_that_do_not_go_together_are_left_out_where_they_are_shared(tmp_path):
     """A shared teacher for methods that have none, a shared momentum for a row with its own fixed teacher."""
-    from pcae.commands.contenders import read_rows
+    from pcae.comparison.rows import read_rows
 
     shared = {"teacher": "w", "decoder-width": 16, "stages": 2}
     rows = [{"name": name, "pretrain": {"method": name}} for name in ("pcae", "mae", "simmim", "mae-discard")]

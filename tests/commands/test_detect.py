@@ -16,10 +16,11 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from pcae.cli import main
-from pcae.commands import detect_train
-from pcae.commands.parts import Parts
-from pcae.model.encoder import EncoderConfig, build_encoder
+from pcae.commands.detect import train as detect_train
+from pcae.model.encoder import build_encoder
 from pcae.model.pretrained import PretrainedFacts
+from pcae.runs.run import Parts
+from pcae.settings.network import EncoderConfig
 from pcae.training.checkpoint import read, read_header
 from pcae.weights.detectors import fill_detector, find_detector
 from pcae.weights.files import save_model

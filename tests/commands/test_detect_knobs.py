@@ -12,9 +12,9 @@ import torch
 from PIL import Image
 
 from pcae.cli import main
-from pcae.commands import waiting
+from pcae.runs import data_wait as waiting
 from pcae.tasks.detection import Detection
-from pcae.training.journal import read_metrics
+from pcae.training.logging import read_metrics
 from pcae.weights.detectors import fill_detector, find_detector, save_detector
 from tests import shapes
 from tests.commands.test_detect import data, encoder, evaluated, refused, words

@@ -10,9 +10,10 @@ from PIL import Image
 
 from pcae.cli import main
 from pcae.evaluation.diversity import nuclear_norm
-from pcae.model.encoder import EncoderConfig, build_encoder
+from pcae.model.encoder import build_encoder
 from pcae.model.pretrained import PretrainedFacts
 from pcae.model.tokens import all_ids, patchify
+from pcae.settings.network import EncoderConfig
 from pcae.weights.files import load, save_model
 
 SIZES = EncoderConfig(

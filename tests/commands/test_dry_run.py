@@ -8,8 +8,8 @@ import pytest
 from pcae.cli import main
 from pcae.evaluation.cost import count_parameters
 from pcae.methods.mae import MAE
-from pcae.model.decoder import DecoderConfig
-from pcae.model.encoder import EncoderConfig, build_encoder
+from pcae.model.encoder import build_encoder
+from pcae.settings.network import DecoderConfig, EncoderConfig
 
 WORDS = [
     "pretrain", "sample", "--recipe", "sample", "--width", "24", "--depth", "3", "--heads", "2",

@@ -15,9 +15,9 @@ from PIL import Image
 
 import pcae
 from pcae.cli import main
-from pcae.commands.validation import best_so_far
+from pcae.runs.validation import best_so_far
 from pcae.training.checkpoint import read
-from pcae.training.journal import read_metrics
+from pcae.training.logging import read_metrics
 from pcae.weights.files import load
 
 PRETRAIN = [

@@ -15,10 +15,10 @@ import torch
 
 from pcae.cli import main
 from pcae.commands import pretrain
-from pcae.commands.parts import Parts
-from pcae.data.packed import HEADER
+from pcae.data.packed.folder import HEADER
+from pcae.runs.run import Parts
 from pcae.training.checkpoint import Checkpoints, read
-from pcae.training.journal import Journal, read_metrics
+from pcae.training.logging import Journal, read_metrics
 from tests.photographs import make_folder
 
 TINY = [

@@ -12,11 +12,14 @@ import torch
 
 from pcae.cli import main
 from pcae.commands import pretrain
-from pcae.commands.health import HealthConfig, health_every
-from pcae.settings import build, read_recipe
+from pcae.runs.health import health_every
+from pcae.settings.recipes import read_recipe
+from pcae.settings.run import HealthConfig
+from pcae.settings.values import build
+from pcae.settings.verbs.pretrain import PretrainConfig
 from pcae.training.checkpoint import read
 from pcae.training.distributed import World
-from pcae.training.journal import read_metrics
+from pcae.training.logging import read_metrics
 from pcae.training.plan import Plan
 from tests.photographs import photographs
 
@@ -151,7 +154,7 @@ def test_images_of_the_probe_that_cannot_be_read_are_named_or_refused_at_the_sta
 
 @pytest.mark.slow
 def test_images_of_the_probe_that_go_missing_cost_a_probe_and_not_the_run(tmp_path, capsys, monkeypatch):
-    from pcae.commands.online_probe import OnlineProbe
+    from pcae.runs.online_probe import OnlineProbe
 
     encode, calls = OnlineProbe.encode, []
 
@@ -210,9 +213,9 @@ def test_wrong_values_are_refused_before_the_run_begins(tmp_path, capsys, words,
 
 def run_of(tmp_path, name: str, **values):
     chosen = (
-        read_recipe(pretrain.Config, "sample") | {"data": "sample", "out": tmp_path / name, "device": "cpu"} | values
+        read_recipe(PretrainConfig, "sample") | {"data": "sample", "out": tmp_path / name, "device": "cpu"} | values
     )
-    return pretrain.train(build(pretrain.Config, chosen), World(0, 1, torch.device("cpu")))
+    return pretrain.train(build(PretrainConfig, chosen), World(0, 1, torch.device("cpu")))
 
 
 @pytest.mark.slow

@@ -8,12 +8,11 @@ from safetensors.torch import load_file
 
 from pcae.cli import main
 from pcae.commands import pretrain
-from pcae.commands.init import begin, find_beginning
-from pcae.data.batches import DataConfig
-from pcae.methods.choice import MethodConfig
 from pcae.methods.mae import MAE
-from pcae.model.decoder import DecoderConfig
-from pcae.model.encoder import EncoderConfig
+from pcae.runs.initial_weights import begin, find_beginning
+from pcae.settings.methods import MethodConfig
+from pcae.settings.network import DecoderConfig, EncoderConfig
+from pcae.settings.reading import DataConfig
 from pcae.training.randomness import randomness
 from pcae.weights.export.formats import export
 from pcae.weights.files import load

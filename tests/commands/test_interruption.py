@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from pcae.cli import main
-from pcae.commands.parts import Parts
+from pcae.runs.run import Parts
 from pcae.training.checkpoint import read
-from pcae.training.journal import read_metrics
+from pcae.training.logging import read_metrics
 
 TINY = [
     "--recipe", "sample", "--width", "24", "--depth", "4", "--heads", "2", "--decoder-width", "16",

@@ -9,15 +9,18 @@ import yaml
 from PIL import Image
 
 from pcae.cli import main
-from pcae.commands import kept
-from pcae.commands.kept import KeepingConfig, draw_run, settled
 from pcae.data.images import open_images
 from pcae.evaluation.kept import decide, way_of_teacher
 from pcae.methods.choice import build_method
 from pcae.methods.pcae import PCAE
-from pcae.methods.teacher import TeacherConfig
 from pcae.model.tokens import gather, patchify, split
-from pcae.settings import build, read_yaml
+from pcae.pages import kept_tokens as kept
+from pcae.pages.kept_tokens import draw_run, settled
+from pcae.settings.methods import TeacherConfig
+from pcae.settings.trained import KeepingConfig
+from pcae.settings.values import build
+from pcae.settings.verbs.pretrain import PretrainConfig
+from pcae.settings.yaml_files import read_yaml
 from pcae.training.checkpoint import Checkpoints, restore_method
 from pcae.training.randomness import randomness
 from pcae.weights.files import load
@@ -41,12 +44,11 @@ def drawn(monkeypatch) -> list:
 
 def test_a_picture_of_a_run_shows_what_the_method_itself_would_keep(run, tmp_path, monkeypatch):
     """The run's method, built and restored as training does, decides alike."""
-    from pcae.commands import pretrain
 
     images, seen = open_images("sample", "test"), drawn(monkeypatch)
     draw_run(run, images, tmp_path / "a.png", 4)
     _, pixels, columns, grid = seen[0]
-    config = build(pretrain.Config, read_yaml(pretrain.Config, run / "config.yaml"))
+    config = build(PretrainConfig, read_yaml(PretrainConfig, run / "config.yaml"))
     trained = load(run)
     method = build_method(trained.encoder, config.method, config.decoder)
     newest = Checkpoints(run / "checkpoints", 1).last()

@@ -15,7 +15,7 @@ from PIL import Image
 
 from pcae.cli import main
 from pcae.commands import pack
-from pcae.data.packed import HEADER
+from pcae.data.packed.folder import HEADER
 from tests.photographs import photographs
 
 SMALL = [
@@ -152,7 +152,7 @@ def files_of_at_most(size: int):
 
 
 def test_a_full_disk_is_told_and_the_packing_goes_on_when_there_is_place(capsys, tmp_path, photos, monkeypatch):
-    from pcae.data import packing
+    from pcae.data.packed import packing
 
     call(capsys, "pack", photos, tmp_path / "whole", *TINY)
     monkeypatch.setattr(packing, "CHUNK", 2)
@@ -179,7 +179,7 @@ def test_a_disk_that_is_too_small_is_told_before_the_work(capsys, tmp_path, phot
 KILLED = """
 import os, signal, sys
 from pcae.cli import main
-from pcae.data import packing
+from pcae.data.packed import packing
 packing.CHUNK = 2
 encode, seen = packing.Pixels.encode, []
 def die(self, planes):

@@ -18,11 +18,11 @@ from pyarrow import parquet
 from safetensors.torch import load_file
 
 from pcae.cli import main, parse
-from pcae.commands.pretrain import Config
-from pcae.methods.teacher import TeacherConfig
-from pcae.model.decoder import DecoderConfig
+from pcae.settings.methods import TeacherConfig
+from pcae.settings.network import DecoderConfig
+from pcae.settings.verbs.pretrain import PretrainConfig
 from pcae.training.checkpoint import read
-from pcae.training.journal import read_metrics
+from pcae.training.logging import read_metrics
 from pcae.weights.files import load
 from tests.photographs import make_folder
 
@@ -312,16 +312,16 @@ def test_a_flat_folder_of_photographs_trains_with_workers(tmp_path, capsys):
 def test_a_recipe_leaves_out_what_another_method_does_not_have_or_has_otherwise(tmp_path):
     """imagenet-vit-b-mask85 with --method mae: MAE's own decoder and mask ratio, and no momentum."""
     words = ["sample", "--out", str(tmp_path), "--recipe", "imagenet-vit-b-mask85"]
-    mae = parse(Config, [*words, "--method", "mae"], "pcae pretrain")
+    mae = parse(PretrainConfig, [*words, "--method", "mae"], "pcae pretrain")
     assert (mae.method.mask_ratio, mae.decoder.decoder_depth, mae.method.teacher.momentum) == (None, None, None)
     assert mae.run.batch_size == 1024 and mae.decoder.decoder_width == 512
-    own = parse(Config, words, "pcae pretrain")
+    own = parse(PretrainConfig, words, "pcae pretrain")
     assert (own.method.mask_ratio, own.method.teacher.momentum) == (0.85, 0.9999)
-    simmim = parse(Config, [*words[:-1], "sample", "--method", "simmim"], "pcae pretrain")
+    simmim = parse(PretrainConfig, [*words[:-1], "sample", "--method", "simmim"], "pcae pretrain")
     assert simmim.decoder == DecoderConfig() and simmim.method.teacher == TeacherConfig()
-    both = parse(Config, [*words, "--method", "pcae-simmim"], "pcae pretrain")
+    both = parse(PretrainConfig, [*words, "--method", "pcae-simmim"], "pcae pretrain")
     assert (both.method.teacher.momentum, both.method.mask_ratio, both.decoder) == (0.9999, None, DecoderConfig())
-    taught = parse(Config, [*words, "--teacher", "w"], "pcae pretrain")
+    taught = parse(PretrainConfig, [*words, "--teacher", "w"], "pcae pretrain")
     assert taught.method.teacher.momentum is None
 
 
@@ -378,7 +378,7 @@ def test_without_a_compiler_a_run_is_refused_only_where_it_was_asked_to_compile(
     said = capsys.readouterr().err
     assert "blocks cannot be compiled here (no compiler); use --compile never" in said
     assert not (tmp_path / "always").exists()
-    monkeypatch.setattr("pcae.commands.compiling.compiles", lambda *_: True)
+    monkeypatch.setattr("pcae.runs.compiling.compiles", lambda *_: True)
     pretrain(tmp_path / "auto", "--steps", "2")
     assert (tmp_path / "auto" / "encoder.safetensors").is_file()
     assert "no compiler" in "".join(capsys.readouterr())

@@ -11,11 +11,12 @@ from PIL import Image
 
 from pcae.cli import main
 from pcae.commands import probe
-from pcae.data.labelled import open_labelled
+from pcae.data.tables.labelled import open_labelled
 from pcae.evaluation.features import embed
 from pcae.evaluation.knn import knn_accuracies
-from pcae.model.encoder import EncoderConfig, build_encoder
+from pcae.model.encoder import build_encoder
 from pcae.model.pretrained import PretrainedFacts
+from pcae.settings.network import EncoderConfig
 from pcae.weights.files import load, save_model
 
 SIZES = EncoderConfig(

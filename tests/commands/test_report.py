@@ -13,9 +13,9 @@ import yaml
 from PIL import Image
 
 from pcae.cli import main
-from pcae.commands import run_page
-from pcae.commands.run_facts import cost_of, read_run, warnings_of
-from pcae.commands.run_page import write_report
+from pcae.pages import run_page
+from pcae.pages.run_data import cost_of, read_run, warnings_of
+from pcae.pages.run_page import write_report
 from tests.browser import DESKTOP, PHONE, opened
 from tests.commands.test_finetune import FINETUNE, make_shapes
 from tests.commands.test_pretrain import TINY

@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from pcae.cli import main
-from pcae.commands.parts import Parts
-from pcae.commands.roll_back import count_roll_backs
 from pcae.methods.pcae import PCAE
+from pcae.runs.roll_back import count_roll_backs
+from pcae.runs.run import Parts
 from pcae.tasks.classification import Classification
 from pcae.training.checkpoint import Checkpoints, read, read_header
-from pcae.training.journal import read_metrics
+from pcae.training.logging import read_metrics
 from pcae.training.loop import StepResult
 from tests.commands.processes import succeed, torchrun
 

@@ -13,10 +13,10 @@ import torch
 from PIL import Image
 
 from pcae.cli import main
-from pcae.commands.exhibit import file_names
-from pcae.evaluation.heat import BLANK
 from pcae.model.encoder import build_encoder
 from pcae.model.pretrained import PretrainedFacts, build_model
+from pcae.pages.kept_maps import file_names
+from pcae.pictures.heat import BLANK
 from pcae.weights.files import save_model
 from tests.browser import DESKTOP, PHONE, opened
 from tests.commands.test_finetune import PRETRAIN

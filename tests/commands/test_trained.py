@@ -1,6 +1,7 @@
 import torch
 
-from pcae.commands.trained import TrainedConfig, open_trained
+from pcae.inference.trained import open_trained
+from pcae.settings.trained import TrainedConfig
 from tests.weights.tiny import tiny_vit
 
 

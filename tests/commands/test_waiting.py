@@ -5,10 +5,10 @@ import json
 import pytest
 
 from pcae.cli import main
-from pcae.commands import waiting
-from pcae.commands.waiting import remedy
-from pcae.data.batches import DataConfig
 from pcae.data.images import open_images
+from pcae.runs import data_wait as waiting
+from pcae.runs.data_wait import remedy
+from pcae.settings.reading import DataConfig
 from tests.data.test_packed import JPEG, PIXELS, pack
 from tests.photographs import photographs
 

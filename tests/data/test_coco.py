@@ -8,10 +8,10 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
-from pcae.data.coco import open_coco
-from pcae.data.coco_layout import find_coco
-from pcae.data.decode import Unreadable
-from pcae.data.segmentations import boxes_of, run_lengths, to_mask, to_rles
+from pcae.data.coco.annotations import open_coco
+from pcae.data.coco.layout import find_coco
+from pcae.data.coco.segmentations import boxes_of, run_lengths, to_mask, to_rles
+from pcae.data.files.decode import Unreadable
 from tests.shapes import HEIGHT, WIDTH, annotation, content, make, shapes
 
 

@@ -9,15 +9,11 @@ from PIL import Image
 from torch.nn.functional import max_pool2d
 
 from pcae.data.batches import MicroBatches
-from pcae.data.coco import open_coco
-from pcae.data.coco_views import (
-    CocoViews,
-    ViewConfig,
-    check_view_config,
-    view_loader,
-)
-from pcae.data.segmentations import boxes_of
+from pcae.data.coco.annotations import open_coco
+from pcae.data.coco.segmentations import boxes_of
+from pcae.data.coco.views import CocoViews, check_view_config, view_loader
 from pcae.data.unreadable import BadFiles
+from pcae.settings.reading import ViewConfig
 from tests.shapes import HEIGHT, WIDTH, annotation, content, make, shapes
 
 MULTI_SCALE = ViewConfig(shortest_sides=(60, 75, 118), longest_side=170, mirror=False)

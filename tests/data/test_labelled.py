@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from pcae.data.labelled import open_labelled
+from pcae.data.tables.labelled import open_labelled
 
 
 def make(root: Path, *names: str) -> str:

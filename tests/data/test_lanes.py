@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pcae.data.lanes import Lanes, count_lanes
+from pcae.data.shards.lanes import Lanes, count_lanes
 
 
 def rows(lanes: Lanes, lane: int, number: int = 0):

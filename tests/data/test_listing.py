@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from pcae.data.listing import list_folder
 from pcae.data.sources import list_data
+from pcae.data.tables.listing import list_folder
 
 
 def touch(folder, *names: str) -> None:

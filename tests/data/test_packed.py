@@ -18,12 +18,12 @@ from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2.functional import resized_crop
 
 from pcae.cli import main
-from pcae.data import packing
 from pcae.data.augment import crop_batch
 from pcae.data.batches import whole_loader
 from pcae.data.images import Images, WholeImages, open_images
-from pcae.data.labelled import open_labelled
-from pcae.data.packed import BAD_FILES, HEADER, verify
+from pcae.data.packed import packing
+from pcae.data.packed.folder import BAD_FILES, HEADER, verify
+from pcae.data.tables.labelled import open_labelled
 from tests.photographs import TORN, photographs
 
 SIZE = (24, 32)
@@ -294,7 +294,7 @@ def test_what_is_not_finished_is_no_data(tree, tmp_path, monkeypatch):
 
 
 def test_a_folder_of_a_later_version_is_refused(packed, tmp_path):
-    from pcae.data.packed import sealed
+    from pcae.data.packed.folder import sealed
 
     out = Path(shutil.copytree(packed, tmp_path / "copy"))
     header = json.loads((out / HEADER).read_text())

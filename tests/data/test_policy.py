@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from pcae.data.images import RandomCrops, open_images
-from pcae.data.policy import AugmentedCrops, PolicyConfig, check_policy, distorted, distortion, seeded
+from pcae.data.policy import AugmentedCrops, check_policy, distorted, distortion, seeded
+from pcae.settings.reading import PolicyConfig
 
 NOTHING = PolicyConfig(auto_augment="none", erasing=0.0)
 

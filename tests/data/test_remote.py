@@ -5,9 +5,9 @@ import sys
 import pytest
 
 from pcae.cli import main
-from pcae.data import remote
 from pcae.data.images import open_images
-from pcae.data.remote import RangeFile, RemoteShard, Unreachable, fetch
+from pcae.data.shards import remote
+from pcae.data.shards.remote import RangeFile, RemoteShard, Unreachable, fetch
 from tests.data.test_shards import png, write_tar
 from tests.data.test_stream import TINY, indexed
 from tests.servers import http_files, http_without_ranges

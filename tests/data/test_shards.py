@@ -18,11 +18,11 @@ from torch.utils.data import DataLoader
 
 from pcae.cli import main
 from pcae.data.batches import whole_loader
-from pcae.data.decode import Unreadable
+from pcae.data.files.decode import Unreadable
+from pcae.data.files.survey import look
 from pcae.data.images import WholeImages, open_images
 from pcae.data.lazy import Lazy
-from pcae.data.shards import MOST_OPEN, braces
-from pcae.data.survey import look
+from pcae.data.shards.shards import MOST_OPEN, braces
 from tests.photographs import make_folder
 
 CLASSES = ("cat", "dog", "owl")

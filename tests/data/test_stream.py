@@ -13,14 +13,15 @@ import pytest
 import torch
 
 from pcae.cli import main
-from pcae.data import remote
-from pcae.data.batches import DataConfig, MicroBatches, pixel_statistics, whole_loader
+from pcae.data.batches import MicroBatches, pixel_statistics, whole_loader
 from pcae.data.images import RandomCrops, open_images
-from pcae.data.labelled import open_labelled
-from pcae.data.lane_batches import lane_loader
-from pcae.data.shard_list import count_all, index_text
+from pcae.data.shards import remote
+from pcae.data.shards.lane_batches import lane_loader
+from pcae.data.shards.shard_list import count_all, index_text
+from pcae.data.shards.walking import BrokenShard
+from pcae.data.tables.labelled import open_labelled
 from pcae.data.unreadable import BadFiles
-from pcae.data.walking import BrokenShard
+from pcae.settings.reading import DataConfig
 from tests.data.test_shards import png, write_tar
 from tests.servers import http_files, s3_store
 
@@ -265,7 +266,7 @@ def test_where_all_of_a_block_is_unreadable_the_next_blocks_stand_in_and_a_hundr
 
 
 def test_a_block_of_more_bytes_than_are_safe_to_hold_is_refused_with_the_remedy(places, monkeypatch):
-    monkeypatch.setattr("pcae.data.lane_batches.MOST_BYTES", 3 * len(png(0)))
+    monkeypatch.setattr("pcae.data.shards.lane_batches.MOST_BYTES", 3 * len(png(0)))
     images = open_images(places["tar"])
     assert len(read(images, shuffle=1)) == STEPS
     with pytest.raises(ValueError, match=r"^9 samples in a row, .* safe to hold \(.*\); give a smaller --shuffle$"):
@@ -430,7 +431,7 @@ def test_what_is_no_stream_is_refused_in_one_line(tmp_path, data, stream, messag
 
 
 def test_a_pattern_of_endless_addresses_is_refused_before_it_fills_the_memory(monkeypatch):
-    monkeypatch.setattr("pcae.data.stream.MOST_SHARDS", 3)
+    monkeypatch.setattr("pcae.data.shards.stream.MOST_SHARDS", 3)
     with pytest.raises(ValueError, match="names more than 3 shards; make fewer, larger ones"):
         open_images("s3://bucket/train-{0..99999999999}.parquet")
 
@@ -449,7 +450,7 @@ def test_pretrain_on_an_index_goes_on_bit_for_bit_in_the_middle_of_a_shard(
     """Stopped after step 3 of 8, which is in the middle of the first of almost two epochs."""
     words = ["pretrain", places[place], *TINY, "--steps", "8", "--workers", workers]
     main([*words, "--out", str(tmp_path / "whole")])
-    from pcae.commands import parts
+    from pcae.runs import run as parts
 
     real, seen = parts.Parts.stop_if, []
 

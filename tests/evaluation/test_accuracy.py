@@ -4,9 +4,9 @@ import torch
 from sklearn.metrics import confusion_matrix, top_k_accuracy_score
 
 from pcae.evaluation.accuracy import no_images, tally
-from pcae.evaluation.confusion import draw_confusion
-from pcae.evaluation.curve import draw_curve
 from pcae.evaluation.throughput import ratios, take_turns
+from pcae.pictures.accuracy_speed import draw_curve
+from pcae.pictures.confusion import draw_confusion
 
 
 def test_counts_are_scikit_learns_and_parts_add_up():

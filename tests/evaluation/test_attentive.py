@@ -5,7 +5,8 @@ from torch import nn
 from pcae.evaluation.attentive import AttentiveHead, attentive_probe
 from pcae.evaluation.frozen import Cached
 from pcae.evaluation.linear import linear_probe
-from pcae.evaluation.probes import Examples, ProbeConfig
+from pcae.evaluation.probes import Examples
+from pcae.settings.trained import ProbeTrainingConfig
 
 CPU = torch.device("cpu")
 
@@ -46,7 +47,7 @@ def one_token_tells(images: int, seed: int) -> Examples:
 def test_it_finds_a_class_that_one_token_tells_and_the_mean_hides():
     train, test = one_token_tells(400, 0), one_token_tells(200, 1)
     means = [Examples(Cached(part.features.values.mean(1)), part.labels) for part in (train, test)]
-    config = ProbeConfig(epochs=20, batch_size=64)
+    config = ProbeTrainingConfig(epochs=20, batch_size=64)
     assert linear_probe(means[0], means[1], 2, config, CPU).accuracy < 0.65
     assert attentive_probe(train, test, 2, 2, config, CPU).accuracy > 0.95
 
@@ -54,7 +55,7 @@ def test_it_finds_a_class_that_one_token_tells_and_the_mean_hides():
 def test_heads_share_their_start_and_touch_each_other_nowhere():
     """A rate in the sweep scores what it scores alone."""
     train = one_token_tells(120, 0)
-    config = ProbeConfig(epochs=3, batch_size=32)
+    config = ProbeTrainingConfig(epochs=3, batch_size=32)
     together = attentive_probe(train, train, 2, 2, config, CPU).selection
     for rate in (1e-3, 1e-2):
         with pytest.MonkeyPatch.context() as patch:

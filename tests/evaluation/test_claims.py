@@ -7,7 +7,6 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from pcae.evaluation import diversity_plots
 from pcae.evaluation.claims import (
     KEEPS,
     counts_of,
@@ -21,9 +20,10 @@ from pcae.evaluation.claims import (
     verdicts,
 )
 from pcae.evaluation.diversity import traces
-from pcae.evaluation.diversity_plots import Line, draw_claims, draw_diversity
 from pcae.model.reduction import Reduction
 from pcae.model.tokens import patchify
+from pcae.pictures import diversity as diversity_plots
+from pcae.pictures.diversity import Line, draw_claims, draw_diversity
 
 REDUCTION = Reduction.for_pretraining(6)
 

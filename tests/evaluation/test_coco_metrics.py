@@ -10,8 +10,8 @@ import torch
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from pcae.data.coco import open_coco
-from pcae.data.segmentations import to_mask
+from pcae.data.coco.annotations import open_coco
+from pcae.data.coco.segmentations import to_mask
 from pcae.evaluation.coco_metrics import Detections, read_results, score, to_results, write_results
 from tests.shapes import HEIGHT, WIDTH, annotation, content, make, rle_of
 

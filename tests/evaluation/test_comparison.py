@@ -5,7 +5,7 @@ import statistics
 
 import pytest
 
-from pcae.evaluation.comparison import (
+from pcae.comparison.table import (
     Column,
     Row,
     Summary,

@@ -7,9 +7,9 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 from PIL import Image
 
-from pcae.evaluation import comparison_plots
-from pcae.evaluation.comparison import Column, Row
-from pcae.evaluation.comparison_plots import label, plot, write_numbers
+from pcae.comparison import plots as comparison_plots
+from pcae.comparison.plots import label, plot, write_numbers
+from pcae.comparison.table import Column, Row
 
 KNN = Column(name="knn", title="kNN in %", digits=1, scale=100.0, better="higher")
 COLUMNS = [

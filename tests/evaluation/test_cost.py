@@ -2,10 +2,9 @@ import pytest
 import torch
 
 from pcae.evaluation.cost import inference_cost, measure, pretraining_cost
-from pcae.methods.choice import MethodConfig
-from pcae.model.decoder import DecoderConfig
-from pcae.model.encoder import EncoderConfig
 from pcae.model.pretrained import PretrainedFacts, build_model
+from pcae.settings.methods import MethodConfig
+from pcae.settings.network import DecoderConfig, EncoderConfig
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,9 @@ import torch
 
 from pcae.data.images import open_images
 from pcae.evaluation.features import embed, raw_pixels
-from pcae.model.encoder import EncoderConfig, build_encoder
+from pcae.model.encoder import build_encoder
 from pcae.model.pretrained import Pretrained, PretrainedFacts
+from pcae.settings.network import EncoderConfig
 
 CONFIG = EncoderConfig(
     model="vit_tiny_patch16_224", image_size=(28, 28), patch_size=7, channels=1, width=24, depth=2, heads=2

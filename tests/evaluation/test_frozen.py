@@ -10,9 +10,11 @@ from pcae.data.unreadable import BadFiles
 from pcae.evaluation.attentive import AttentiveHeads
 from pcae.evaluation.features import embed, raw_pixels
 from pcae.evaluation.frozen import Recomputed, freeze, token_bytes
-from pcae.evaluation.probes import Examples, Heads, ProbeConfig, Standardise, fit
-from pcae.model.encoder import EncoderConfig, build_encoder
+from pcae.evaluation.probes import Examples, Heads, Standardise, fit
+from pcae.model.encoder import build_encoder
 from pcae.model.pretrained import Pretrained, PretrainedFacts
+from pcae.settings.network import EncoderConfig
+from pcae.settings.trained import ProbeTrainingConfig
 
 CONFIG = EncoderConfig(
     model="vit_tiny_patch16_224", image_size=(16, 24), patch_size=8, channels=3, width=24, depth=2, heads=2
@@ -81,7 +83,7 @@ def test_cached_and_recomputed_tokens_give_the_same_probe(model, images):
 def trained(examples: Examples, rows: torch.Tensor) -> torch.nn.Module:
     module = AttentiveHeads(Standardise(examples.features, 16), 2, 2, 1, seed=0)
     heads = Heads(module, torch.optim.AdamW(module.parameters(), lr=1e-2))
-    return fit(heads, examples, rows, ProbeConfig(epochs=4, batch_size=16))
+    return fit(heads, examples, rows, ProbeTrainingConfig(epochs=4, batch_size=16))
 
 
 def test_an_image_that_is_gone_when_it_is_wanted_again_is_named(model, images):

@@ -7,7 +7,8 @@ from sklearn.preprocessing import StandardScaler
 from pcae.evaluation.frozen import Cached
 from pcae.evaluation.knn import knn_accuracies
 from pcae.evaluation.linear import linear_probe
-from pcae.evaluation.probes import Examples, ProbeConfig
+from pcae.evaluation.probes import Examples
+from pcae.settings.trained import ProbeTrainingConfig
 
 CPU = torch.device("cpu")
 
@@ -20,7 +21,7 @@ def test_it_finds_a_direction_that_the_neighbours_miss():
     train, test = ((features[part], labels[part]) for part in (slice(800), slice(800, None)))
     assert knn_accuracies(*train, *test)[20] < 0.65
     found = linear_probe(
-        Examples(Cached(train[0]), train[1]), Examples(Cached(test[0]), test[1]), 2, ProbeConfig(), CPU
+        Examples(Cached(train[0]), train[1]), Examples(Cached(test[0]), test[1]), 2, ProbeTrainingConfig(), CPU
     )
     assert found.accuracy > 0.95
 
@@ -32,7 +33,7 @@ def test_it_is_as_good_as_scikit_learns():
     theirs = LogisticRegression(max_iter=500).fit(scaler.transform(x[:1000].numpy()), y[:1000].numpy())
     expected = theirs.score(scaler.transform(x[1000:].numpy()), y[1000:].numpy())
     found = linear_probe(
-        Examples(Cached(x[:1000]), y[:1000]), Examples(Cached(x[1000:]), y[1000:]), 10, ProbeConfig(), CPU
+        Examples(Cached(x[:1000]), y[:1000]), Examples(Cached(x[1000:]), y[1000:]), 10, ProbeTrainingConfig(), CPU
     )
     assert found.accuracy == pytest.approx(expected, abs=0.02)
 
@@ -47,7 +48,7 @@ def test_units_and_origins_of_features_do_not_matter():
             Examples(Cached(values[:400]), y[:400]),
             Examples(Cached(values[400:]), y[400:]),
             10,
-            ProbeConfig(epochs=5),
+            ProbeTrainingConfig(epochs=5),
             CPU,
         )
         for values in (x, x * scale + 3)

@@ -3,13 +3,14 @@ from functools import cache
 import pytest
 import torch
 
-from pcae.commands import finetune
-from pcae.evaluation.paper import PaperRow, paper_table, read_table
-from pcae.methods.choice import MethodConfig, Pretraining, build_method
-from pcae.model.decoder import DecoderConfig
-from pcae.model.encoder import Encoder, EncoderConfig, build_encoder
+from pcae.comparison.paper_tables import PaperRow, paper_table, read_table
+from pcae.methods.choice import Pretraining, build_method
+from pcae.model.encoder import Encoder, build_encoder
 from pcae.model.reduction import Reduction
-from pcae.settings import build, check_values
+from pcae.settings.methods import MethodConfig
+from pcae.settings.network import DecoderConfig, EncoderConfig
+from pcae.settings.values import build, check_values
+from pcae.settings.verbs.finetune import FinetuneConfig
 
 NUMBERS = [1, *range(3, 16)]
 ROWS = {1: 11, 3: 6, 4: 4, 5: 5, 6: 4, 7: 5, 8: 6, 9: 3, 10: 2, 11: 10, 12: 4, 13: 6, 14: 7, 15: 4}
@@ -55,7 +56,7 @@ def test_every_table_is_there_and_every_row_can_be_built(number):
         assert (row.pretrain == {}) == (row.quoted or row.epochs == 0)
         if row.pretrain:
             assert build_row(row).n_visible > 0
-        check_values(finetune.Config, row.finetune, row.name)
+        check_values(FinetuneConfig, row.finetune, row.name)
 
 
 @pytest.mark.parametrize(

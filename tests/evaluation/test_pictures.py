@@ -14,9 +14,12 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
-from pcae.evaluation.heat import BLANK, LEVELS, Scale, heat, palette, scale_of
 from pcae.evaluation.kept import Kept, Way, decide, way_of_classifier, way_of_teacher
-from pcae.evaluation.pictures import (
+from pcae.model.blocks import Stage
+from pcae.model.encoder import build_encoder
+from pcae.model.pretrained import Pretrained, PretrainedFacts, build_model
+from pcae.pictures.heat import BLANK, LEVELS, Scale, heat, palette, scale_of
+from pcae.pictures.stages import (
     Panel,
     Row,
     blank_out,
@@ -28,10 +31,8 @@ from pcae.evaluation.pictures import (
     stage_panels,
     to_rgb,
 )
-from pcae.methods.teacher import TeacherConfig
-from pcae.model.blocks import Stage
-from pcae.model.encoder import EncoderConfig, build_encoder
-from pcae.model.pretrained import Pretrained, PretrainedFacts, build_model
+from pcae.settings.methods import TeacherConfig
+from pcae.settings.network import EncoderConfig
 
 SIZES = {(14, 14): (112, 112), (8, 12): (64, 96), (7, 7): (56, 56)}
 """Height and width of the images in pixels, by grid: patches of 8 x 8."""

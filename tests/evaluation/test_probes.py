@@ -11,20 +11,11 @@ from pcae.data.batches import epoch_order
 from pcae.evaluation.attentive import attentive_probe
 from pcae.evaluation.frozen import Cached
 from pcae.evaluation.linear import MOMENTUM, LinearHeads, linear_probe
-from pcae.evaluation.probes import (
-    Examples,
-    Heads,
-    ProbeConfig,
-    Standardise,
-    check_probe_config,
-    fit,
-    hold_out,
-    probe,
-    score,
-)
+from pcae.evaluation.probes import Examples, Heads, Standardise, check_probe_config, fit, hold_out, probe, score
+from pcae.settings.trained import ProbeTrainingConfig
 
 CPU = torch.device("cpu")
-SHORT = ProbeConfig(epochs=3, batch_size=32)
+SHORT = ProbeTrainingConfig(epochs=3, batch_size=32)
 
 
 def blobs(images: int, seed: int, tokens: tuple[int, ...] = ()) -> Examples:
@@ -36,7 +27,7 @@ def blobs(images: int, seed: int, tokens: tuple[int, ...] = ()) -> Examples:
     return Examples(Cached(noise + centres[labels].view(images, *(1 for _ in tokens), 8)), labels)
 
 
-def run(which: str, test: Examples, config: ProbeConfig = SHORT):
+def run(which: str, test: Examples, config: ProbeTrainingConfig = SHORT):
     tokens = (4,) if which == "attentive" else ()
     if which == "linear":
         return linear_probe(blobs(150, 0), test, 3, config, CPU)
@@ -89,7 +80,7 @@ def test_held_out_images_are_no_part_of_the_training_that_chooses():
         module = LinearHeads(standardise, 2, rates)
         return Heads(module, torch.optim.SGD(module.parameters(), lr=1.0))
 
-    found = probe(build, train, train, [1.0], ProbeConfig(epochs=30))
+    found = probe(build, train, train, [1.0], ProbeTrainingConfig(epochs=30))
     assert found.accuracy == 1.0 and found.selection[1.0] < 0.9
 
 
@@ -157,9 +148,9 @@ def test_score_counts_by_rate():
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (ProbeConfig(epochs=0), "epochs must be at least 1, got 0"),
-        (ProbeConfig(batch_size=0), "batch_size must be at least 1, got 0"),
-        (ProbeConfig(seed=-1), r"seed must lie in \[0, 2\^63\), got -1"),
+        (ProbeTrainingConfig(epochs=0), "epochs must be at least 1, got 0"),
+        (ProbeTrainingConfig(batch_size=0), "batch_size must be at least 1, got 0"),
+        (ProbeTrainingConfig(seed=-1), r"seed must lie in \[0, 2\^63\), got -1"),
     ],
 )
 def test_settings_that_cannot_be(config, message):

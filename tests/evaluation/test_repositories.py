@@ -8,9 +8,9 @@ from timm.models import vision_transformer
 
 from pcae.evaluation.repositories import OriginalMAE, PublicPCAE, check_checkout
 from pcae.evaluation.stepper import Stepper
-from pcae.model.decoder import DecoderConfig
-from pcae.model.encoder import EncoderConfig
-from pcae.training.optimizer import OptimizerConfig, build_optimizer
+from pcae.settings.network import DecoderConfig, EncoderConfig
+from pcae.settings.run import OptimizerConfig
+from pcae.training.optimizer import build_optimizer
 from pcae.training.randomness import randomness
 
 ENCODER = EncoderConfig(image_size=(16, 16), patch_size=4, channels=3, width=48, depth=2, heads=2)

@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-from pcae.evaluation.run_curves import draw_curves
 from pcae.evaluation.run_metrics import Curve
+from pcae.pictures.run_curves import draw_curves
 from tests.evaluation.test_run_metrics import curve_of
 
 

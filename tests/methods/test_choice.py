@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from pcae.methods.choice import MethodConfig, build_method
-from pcae.methods.teacher import TeacherConfig
-from pcae.model.decoder import DecoderConfig
+from pcae.methods.choice import build_method
+from pcae.settings.methods import MethodConfig, TeacherConfig
+from pcae.settings.network import DecoderConfig
 from tests.methods.test_pcae import SMALL
 
 METHODS = ("pcae", "mae", "simmim", "pcae-simmim", "mae-discard")

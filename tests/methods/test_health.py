@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from pcae.methods.choice import MethodConfig, build_method
+from pcae.methods.choice import build_method
 from pcae.methods.health import Look, effective_rank, look, measure, position_share
-from pcae.model.decoder import DecoderConfig
 from pcae.model.tokens import gather, patchify
+from pcae.settings.methods import MethodConfig
+from pcae.settings.network import DecoderConfig
 from pcae.training.randomness import randomness
 
 SMALL = DecoderConfig(decoder_width=16, decoder_depth=1, decoder_heads=2)

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from pcae.methods.mae import MAE, MAEConfig
-from pcae.model.decoder import DecoderConfig
+from pcae.methods.mae import MAE
 from pcae.model.encoder import build_encoder
 from pcae.model.tokens import gather, patchify, split
+from pcae.settings.methods import MAEConfig
+from pcae.settings.network import DecoderConfig
 from tests.conftest import TINY
 from tests.methods.test_pcae import SMALL, visible_and_hidden
 

@@ -2,12 +2,14 @@ import numpy as np
 import pytest
 import torch
 
-from pcae.methods.pcae import PCAE, PCAEConfig
-from pcae.model.decoder import DecoderConfig
-from pcae.model.encoder import EncoderConfig, build_encoder
+from pcae.methods.pcae import PCAE
+from pcae.model.encoder import build_encoder
 from pcae.model.tokens import gather, patchify
+from pcae.settings.methods import PCAEConfig
+from pcae.settings.network import DecoderConfig, EncoderConfig
+from pcae.settings.run import OptimizerConfig
 from pcae.training.loop import Progress
-from pcae.training.optimizer import OptimizerConfig, build_optimizer, take_step
+from pcae.training.optimizer import build_optimizer, take_step
 from pcae.training.randomness import randomness
 
 SMALL = DecoderConfig(decoder_width=16, decoder_depth=1, decoder_heads=2)

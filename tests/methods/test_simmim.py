@@ -2,9 +2,11 @@ import numpy as np
 import pytest
 import torch
 
-from pcae.methods.simmim import PCAESimMIM, PCAESimMIMConfig, SimMIM
-from pcae.model.encoder import EncoderConfig, build_encoder
+from pcae.methods.simmim import PCAESimMIM, SimMIM
+from pcae.model.encoder import build_encoder
 from pcae.model.tokens import gather, patchify
+from pcae.settings.methods import PCAESimMIMConfig
+from pcae.settings.network import EncoderConfig
 from pcae.training.loop import Progress
 from pcae.training.randomness import randomness
 from tests.methods.test_pcae import visible_and_hidden

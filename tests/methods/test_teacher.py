@@ -3,10 +3,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from pcae.methods.discarding import DiscardingMAE, DiscardingMAEConfig
-from pcae.methods.pcae import PCAE, PCAEConfig
-from pcae.model.encoder import EncoderConfig, build_encoder
+from pcae.methods.discarding import DiscardingMAE
+from pcae.methods.pcae import PCAE
+from pcae.model.encoder import build_encoder
 from pcae.model.tokens import gather, patchify, split
+from pcae.settings.methods import DiscardingMAEConfig, PCAEConfig
+from pcae.settings.network import EncoderConfig
 from pcae.training.loop import Progress
 from tests.methods.test_pcae import SMALL
 

@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from pcae.model.decoder import Decoder, DecoderConfig
+from pcae.model.decoder import Decoder
+from pcae.settings.network import DecoderConfig
 
 SMALL = DecoderConfig(decoder_width=16, decoder_depth=2, decoder_heads=2)
 

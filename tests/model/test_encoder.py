@@ -3,9 +3,10 @@ import timm
 import torch
 
 from pcae.model.blocks import run_blocks
-from pcae.model.encoder import Encoder, EncoderConfig, build_encoder
+from pcae.model.encoder import Encoder, build_encoder
 from pcae.model.reduction import Reduction
 from pcae.model.tokens import all_ids, gather, patchify, sincos_positions
+from pcae.settings.network import EncoderConfig
 
 SMALL = {"img_size": 32, "patch_size": 8, "embed_dim": 32, "depth": 4, "num_heads": 2, "num_classes": 5}
 VARIANTS = {

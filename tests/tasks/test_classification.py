@@ -10,18 +10,13 @@ from torch.nn import functional as F
 
 from pcae.model.encoder import create_vit
 from pcae.model.reduced import ReducedViT, reduce
-from pcae.tasks.classification import (
-    Classification,
-    ClassificationConfig,
-    check_classification,
-    drop_schedule,
-    layer_groups,
-    mirrored_pairs,
-)
+from pcae.settings.run import OptimizerConfig
+from pcae.settings.tasks import ClassificationConfig
+from pcae.tasks.classification import Classification, check_classification, drop_schedule, layer_groups, mirrored_pairs
 from pcae.tasks.drop_path import DropPath, draw_paths
-from pcae.training.feed import Labelled
 from pcae.training.loop import Progress, loop
-from pcae.training.optimizer import OptimizerConfig, build_optimizer, set_learning_rate
+from pcae.training.micro_batches import Labelled
+from pcae.training.optimizer import build_optimizer, set_learning_rate
 from pcae.training.randomness import Draw, randomness
 from tests.conftest import TINY
 

@@ -8,11 +8,14 @@ import torch
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import box_iou
 
-from pcae.model.encoder import EncoderConfig, build_encoder
-from pcae.tasks.detection import Annotated, Detection, DetectionConfig, check_detection, detection_groups
+from pcae.model.encoder import build_encoder
+from pcae.settings.network import EncoderConfig
+from pcae.settings.run import OptimizerConfig
+from pcae.settings.tasks import DetectionConfig
+from pcae.tasks.detection import Annotated, Detection, check_detection, detection_groups
 from pcae.tasks.mask_rcnn import INSIDE, Inputs, pooling
 from pcae.training.loop import Progress, loop
-from pcae.training.optimizer import OptimizerConfig, build_optimizer
+from pcae.training.optimizer import build_optimizer
 from pcae.training.randomness import Draw, randomness
 
 TINY = EncoderConfig(

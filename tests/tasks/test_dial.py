@@ -2,7 +2,8 @@ import math
 
 import pytest
 
-from pcae.tasks.classification import ClassificationConfig, drop_schedule
+from pcae.settings.tasks import ClassificationConfig
+from pcae.tasks.classification import drop_schedule
 from pcae.tasks.dial import DropSchedule, grid, parse_drop_ratio
 from pcae.training.schedule import drop_ratio_at
 

@@ -17,15 +17,16 @@ from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 
 from pcae.commands import finetune, pretrain
-from pcae.commands.parts import Parts
-from pcae.commands.task import Config as FinetuneConfig
-from pcae.commands.task import build_task
 from pcae.evaluation.stepper import Stepper
 from pcae.methods import mae
-from pcae.settings import build
+from pcae.runs.finetuning_task import build_task
+from pcae.runs.run import Parts
+from pcae.settings.values import build
+from pcae.settings.verbs.finetune import FinetuneConfig
+from pcae.settings.verbs.pretrain import PretrainConfig
 from pcae.training.distributed import World, world
-from pcae.training.feed import Labelled
 from pcae.training.loop import Progress, loop
+from pcae.training.micro_batches import Labelled
 from pcae.training.randomness import randomness
 
 SHARED = {
@@ -42,11 +43,11 @@ FINETUNE = SHARED | {
 }  # fmt: skip
 
 
-def pretraining(folder: Path, name: str, **knobs: Any) -> pretrain.Config:
+def pretraining(folder: Path, name: str, **knobs: Any) -> PretrainConfig:
     """A run that looks at its health, and at neighbours, before the first step, after the fifth and after the last."""
     data = folder / "data"
     return build(
-        pretrain.Config, PRETRAIN | {"data": str(data / "train"), "out": folder / name, "knn_data": str(data)} | knobs
+        PretrainConfig, PRETRAIN | {"data": str(data / "train"), "out": folder / name, "knn_data": str(data)} | knobs
     )
 
 

@@ -4,17 +4,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from pcae.training.checkpoint import (
-    Checkpoints,
-    check_writable,
-    read,
-    read_header,
-    replace_text,
-    restore,
-    save_atomically,
-)
+from pcae.settings.run import OptimizerConfig
+from pcae.training.checkpoint import Checkpoints, read, read_header, restore, save_atomically
 from pcae.training.loop import Progress
-from pcae.training.optimizer import OptimizerConfig, build_optimizer, take_step
+from pcae.training.optimizer import build_optimizer, take_step
+from pcae.writing import check_writable, replace_text
 
 
 def trained(seed: int = 0):

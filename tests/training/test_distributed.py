@@ -8,7 +8,7 @@ import torch
 
 from pcae.training.checkpoint import read
 from pcae.training.distributed import pick_device
-from pcae.training.journal import read_metrics
+from pcae.training.logging import read_metrics
 
 ROOT = Path(__file__).parents[2]
 

@@ -8,9 +8,9 @@ from pcae.data.augment import Normalise, flip
 from pcae.data.batches import MicroBatches, training_loader
 from pcae.data.images import RandomCrops, open_images
 from pcae.data.unreadable import BadFiles
-from pcae.training.feed import Labelled, feed
-from pcae.training.optimizer import OptimizerConfig
-from pcae.training.plan import RunConfig, plan
+from pcae.settings.run import OptimizerConfig, RunConfig
+from pcae.training.micro_batches import Labelled, feed
+from pcae.training.plan import plan
 from pcae.training.randomness import randomness
 
 CPU, STEPS, BATCH, SEED = torch.device("cpu"), 4, 8, 1

@@ -4,10 +4,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from pcae.settings.run import OptimizerConfig
 from pcae.training.checkpoint import Checkpoints, save_atomically
-from pcae.training.folder import check_place, cleared_on_failure, facts_of, find_checkpoint, prepare
 from pcae.training.loop import Progress
-from pcae.training.optimizer import OptimizerConfig, build_optimizer
+from pcae.training.optimizer import build_optimizer
+from pcae.training.run_folder import facts_of, find_checkpoint, prepare
+from pcae.writing import check_place, cleared_on_failure
 
 
 def find(folder, resume):

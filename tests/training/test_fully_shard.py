@@ -8,13 +8,13 @@ import pytest
 import torch
 from PIL import Image
 
-from pcae.commands.pretrain import split_if_asked
 from pcae.methods.pcae import PCAE
+from pcae.runs.pretraining import split_if_asked
+from pcae.settings.run import OptimizerConfig, RunConfig
 from pcae.training.checkpoint import read
 from pcae.training.distributed import World
-from pcae.training.journal import read_metrics
-from pcae.training.optimizer import OptimizerConfig
-from pcae.training.plan import RunConfig, plan
+from pcae.training.logging import read_metrics
+from pcae.training.plan import plan
 from tests.training.sharded_worker import pretraining
 
 ROOT = Path(__file__).parents[2]

@@ -5,7 +5,7 @@ import torch
 from rich.console import Console
 
 from pcae.training.distributed import World
-from pcae.training.journal import Journal
+from pcae.training.logging import Journal
 from pcae.training.loop import Progress
 from pcae.training.plan import Plan
 

@@ -3,11 +3,13 @@ from itertools import count
 import pytest
 import torch
 
-from pcae.methods.pcae import PCAE, PCAEConfig
-from pcae.model.decoder import DecoderConfig
+from pcae.methods.pcae import PCAE
 from pcae.model.encoder import build_encoder
+from pcae.settings.methods import PCAEConfig
+from pcae.settings.network import DecoderConfig
+from pcae.settings.run import OptimizerConfig
 from pcae.training.loop import Progress, StepResult, loop
-from pcae.training.optimizer import OptimizerConfig, build_optimizer
+from pcae.training.optimizer import build_optimizer
 from pcae.training.randomness import randomness
 from tests.conftest import TINY
 

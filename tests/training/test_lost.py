@@ -17,7 +17,7 @@ PROCESS = textwrap.dedent(
     import sys, time
     from pathlib import Path
 
-    from pcae.training import lost
+    from pcae.training import failure_detection as lost
 
     rank, size, folder, doing = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]), sys.argv[4]
     place, go_on = folder / "place", folder / "go-on"

@@ -1,14 +1,10 @@
 import pytest
 import torch
 
-from pcae.methods.pcae import PCAE, PCAEConfig
-from pcae.training.optimizer import (
-    OptimizerConfig,
-    build_optimizer,
-    check_optimizer_config,
-    parameter_groups,
-    take_step,
-)
+from pcae.methods.pcae import PCAE
+from pcae.settings.methods import PCAEConfig
+from pcae.settings.run import OptimizerConfig
+from pcae.training.optimizer import build_optimizer, check_optimizer_config, parameter_groups, take_step
 
 
 def test_only_matrices_decay(encoder):

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from pcae.training.optimizer import OptimizerConfig
-from pcae.training.plan import RunConfig, autocast_dtype, compiles, plan
+from pcae.settings.run import OptimizerConfig, RunConfig
+from pcae.training.plan import autocast_dtype, compiles, plan
 
 
 def test_the_papers_numbers_on_imagenet():

@@ -3,7 +3,7 @@ import resource
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from pcae.training.records import Board, Records
+from pcae.training.append_files import Board, Records
 
 
 def test_a_record_that_has_no_room_is_cut_off_whole(tmp_path):

@@ -11,18 +11,20 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from pcae.data.augment import Normalise, flip
 from pcae.methods import mae, pcae, simmim, teacher
-from pcae.methods.choice import MethodConfig, build_method
-from pcae.methods.teacher import TeacherConfig
+from pcae.methods.choice import build_method
 from pcae.model import decoder
 from pcae.model.compiled import checkpoint_blocks, compile_blocks
-from pcae.model.decoder import DecoderConfig
 from pcae.model.encoder import Encoder, build_encoder
 from pcae.model.tokens import gather, patchify
-from pcae.tasks.classification import Classification, ClassificationConfig, drop_schedule
+from pcae.settings.methods import MethodConfig, TeacherConfig
+from pcae.settings.network import DecoderConfig
+from pcae.settings.run import OptimizerConfig
+from pcae.settings.tasks import ClassificationConfig
+from pcae.tasks.classification import Classification, drop_schedule
 from pcae.training import average
-from pcae.training.feed import Labelled
 from pcae.training.loop import Progress, loop
-from pcae.training.optimizer import OptimizerConfig, build_optimizer, parameter_groups
+from pcae.training.micro_batches import Labelled
+from pcae.training.optimizer import build_optimizer, parameter_groups
 from pcae.training.randomness import randomness
 from tests.conftest import TINY
 

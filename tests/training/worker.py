@@ -8,19 +8,17 @@ from pathlib import Path
 
 import torch
 
-from pcae.commands.pretrain import Config, train
-from pcae.data.batches import DataConfig
-from pcae.methods.choice import MethodConfig
-from pcae.methods.teacher import TeacherConfig
-from pcae.model.decoder import DecoderConfig
-from pcae.model.encoder import EncoderConfig
+from pcae.runs.pretraining import train
+from pcae.settings.methods import MethodConfig, TeacherConfig
+from pcae.settings.network import DecoderConfig, EncoderConfig
+from pcae.settings.reading import DataConfig
+from pcae.settings.run import OptimizerConfig, RunConfig
+from pcae.settings.verbs.pretrain import PretrainConfig
 from pcae.training.distributed import world
-from pcae.training.optimizer import OptimizerConfig
-from pcae.training.plan import RunConfig
 
 
-def config(out: Path, steps: int, resume: str, accumulation: int) -> Config:
-    return Config(
+def config(out: Path, steps: int, resume: str, accumulation: int) -> PretrainConfig:
+    return PretrainConfig(
         data="sample",
         out=out,
         resume=resume,

@@ -2,9 +2,9 @@
 
 import torch
 
-from pcae.model.decoder import Decoder, DecoderConfig
-from pcae.model.encoder import EncoderConfig
+from pcae.model.decoder import Decoder
 from pcae.model.pretrained import DecoderFacts, Pretrained, PretrainedFacts, TrainedDecoder, build_model
+from pcae.settings.network import DecoderConfig, EncoderConfig
 from tests.weights.tiny import shaken
 
 

@@ -8,9 +8,10 @@ from safetensors.torch import save_file
 from timm.models.vision_transformer import Block
 from torch import nn
 
-from pcae.model.decoder import Decoder, DecoderConfig
+from pcae.model.decoder import Decoder
 from pcae.model.pretrained import build_decoder
 from pcae.model.tokens import patchify
+from pcae.settings.network import DecoderConfig
 from pcae.training.checkpoint import read, save_atomically
 from pcae.weights.decoders import DECODER_FILE, fit_decoder, save_decoder
 from pcae.weights.export.formats import export

@@ -2,7 +2,7 @@ import pytest
 import torch
 from timm.layers import resample_abs_pos_embed
 
-from pcae.weights.match import fit
+from pcae.weights.matching import fit
 from tests.weights.tiny import tiny_vit
 
 

@@ -8,8 +8,9 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import ViTMAEConfig, ViTMAEForPreTraining
 
-from pcae.model.decoder import Decoder, DecoderConfig
+from pcae.model.decoder import Decoder
 from pcae.model.tokens import gather, patchify, sincos_positions, split
+from pcae.settings.network import DecoderConfig
 from pcae.weights.decoders import fit_decoder
 from pcae.weights.export.formats import export
 from pcae.weights.files import fill, find, load

@@ -1,31 +1,16 @@
 """`pcae cost`: multiply-accumulates, parameters and tokens by block, read off the running model."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-from pcae.commands.terminal import as_json, table
 from pcae.evaluation.cost import inference_cost, pretraining_cost
-from pcae.methods.choice import MethodConfig
-from pcae.model.decoder import DecoderConfig
-from pcae.model.encoder import EncoderConfig
+from pcae.settings.methods import MethodConfig
+from pcae.settings.network import DecoderConfig
+from pcae.settings.verbs.cost import CostConfig
+from pcae.terminal import as_json, table
 
 
-@dataclass(frozen=True, kw_only=True)
-class Config:
-    """What one image costs, in 10^9 multiply-accumulates of matrix products (Table 5 of the paper)."""
-
-    drop_ratio: float = 0.0
-    """Share of the patch tokens that each of the classifier's three stages drops, in [0, 1)."""
-    pretrain: bool = False
-    """The cost of pre-training instead of classifying."""
-    json: bool = False
-    """Print as JSON."""
-    encoder: EncoderConfig = EncoderConfig()
-    method: MethodConfig = MethodConfig()
-    decoder: DecoderConfig = DecoderConfig()
-
-
-def run(config: Config) -> None:
+def run(config: CostConfig) -> None:
     """Count and print."""
     encoder = replace(config.encoder, channels=config.encoder.channels or 3)
     if config.pretrain and config.drop_ratio:

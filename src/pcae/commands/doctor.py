@@ -1,65 +1,14 @@
 """`pcae doctor`: versions, devices and data sets that pcae finds here."""
 
-import platform
-from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
-from typing import Any
-
-import torch
-
-from pcae.commands.terminal import as_json, table
-from pcae.data import sample
-from pcae.data.batches import count_cores
-from pcae.training.distributed import pick_device
-from pcae.training.plan import autocast_dtype
-
-PACKAGES = ("pcae", "torch", "torchvision", "timm", "safetensors", "numpy", "pillow")
+from pcae.settings.verbs.doctor import DoctorConfig
+from pcae.terminal import as_json, table
+from pcae.training.machine import look
 
 
-@dataclass(frozen=True, kw_only=True)
-class Config:
-    """Say what this machine offers, and what a run would use by default."""
-
-    json: bool = False
-    """Print as JSON."""
-
-
-def run(config: Config) -> None:
+def run(config: DoctorConfig) -> None:
     """Look and print."""
     found = look()
     if config.json:
         as_json(found)
     else:
         table("what pcae finds here", ["", ""], [[name, str(value)] for name, value in found.items()])
-
-
-def look() -> dict[str, Any]:
-    """What is here."""
-    device = pick_device("auto")
-    dtype = autocast_dtype("auto", device)
-    return {
-        "python": platform.python_version(),
-        **{name: version_of(name) for name in PACKAGES},
-        "cores": count_cores(),
-        "default device": describe(device),
-        "default precision": "fp32" if dtype is None else "bf16",
-        "GPUs": torch.cuda.device_count(),
-        "sample": "shipped, 9,000 / 1,000 images",
-        "fashion-mnist": str(sample.DEBIAN) if sample.DEBIAN.is_dir() else f"would be downloaded to {sample.CACHE}",
-    }
-
-
-def version_of(package: str) -> str:
-    """The version of an installed package."""
-    try:
-        return version(package)
-    except PackageNotFoundError:  # pcae run from its source, say
-        return "not installed"
-
-
-def describe(device: torch.device) -> str:
-    """The device and, for a GPU, its name and memory."""
-    if device.type != "cuda":
-        return device.type
-    facts = torch.cuda.get_device_properties(device)
-    return f"{facts.name}, {facts.total_memory / 2**30:.0f} GiB"

@@ -1,44 +1,18 @@
 """`pcae embed`: features of images to a .npy or .parquet file, the same every time."""
 
 import json
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated
 
-from tyro.conf import Positional, arg
-
-from pcae.commands.rows import rows_in
-from pcae.commands.terminal import as_json, bar, console
-from pcae.commands.trained import ShownConfig, TrainedConfig, check_shown, open_shown, open_trained
 from pcae.data.unreadable import BadFiles
-from pcae.evaluation.features import Pool, embed_in_batches
-from pcae.training.checkpoint import check_writable, replace_text
+from pcae.evaluation.features import embed_in_batches
+from pcae.inference.embed import check, names_beside
+from pcae.inference.feature_files import rows_in
+from pcae.inference.trained import open_shown, open_trained
+from pcae.settings.verbs.embed import EmbedConfig
+from pcae.terminal import as_json, bar, console
+from pcae.writing import replace_text
 
 
-@dataclass(frozen=True, kw_only=True)
-class Config:
-    """Write one row of features an image; nothing is hidden, dropped or random.
-
-    A .parquet file has the columns path and embedding. Beside OUT.npy stands OUT.files.json: which image each row is.
-    """
-
-    data: Annotated[str, Positional, arg(metavar="DATA")]
-    """Folder, image, .txt or .csv list, WebDataset shards, `hf:NAME`, `sample` or `fashion-mnist`."""
-    model: TrainedConfig
-    out: Path
-    """The .npy (float32, images x features) or .parquet file to write."""
-    shown: ShownConfig = ShownConfig(split="train")
-    pool: Pool = "mean"
-    """mean of the patch tokens, or the class token (cls)."""
-    tokens: bool = False
-    """All patch tokens of each image (tokens x features, row by row of the grid) instead of one pooled row."""
-    batch_size: int = 64
-    """Images that are encoded at once."""
-    json: bool = False
-    """Print what was written as JSON."""
-
-
-def run(config: Config) -> None:
+def run(config: EmbedConfig) -> None:
     """Embed and write."""
     check(config)
     model = open_trained(config.model)
@@ -64,7 +38,7 @@ def run(config: Config) -> None:
     report(config, len(names), shape, bad_files)
 
 
-def report(config: Config, images: int, shape: tuple[int, ...], bad_files: BadFiles) -> None:
+def report(config: EmbedConfig, images: int, shape: tuple[int, ...], bad_files: BadFiles) -> None:
     """Say what was written."""
     result = {"out": str(config.out), "images": images, "features": shape[-1], "bad_files": bad_files.by_name()}
     if config.json:
@@ -73,18 +47,3 @@ def report(config: Config, images: int, shape: tuple[int, ...], bad_files: BadFi
         console.print(f"{' x '.join(map(str, (images, *shape)))} features in {config.out}")
     if bad_files.found:
         console.print(f"{bad_files.describe()}; they have no row")
-
-
-def check(config: Config) -> None:
-    """Raise ValueError for what cannot be, before any work."""
-    check_shown(config.shown, config.batch_size)
-    if config.tokens and config.pool != "mean":
-        raise ValueError(f"tokens are not pooled; leave --pool {config.pool} out")
-    check_writable(config.out, ".npy", ".parquet")
-    if config.out.suffix == ".npy":
-        check_writable(names_beside(config.out))
-
-
-def names_beside(out: Path) -> Path:
-    """Where the images of a .npy file's rows stand."""
-    return out.with_suffix(".files.json")

@@ -1,63 +1,25 @@
 """`pcae pack`: images decoded and shrunk once, into a folder that every verb takes as DATA."""
 
-import json
-import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass
-from importlib.metadata import version
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import PIL
-from tyro.conf import Positional, arg
-
-from pcae.commands.terminal import as_json, bar, console
-from pcae.data.batches import check_max_bad_files, check_workers, scanning_workers
-from pcae.data.images import Images, open_images
-from pcae.data.listing import Split
-from pcae.data.packed import BAD_FILES, FORMAT, HEADER, UNFINISHED, Form, check_sizes, is_packed, read_header, sealed
-from pcae.data.packing import Files, Jpeg, Pixels, alone, finish_split, pack_split, part_of, write_whole
-from pcae.data.unreadable import BadFiles
-from pcae.training.checkpoint import replace_text
-from pcae.training.folder import check_place, cleared_on_failure
-
-SIDE, QUALITY = 256, 90
+from pcae.data.packed.folder import BAD_FILES, read_header
+from pcae.data.packed.pack import (
+    check,
+    check_form,
+    check_space,
+    check_vacant,
+    describe,
+    form_of,
+    is_done,
+    open_splits,
+    pack,
+)
+from pcae.settings.verbs.pack import PackConfig
+from pcae.terminal import as_json, console
+from pcae.writing import check_place
 
 
-@dataclass(frozen=True, kw_only=True)
-class Config:
-    """Decode and shrink every image once. What is killed goes on when the same is asked for again.
-
-    The folder has the splits, names, labels and order of DATA; `pcae check-data OUT` reads it against its checksums.
-    """
-
-    data: Annotated[str, Positional, arg(metavar="DATA")]
-    """Folder, .txt or .csv list, WebDataset shards, `hf:NAME`, `sample` or `fashion-mnist`."""
-    out: Annotated[Path, Positional, arg(metavar="OUT")]
-    """The folder to write."""
-    form: Form = "pixels"
-    """pixels: 8-bit values of images of one size, the fastest to read. jpeg: the smallest, for 1 or 3 channels."""
-    side: int | None = None
-    """Pixels of a side; without it, 256. jpeg: of the shorter side, which is only shrunk. pixels: of both."""
-    image_size: tuple[int, int] | None = None
-    """Height and width of pixels, which images are resized to cover; without it, side x side."""
-    quality: int | None = None
-    """Quality of jpeg, 1 to 100; without it, 90."""
-    channels: int | None = None
-    """Channels to keep; without it, 1 for `sample` and `fashion-mnist`, 3 for image files."""
-    pixel_range: tuple[float, float] | None = None
-    """Values of 16-bit and float pixels that become black and white; without it 0 65535 and 0 1."""
-    split: Split | None = None
-    """The only split to pack, where DATA has several; without it, all."""
-    max_bad_files: float = 0.05
-    """Share of a split's images that may be unreadable, in [0, 1); they are left out and named."""
-    workers: int | None = None
-    """Processes that decode images; without it, as many as there are cores."""
-    json: bool = False
-    """Print what was packed as JSON."""
-
-
-def run(config: Config) -> None:
+def run(config: PackConfig) -> None:
     """Pack, or go on, or say that it is done."""
     check(config)
     form, splits = form_of(config), open_splits(config)
@@ -74,156 +36,7 @@ def run(config: Config) -> None:
     report(config, read_header(config.out))
 
 
-def check(config: Config) -> None:
-    """Raise ValueError for what cannot be, before any work."""
-    for name, other in (("image_size", "jpeg"), ("quality", "pixels")):
-        if getattr(config, name) is not None and config.form == other:
-            raise ValueError(f"{name} is no setting of form {other}; leave --{name.replace('_', '-')} out")
-    if config.side is not None and config.image_size is not None:
-        raise ValueError(f"give side or image_size, not both; got {config.side} and {config.image_size}")
-    sides = config.image_size or (SIDE if config.side is None else config.side,)
-    if min(sides) < 1:
-        raise ValueError(f"side and image_size must be at least 1, got {' '.join(map(str, sides))}")
-    if config.quality is not None and not 1 <= config.quality <= 100:
-        raise ValueError(f"quality must lie in [1, 100], got {config.quality}")
-    check_max_bad_files(config.max_bad_files)
-    check_workers(config.workers)
-
-
-def form_of(config: Config) -> Pixels | Jpeg:
-    """The form that is asked for, with its defaults."""
-    side = config.side or SIDE
-    if config.form == "jpeg":
-        return Jpeg(side, config.quality or QUALITY)
-    return Pixels(config.image_size or (side, side))
-
-
-def check_form(form: Pixels | Jpeg, channels: int) -> None:
-    """Raise ValueError for channels that JPEG has not."""
-    if isinstance(form, Jpeg) and channels not in {1, 3}:
-        raise ValueError(f"form jpeg holds 1 or 3 channels, got {channels}; use --form pixels")
-
-
-def open_splits(config: Config) -> dict[Split, Images]:
-    """The splits to pack; data without any are packed as train."""
-    names: tuple[Split, ...] = (config.split,) if config.split else ("train", "test")
-    found: dict[Split, Images] = {
-        name: open_images(config.data, name, config.channels, config.pixel_range) for name in names
-    }
-    if len(found) == 2 and list(found["train"].names) == list(found["test"].names):
-        return {"train": found["train"]}
-    return found
-
-
-def describe(form: Pixels | Jpeg, splits: Mapping[Split, Images]) -> dict[str, Any]:
-    """What is to be packed, and how: two packings of which this is the same come to the same."""
-    images = next(iter(splits.values()))
-    kind = "pixels" if isinstance(form, Pixels) else "jpeg"
-    settings = {"form": kind, **vars(form), "channels": images.channels, "pixel_range": images.pixel_range}
-    source = {name: {"images": len(images), "files": images.digest()} for name, images in splits.items()}
-    return json.loads(json.dumps({"settings": settings, "source": source}))
-
-
-def is_done(out: Path, task: Mapping[str, Any]) -> bool:
-    """Whether all of it is packed there. Raises ValueError when something else is."""
-    if not (out / HEADER).is_file():
-        return False
-    header = read_header(out)
-    check_sizes(out, header)
-    check_same(out, header, task)
-    clear(out)
-    return True
-
-
-def check_same(out: Path, theirs: Mapping[str, Any], task: Mapping[str, Any]) -> None:
-    """Raise ValueError naming what differs between a folder's packing and the one that is asked for."""
-    for name, value in task["settings"].items():
-        if theirs["settings"].get(name) != value:
-            raise ValueError(
-                f"out {str(out)!r} holds images packed with {name} = {theirs['settings'].get(name)}, not {value}; "
-                "choose another folder"
-            )
-    for name in task["source"].keys() | theirs["source"].keys():
-        if task["source"].get(name) != theirs["source"].get(name):
-            raise ValueError(f"out {str(out)!r} holds other images of the split {name}; choose another folder")
-
-
-def check_vacant(out: Path, task: Mapping[str, Any]) -> None:
-    """Raise ValueError when a folder holds anything but the beginning of this packing."""
-    if out.is_dir() and not is_packed(out):
-        other = next(iter(sorted(path.name for path in out.iterdir())), None)
-        if other:
-            raise ValueError(f"out {str(out)!r} holds {other!r} of another program; choose another folder")
-    if (out / UNFINISHED).is_file():
-        try:
-            theirs = json.loads((out / UNFINISHED).read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise ValueError(f"out {str(out)!r} has a damaged {UNFINISHED}; remove the folder") from error
-        check_same(out, theirs, task)
-
-
-def check_space(out: Path, form: Pixels | Jpeg, splits: Mapping[Split, Images]) -> None:
-    """Raise ValueError when the disk has no place for the pixels that are not there yet."""
-    if isinstance(form, Jpeg):
-        return
-    there = next(place for place in (out.absolute(), *out.absolute().parents) if place.exists())
-    height, width = form.image_size
-    wanted = sum(len(images) * images.channels for images in splits.values()) * height * width
-    left = wanted - sum(path.stat().st_size for path in out.glob("*.data"))
-    free = shutil.disk_usage(there).free
-    if left > free:
-        raise ValueError(
-            f"out {str(out)!r} cannot be written: {left / 1e9:.3g} GB are wanted and {free / 1e9:.3g} GB are free; "
-            "use --form jpeg, a smaller --side or another disk"
-        )
-
-
-def pack(config: Config, form: Pixels | Jpeg, splits: Mapping[Split, Images], task: dict[str, Any]) -> None:
-    """Write everything, the header last."""
-    out, taken = config.out, False
-    with cleared_on_failure(out, lambda: not (taken or any(path.stat().st_size for path in out.glob("*.chunks")))):
-        out.mkdir(parents=True, exist_ok=True)
-        if not (out / UNFINISHED).is_file():
-            replace_text(out / UNFINISHED, json.dumps(task, indent=1))
-        taken = True  # by another process, for all that is known
-        with alone(out):
-            taken = False
-            found, files, bad = {}, {}, {}
-            for name, images in splits.items():
-                bad[name] = BadFiles(images, config.max_bad_files)
-                found[name], parts = pack_one(config, form, bad[name], name)
-                files |= parts
-            files |= write_bad_files(out, bad)
-            made_by = f"pcae {version('pcae')}, Pillow {PIL.__version__}"
-            header = {"format": FORMAT, "made_by": made_by, "data": config.data, **task, "splits": found}
-            replace_text(out / HEADER, sealed({**header, "files": files}))
-            clear(out)
-
-
-def pack_one(config: Config, form: Pixels | Jpeg, bad_files: BadFiles, name: str) -> tuple[dict[str, Any], Files]:
-    """Write a split; what it holds, and the checksums of its files."""
-    images = bad_files.images
-    workers = scanning_workers(images, len(images)) if config.workers is None else config.workers
-    chunks = pack_split(bad_files, form, config.out, name, workers, bar(f"packing {name}"))
-    return finish_split(images, chunks, config.out, name)
-
-
-def write_bad_files(out: Path, bad: Mapping[Split, BadFiles]) -> Files:
-    """Write down what could not be read, if anything could not."""
-    rows = [{"split": name, **json.loads(line)} for name, files in bad.items() for line in files.lines().splitlines()]
-    if not rows:
-        return {}
-    write_whole(out / BAD_FILES, "".join(json.dumps(row) + "\n" for row in rows).encode())
-    return {BAD_FILES: part_of(out / BAD_FILES)}
-
-
-def clear(out: Path) -> None:
-    """Remove what was only for going on."""
-    for path in (*out.glob("*.chunks"), out / UNFINISHED):
-        path.unlink(missing_ok=True)
-
-
-def report(config: Config, header: dict[str, Any]) -> None:
+def report(config: PackConfig, header: dict[str, Any]) -> None:
     """Say what stands there."""
     total = sum(size for chunks in header["files"].values() for size, _ in chunks)
     if config.json:

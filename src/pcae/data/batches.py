@@ -16,36 +16,10 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from pcae.data.arrays import Cropper, Uncropped, as_read, together
 from pcae.data.images import Images, RandomCrops, RoughImages, WholeImages
 from pcae.data.unreadable import BadFiles, Batch, LeftOut, Replaced, collate
+from pcae.settings.reading import DataConfig
 
 Follow = Callable[[DataLoader], Iterable[Batch]]
 """Batch by batch through a loader, and something shown of it on the way."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataConfig:
-    """How images are read."""
-
-    crop_scale: tuple[float, float] = (0.2, 1.0)
-    """Least and most share of an image's area in a random crop; 1 1 takes whole images."""
-    flip: bool = True
-    """Mirror half of the images, left to right."""
-    mean: tuple[float, ...] | None = None
-    """Mean of the pixels in [0, 1] by channel; without it, computed from the data."""
-    std: tuple[float, ...] | None = None
-    """Standard deviation of the pixels by channel; without it, computed from the data."""
-    pixel_range: tuple[float, float] | None = None
-    """Values of 16-bit and float pixels that become black and white; without it 0 65535 and 0 1."""
-    max_bad_files: float = 0.05
-    """Share of the images that may be unreadable, in [0, 1); others take their place. More end the run."""
-    workers: int | None = None
-    """Processes that read images; without it, one less than the cores of each GPU's share, and none on a CPU."""
-    stream: bool = False
-    """Read shards (.tar, .parquet, hf:NAME) in order, with nothing held of each image; those of an index always are."""
-    lanes: int | None = None
-    """For streams: equal parts of every batch, each read in order by itself; a multiple of processes x accumulation
-    that divides the batch size. Without it as many as fit, up to 64. It decides the order."""
-    shuffle: int | None = None
-    """For streams: samples in a row of a lane that are shown in random order, and held in memory; without it 64."""
 
 
 def check_data_config(config: DataConfig) -> None:

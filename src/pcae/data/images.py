@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 from torchvision.transforms import RandomResizedCrop
 
 from pcae.data import sample
-from pcae.data.decode import (
+from pcae.data.files.decode import (
     Box,
     Choose,
     Part,
@@ -32,14 +32,14 @@ from pcae.data.decode import (
     reason_of,
     whole,
 )
-from pcae.data.hugging_face import PREFIX
 from pcae.data.lazy import pick
-from pcae.data.listing import Split
-from pcae.data.packed import as_packed, from_array
-from pcae.data.shard_list import ShardList
+from pcae.data.packed.folder import as_packed, from_array
+from pcae.data.shards.hugging_face import PREFIX
+from pcae.data.shards.shard_list import ShardList
+from pcae.data.shards.walking import BrokenShard
 from pcae.data.sources import list_data
-from pcae.data.walking import BrokenShard
-from pcae.settings import expand
+from pcae.settings.choices import Split
+from pcae.settings.values import expand
 
 RESERVED = {"sample": sample.sample, "fashion-mnist": sample.fashion_mnist}
 

@@ -15,20 +15,11 @@ from timm.data.random_erasing import RandomErasing
 from torch import Tensor
 
 from pcae.data.augment import Normalise
-from pcae.data.decode import MODES
+from pcae.data.files.decode import MODES
 from pcae.data.images import RandomCrops, to_picture, to_tensor
+from pcae.settings.reading import PolicyConfig
 
 Distortion = Callable[[Image.Image], Image.Image]
-
-
-@dataclass(frozen=True, kw_only=True)
-class PolicyConfig:
-    """Augmentation beside crops and flips; the defaults are MAE's for fine-tuning."""
-
-    auto_augment: str = "rand-m9-mstd0.5-inc1"
-    """timm's name of a policy of random distortions: rand-m9-mstd0.5-inc1 is RandAugment 9 / 0.5; none for none."""
-    erasing: float = 0.25
-    """Probability that a random rectangle of a crop becomes noise, in [0, 1]."""
 
 
 @dataclass(frozen=True)

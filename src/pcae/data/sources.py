@@ -3,13 +3,14 @@
 import os
 from pathlib import Path
 
-from pcae.data.hugging_face import PREFIX, list_rows
-from pcae.data.listing import Listing, Split, is_image, list_split, read_list
-from pcae.data.names import visible
-from pcae.data.packed import is_packed, list_packed
-from pcae.data.shards import SHARD, list_shards, matching, of_split
-from pcae.data.stream import is_stream, list_stream
-from pcae.settings import expand
+from pcae.data.packed.folder import is_packed, list_packed
+from pcae.data.shards.hugging_face import PREFIX, list_rows
+from pcae.data.shards.shards import SHARD, list_shards, matching, of_split
+from pcae.data.shards.stream import is_stream, list_stream
+from pcae.data.tables.listing import Listing, is_image, list_split, read_list
+from pcae.settings.choices import Split
+from pcae.settings.text import visible
+from pcae.settings.values import expand
 
 
 def list_data(data: str, split: Split, stream: bool = False) -> Listing:

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from pcae.data.decode import Unreadable
+from pcae.data.files.decode import Unreadable
 from pcae.data.images import Images
 
 TRIES = 100

@@ -6,7 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pcae.evaluation.probes import Epochs, Examples, Heads, ProbeConfig, Probed, Standardise, probe
+from pcae.evaluation.probes import Epochs, Examples, Heads, Probed, Standardise, probe
+from pcae.settings.trained import ProbeTrainingConfig
 
 RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
 """Learning rates of AdamW."""
@@ -66,7 +67,7 @@ def attentive_probe(
     test: Examples,
     classes: int,
     heads: int,
-    config: ProbeConfig,
+    config: ProbeTrainingConfig,
     device: torch.device,
     follow: Epochs = iter,
 ) -> Probed:

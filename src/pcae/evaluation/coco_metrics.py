@@ -14,10 +14,10 @@ from jaxtyping import Bool, Float, Int, UInt8
 from pydantic import Field, StrictInt, TypeAdapter, ValidationError
 from torch import Tensor
 
-from pcae.data.coco import CocoImages
-from pcae.data.coco_checks import Number, RunLengths, first_error
-from pcae.data.segmentations import Rle, area, package, rle_fault, to_rle, to_rles
-from pcae.training.checkpoint import in_one_move
+from pcae.data.coco.annotations import CocoImages
+from pcae.data.coco.checks import Number, RunLengths, first_error
+from pcae.data.coco.segmentations import Rle, area, package, rle_fault, to_rle, to_rles
+from pcae.writing import in_one_move
 
 Kind = Literal["bbox", "segm"]
 Result = dict[str, Any]

@@ -10,10 +10,11 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from pcae.methods.choice import MethodConfig, Pretraining, build_method
-from pcae.model.decoder import DecoderConfig
-from pcae.model.encoder import EncoderConfig, build_encoder, create_vit
+from pcae.methods.choice import Pretraining, build_method
+from pcae.model.encoder import build_encoder, create_vit
 from pcae.model.reduced import reduce
+from pcae.settings.methods import MethodConfig
+from pcae.settings.network import DecoderConfig, EncoderConfig
 from pcae.training.randomness import Draw
 
 META = torch.device("meta")

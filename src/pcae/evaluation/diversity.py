@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -11,15 +11,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pcae.model.blocks import Encoded
-from pcae.model.criteria import CriterionName, named_criterion
+from pcae.model.criteria import named_criterion
 from pcae.model.encoder import Encoder
 from pcae.model.reduction import Reduction, kept_counts
 from pcae.model.tokens import all_ids, gather, locate, split, upcast
-
-Dropping = Literal["none", "sampled", "random", "ptr"]
-"""What happens to tokens on the way. none: all stay. random: the stages draw which stay. ptr: they drop those most like
-the mean. sampled: all stay, but only those that `random` would have kept are measured, so that their number is not
-what makes the difference."""
+from pcae.settings.choices import CriterionName, Dropping
 
 
 def nuclear_norm(tokens: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, " batch"]:

@@ -14,8 +14,7 @@ from pcae.data.images import Images
 from pcae.data.unreadable import BadFiles, Batch
 from pcae.model.blocks import Encoded
 from pcae.model.pretrained import Pretrained
-
-Pool = Literal["mean", "cls"]
+from pcae.settings.choices import Pool
 
 
 def pool(model: Pretrained, encoded: Encoded, how: Pool) -> Float[Tensor, "batch dim"]:

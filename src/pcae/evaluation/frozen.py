@@ -10,8 +10,9 @@ from torch import Tensor
 from pcae.data.batches import Follow, whole_loader
 from pcae.data.images import Images
 from pcae.data.unreadable import BadFiles
-from pcae.evaluation.features import Pool, pool, readable
+from pcae.evaluation.features import pool, readable
 from pcae.model.pretrained import Pretrained
+from pcae.settings.choices import Pool
 
 PIXELS = "raw pixels"
 CHUNK = 64

@@ -7,12 +7,13 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from pcae.methods.teacher import Teacher, TeacherConfig
+from pcae.methods.teacher import Teacher
 from pcae.model.blocks import Stage
-from pcae.model.criteria import CriterionName
 from pcae.model.pretrained import Pretrained
 from pcae.model.reduction import Reduction, count_kept
 from pcae.model.tokens import all_ids, count_visible, gather, patchify, present, split
+from pcae.settings.choices import CriterionName
+from pcae.settings.methods import TeacherConfig
 from pcae.training.randomness import Draw
 
 BATCH = 16

@@ -6,7 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pcae.evaluation.probes import Epochs, Examples, Heads, ProbeConfig, Probed, Standardise, probe
+from pcae.evaluation.probes import Epochs, Examples, Heads, Probed, Standardise, probe
+from pcae.settings.trained import ProbeTrainingConfig
 
 RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0)
 """Learning rates of SGD for one step of the mean loss; the features have variance 1, whatever the encoder."""
@@ -31,7 +32,12 @@ class LinearHeads(nn.Module):
 
 
 def linear_probe(
-    train: Examples, test: Examples, classes: int, config: ProbeConfig, device: torch.device, follow: Epochs = iter
+    train: Examples,
+    test: Examples,
+    classes: int,
+    config: ProbeTrainingConfig,
+    device: torch.device,
+    follow: Epochs = iter,
 ) -> Probed:
     """Accuracy of a linear layer by SGD with momentum and no weight decay (the protocol of MAE, without LARS)."""
     standardise = Standardise(train.features, config.batch_size)

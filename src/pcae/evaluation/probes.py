@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from pcae.data.batches import epoch_order
 from pcae.evaluation.frozen import Features
+from pcae.settings.trained import ProbeTrainingConfig
 from pcae.training.schedule import half_cosine
 
 HELD_OUT = 0.1
@@ -23,19 +24,7 @@ Epochs = Callable[[range], Iterable[int]]
 """Epoch by epoch, and something shown of it on the way."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ProbeConfig:
-    """How the trained probes (linear and attentive) are trained."""
-
-    epochs: int = 50
-    """Passes of the linear and the attentive probe through the training images."""
-    batch_size: int = 256
-    """Images in a step of these probes."""
-    seed: int = 0
-    """Decides the order of images, initial weights and which images choose the learning rate."""
-
-
-def check_probe_config(config: ProbeConfig) -> None:
+def check_probe_config(config: ProbeTrainingConfig) -> None:
     """Raise ValueError for values that cannot be."""
     for name in ("epochs", "batch_size"):
         if getattr(config, name) < 1:
@@ -76,7 +65,7 @@ def probe(
     train: Examples,
     test: Examples,
     rates: Sequence[float],
-    config: ProbeConfig,
+    config: ProbeTrainingConfig,
     follow: Epochs = iter,
 ) -> Probed:
     """Choose a learning rate on training images held out, train with it on all of them, score once on the test images.
@@ -102,7 +91,7 @@ def hold_out(images: int, seed: int) -> tuple[Int[Tensor, " fitted"], Int[Tensor
 
 
 def fit(
-    heads: Heads, examples: Examples, rows: Int[Tensor, " rows"], config: ProbeConfig, follow: Epochs = iter
+    heads: Heads, examples: Examples, rows: Int[Tensor, " rows"], config: ProbeTrainingConfig, follow: Epochs = iter
 ) -> nn.Module:
     """Train on the examples at `rows`, every epoch in another order, with rates that fall along a half cosine."""
     device, size = next(heads.module.parameters()).device, config.batch_size

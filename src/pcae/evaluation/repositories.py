@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pcae.evaluation.peers import MASK_RATIO, USUAL_DEPTH, Peer
-from pcae.model.decoder import DecoderConfig
-from pcae.model.encoder import EncoderConfig, create_vit
+from pcae.model.encoder import create_vit
+from pcae.settings.network import DecoderConfig, EncoderConfig
 from pcae.training.loop import Progress, StepResult
 from pcae.training.randomness import Draw
 

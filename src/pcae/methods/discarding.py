@@ -1,28 +1,17 @@
 """MAE with discarded targets (Table 9): predict the pixels of those patches alone that PCAE's teacher keeps."""
 
-from dataclasses import dataclass
-from typing import Literal
-
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from pcae.methods.mae import MAEConfig, pixel_decoder, pixel_targets, squared_difference
-from pcae.methods.teacher import Targets, Teacher, TeacherConfig, spread
-from pcae.model.decoder import DecoderConfig
+from pcae.methods.mae import pixel_decoder, pixel_targets, squared_difference
+from pcae.methods.teacher import Targets, Teacher, spread
 from pcae.model.encoder import Encoder
 from pcae.model.pretrained import Predicts
 from pcae.model.tokens import count_visible, gather, locate, patchify, split
+from pcae.settings.methods import DiscardingMAEConfig, TeacherConfig
+from pcae.settings.network import DecoderConfig
 from pcae.training.loop import Progress, StepResult
 from pcae.training.randomness import Draw
-
-
-@dataclass(frozen=True, kw_only=True)
-class DiscardingMAEConfig(MAEConfig, TeacherConfig):
-    """The method."""
-
-    discard: Literal["loss", "decode"] = "loss"
-    """loss: all hidden patches are decoded, discarded ones have no loss (setting 1). decode: they have no mask token
-    either (setting 2)."""
 
 
 class DiscardingMAE(nn.Module):

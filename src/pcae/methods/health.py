@@ -141,3 +141,13 @@ def position_share(
     share = torch.where(total.sum() == 0, 1.0, share.clamp_min(0))
     known = len(values) >= 2 * used
     return torch.where(known, within.sqrt().mean(), torch.nan), torch.where(known, share, torch.nan)
+
+
+IMAGES = 128
+"""Images that are looked at, spread over the data."""
+
+
+def most_directions(images: int, width: int | None) -> int:
+    """What the effective rank of the mean features of so many images, or of those of them that are looked at, cannot
+    exceed."""
+    return min(images, IMAGES, width or IMAGES)

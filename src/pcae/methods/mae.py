@@ -1,31 +1,21 @@
 """MAE: predict the pixels of all hidden patches."""
 
-from dataclasses import dataclass
-
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pcae.methods.teacher import Targets, spread
-from pcae.model.decoder import Decoder, DecoderConfig
+from pcae.model.decoder import Decoder
 from pcae.model.encoder import Encoder
 from pcae.model.pretrained import Predicts
 from pcae.model.tokens import count_visible, gather, patchify, split, upcast
+from pcae.settings.methods import MAEConfig
+from pcae.settings.network import DecoderConfig
 from pcae.training.loop import Progress, StepResult
 from pcae.training.randomness import Draw
 
 USUAL_DEPTH = 8
 """Blocks of MAE's decoder."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class MAEConfig:
-    """The method. The defaults are MAE's best."""
-
-    mask_ratio: float = 0.75
-    """Share of the patches that the student does not see, in (0, 1)."""
-    norm_pix_loss: bool = True
-    """Predict the pixels of each patch less their mean, over their standard deviation."""
 
 
 class MAE(nn.Module):

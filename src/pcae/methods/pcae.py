@@ -1,33 +1,20 @@
 """PCAE: predict the few features of hidden patches that the teacher did not drop on its way."""
 
 import math
-from dataclasses import dataclass
 
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
 from pcae.methods.mae import pixel_targets, squared_difference
-from pcae.methods.teacher import Targets, Teacher, TeacherConfig, cosine_distance, spread
-from pcae.model.decoder import Decoder, DecoderConfig
+from pcae.methods.teacher import Targets, Teacher, cosine_distance, spread
+from pcae.model.decoder import Decoder
 from pcae.model.encoder import Encoder
 from pcae.model.pretrained import Predicts
 from pcae.model.tokens import count_visible, gather, patchify, split
+from pcae.settings.methods import PCAEConfig
+from pcae.settings.network import DecoderConfig
 from pcae.training.loop import Progress, StepResult
 from pcae.training.randomness import Draw
-
-
-@dataclass(frozen=True, kw_only=True)
-class PCAEConfig(TeacherConfig):
-    """The method. The defaults are the paper's, but for the momentum."""
-
-    mask_ratio: float = 0.75
-    """Share of the patches that the student does not see, in (0, 1)."""
-    views: int = 1
-    """Students' views of an image for one pass of the teacher; each sees its own part of the pool. 1 is the paper."""
-    pool_ratio: float | None = None
-    """Share of the patches that views are drawn from; the teacher sees the others. Without it, one view is the pool."""
-    pixel_weight: float = 0.0
-    """Weight of MAE's loss, normalised pixels, at the targets, beside their features; 0 is the paper."""
 
 
 def pool_size(config: PCAEConfig, n_tokens: int, n_visible: int) -> int:

@@ -1,33 +1,16 @@
 """SimMIM: mask tokens go through the encoder, a linear head predicts hidden pixels; or the teacher's few features."""
 
-from dataclasses import dataclass
-
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from pcae.methods.teacher import Targets, Teacher, TeacherConfig, cosine_distance, spread
+from pcae.methods.teacher import Targets, Teacher, cosine_distance, spread
 from pcae.model.encoder import Encoder, initialise
 from pcae.model.pretrained import Predicts
 from pcae.model.tokens import count_visible, gather, patchify, split, upcast
+from pcae.settings.methods import PCAESimMIMConfig, SimMIMConfig
 from pcae.training.loop import Progress, StepResult
 from pcae.training.randomness import Draw
-
-
-@dataclass(frozen=True, kw_only=True)
-class SimMIMConfig:
-    """The method. The paper's: 78 visible and 118 mask tokens."""
-
-    mask_ratio: float = 0.6
-    """Share of the patches that the student does not see, in (0, 1)."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class PCAESimMIMConfig(TeacherConfig):
-    """PCAE on SimMIM. The paper's: 78 visible and 18 mask tokens."""
-
-    mask_ratio: float = 0.6
-    """Share of the patches that the student does not see, in (0, 1)."""
 
 
 def new_mask_token(width: int) -> nn.Parameter:

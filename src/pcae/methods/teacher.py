@@ -1,9 +1,9 @@
 """What makes the targets: a moving-average copy of the student, or a fixed encoder, that drops tokens on its way."""
 
 import copy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -11,42 +11,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pcae.model.blocks import Encoded, check_blocks
-from pcae.model.criteria import CriterionName, named_criterion
+from pcae.model.criteria import named_criterion
 from pcae.model.encoder import Encoder
 from pcae.model.reduction import Reduction, kept_counts
 from pcae.model.tokens import gather, locate, split, upcast
+from pcae.settings.methods import TeacherConfig
 from pcae.training.average import follow
 from pcae.training.loop import Progress
 from pcae.training.randomness import Draw
 from pcae.training.schedule import momentum_at
-
-
-@dataclass(frozen=True, kw_only=True)
-class TeacherConfig:
-    """The teacher and its targets. The defaults are the paper's, but for the momentum."""
-
-    stages: int = 3
-    """Times that the teacher drops tokens; 0 is a full teacher."""
-    placement: int = 1
-    """Where the stages stand, by Table 8's number: 1 evenly from the first block (after 0, 4, 8 of 12), 2 evenly to the
-    last, 3 from first to last, 4 the first blocks, 5 the last."""
-    stages_after: tuple[int, ...] | None = None
-    """Blocks, from 0, after which the teacher drops tokens, instead of `stages` and `placement`."""
-    keep_ratio: float | None = None
-    """Share of the tokens that each of the teacher's stages keeps, in (0, 1]; without it 0.5, for pcae-simmim 0.54."""
-    criterion: CriterionName = "mean-similarity"
-    """What is dropped: tokens most like the mean (the method), random ones, those that get least attention from the
-    others or (saliency) from the class token, those that others explain best by a matrix decomposition (slow)."""
-    random_targets: int | None = None
-    """Predict only so many targets, drawn at random from those that the teacher keeps; without it, all of them."""
-    target_norm: Literal["token", "none"] = "token"
-    """token: standardise each target over its features. none: the letter of Eq. 1."""
-    target_layers: int = 1
-    """Last blocks of the teacher whose outputs, each standardised, are averaged into the target; 1 is the paper."""
-    momentum: float | None = None
-    """Momentum of the teacher; without it, 1 - 4 / steps, tied to the length of the run (the paper: 0.9999)."""
-    momentum_end: float | None = None
-    """Momentum at the end of a half cosine; without it, the momentum stays fixed."""
 
 
 class Targets(NamedTuple):

@@ -1,7 +1,6 @@
 """Other scores of redundancy than the method's own: what the paper compares it with (sections 3.2, E and F)."""
 
 from collections.abc import Callable
-from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -11,9 +10,7 @@ from torch import Tensor, nn
 
 from pcae.model.reduction import Criterion, Seen, mean_similarity
 from pcae.model.tokens import upcast
-
-CriterionName = Literal["mean-similarity", "random", "token-importance", "saliency", "decomposition"]
-"""The method's criterion, and those that it is compared with."""
+from pcae.settings.choices import CriterionName
 
 
 def named_criterion(name: CriterionName, noise: Callable[[], Tensor]) -> Criterion:

@@ -1,7 +1,5 @@
 """Visible tokens + wanted positions -> predictions at those positions."""
 
-from dataclasses import dataclass
-
 import torch
 from jaxtyping import Float, Int
 from timm.models.vision_transformer import Block
@@ -10,18 +8,7 @@ from torch import Tensor, nn
 from pcae.model.compiled import run_block
 from pcae.model.encoder import initialise, set_norm_eps
 from pcae.model.tokens import Grid, gather, sincos_positions
-
-
-@dataclass(frozen=True, kw_only=True)
-class DecoderConfig:
-    """The small transformer that predicts what the encoder did not see."""
-
-    decoder_width: int = 512
-    """Width of the decoder's tokens; a multiple of 4 and of the heads."""
-    decoder_depth: int | None = None
-    """Blocks of the decoder; without it 2, and 8 for mae (Table 15: 2 for classification, 6 or more for detection)."""
-    decoder_heads: int = 16
-    """Attention heads of the decoder's blocks."""
+from pcae.settings.network import DecoderConfig
 
 
 class LastBlock(Block):

@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import timm
@@ -17,28 +17,7 @@ from torch.nn import functional as F
 from pcae.model.blocks import Encoded, run_blocks
 from pcae.model.reduction import Reduction
 from pcae.model.tokens import Grid, gather, grid_of, sincos_positions
-
-
-@dataclass(frozen=True, kw_only=True)
-class EncoderConfig:
-    """The network that is trained."""
-
-    model: str = "vit_base_patch16_224"
-    """Name of a timm VisionTransformer."""
-    image_size: tuple[int, int] = (224, 224)
-    """Height and width of the images in pixels."""
-    patch_size: int | None = None
-    """Side of a patch in pixels; without it, the model's own."""
-    channels: int | None = None
-    """Channels of the images; without it, 1 for `sample` and `fashion-mnist`, 3 for image files."""
-    width: int | None = None
-    """Width of a token; without it, the model's own."""
-    depth: int | None = None
-    """Number of blocks; without it, the model's own."""
-    heads: int | None = None
-    """Attention heads of a block; without it, the model's own."""
-    patch_scale: float = 1.0
-    """Factor on the initial patch embedding; above 1, content weighs more against positions (for small patches)."""
+from pcae.settings.network import EncoderConfig
 
 
 def plain_vit(model: nn.Module) -> VisionTransformer:

@@ -10,11 +10,12 @@ from torch import Tensor, nn
 
 from pcae.data.augment import Normalise
 from pcae.model.blocks import Encoded
-from pcae.model.criteria import CriterionName
-from pcae.model.decoder import Decoder, DecoderConfig
-from pcae.model.encoder import Encoder, EncoderConfig, create_vit, set_norm_eps
+from pcae.model.decoder import Decoder
+from pcae.model.encoder import Encoder, create_vit, set_norm_eps
 from pcae.model.reduced import ReducedViT, reduce
 from pcae.model.tokens import Grid, all_ids, patchify
+from pcae.settings.choices import CriterionName
+from pcae.settings.network import DecoderConfig, EncoderConfig
 
 Predicts = Literal["pixels", "features"]
 """What a decoder predicts: the values of patches, or a teacher's features of them."""

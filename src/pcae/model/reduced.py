@@ -5,10 +5,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from pcae.model.blocks import Encoded, run_blocks
-from pcae.model.criteria import CriterionName, inference_criterion
+from pcae.model.criteria import inference_criterion
 from pcae.model.encoder import plain_vit
 from pcae.model.reduction import Reduction
 from pcae.model.tokens import all_ids
+from pcae.settings.choices import CriterionName
 
 
 class ReducedViT(nn.Module):

@@ -3,8 +3,6 @@
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -19,48 +17,13 @@ from pcae.model.criteria import named_criterion
 from pcae.model.reduced import ReducedViT
 from pcae.model.reduction import Reduction
 from pcae.model.tokens import upcast
+from pcae.settings.tasks import ClassificationConfig
 from pcae.tasks.dial import DropSchedule, parse_drop_ratio
 from pcae.tasks.drop_path import draw_paths, install_drop_path
 from pcae.training.average import follow
-from pcae.training.feed import Labelled
 from pcae.training.loop import Progress, StepResult
+from pcae.training.micro_batches import Labelled
 from pcae.training.randomness import Draw, seed_of
-from pcae.training.schedule import Ramp
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClassificationConfig:
-    """The task. The defaults are MAE's for ViT-B, which the paper follows."""
-
-    drop_ratio: float | str = 0.0
-    """Share of the patch tokens that each of three stages drops, in [0, 1); A:B draws a ratio of that range every
-    step, so that one checkpoint serves all of them."""
-    criterion: Literal["mean-similarity", "random"] = "mean-similarity"
-    """Which tokens go: those most like the mean (the method), or random ones, to compare it with."""
-    drop_start_epochs: float | None = None
-    """Epochs in which nothing is dropped; without it, a tenth of the run (the paper: 10 of 100)."""
-    drop_ramp_epochs: float | None = None
-    """Epochs over which the drop ratio then climbs; without it, a quarter of the run (the paper: 25 of 100)."""
-    drop_ramp: Ramp = "cosine"
-    """How it climbs: cosine, as in EViT, or linear; in steps of 0.05."""
-    global_pool: Literal["avg", "token"] = "avg"
-    """What is classified: the mean of the patch tokens with a norm of its own, or the class token."""
-    pool_dropped: bool = False
-    """Pool the means of dropped tokens, too, each for as many as it stands for; needs --global-pool avg. Ours: the
-    paper pools what is left."""
-    layer_decay: float | None = None
-    """Factor on the learning rate from each block to the one before it; without it 0.65, and 1 from scratch."""
-    drop_path: float = 0.1
-    """Probability that the last block's branches are left out; it climbs from 0 with the depth."""
-    mixup: float = 0.8
-    """Parameter of the beta distribution that two images are blended by; 0 for none."""
-    cutmix: float = 1.0
-    """The same for a rectangle of one image in the other; where both are on, each has half of the steps."""
-    label_smoothing: float = 0.1
-    """Share of the target that is spread over all classes, in [0, 1)."""
-    ema: float | None = None
-    """Momentum of a moving average of the weights, which is then evaluated and kept, such as 0.9999; early steps have
-    (1 + step) / (10 + step) at most, so that the start is forgotten."""
 
 
 def check_classification(config: ClassificationConfig, micro_batch: int) -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -12,50 +11,14 @@ from torch import Tensor, nn
 from pcae.model.blocks import check_blocks
 from pcae.model.encoder import Encoder
 from pcae.model.reduction import Reduction
+from pcae.settings.tasks import DetectionConfig
 from pcae.tasks.classification import layer_groups
-from pcae.tasks.detection_backbone import DetectionBackbone, PyramidName, quarters
+from pcae.tasks.detection_backbone import DetectionBackbone, quarters
 from pcae.tasks.drop_path import draw_paths, install_drop_path
 from pcae.tasks.mask_rcnn import Inputs, mask_rcnn
 from pcae.tasks.pyramid import STRIDES
 from pcae.training.loop import Progress, StepResult
 from pcae.training.randomness import Draw, seed_of
-
-
-@dataclass(frozen=True, kw_only=True)
-class DetectionConfig:
-    """The task. The defaults are Mask R-CNN's with FPN; where the paper is silent, those usual for ViT-B."""
-
-    pyramid: PyramidName = "fpn"
-    """fpn: maps of four blocks, a quarter of the depth apart, through an FPN; simple: all of the last, as in ViTDet."""
-    pyramid_channels: int = 256
-    """Channels of the pyramid's maps."""
-    window: int | None = None
-    """Side in patches of the windows in which blocks attend; without it, all attend to the whole image."""
-    global_blocks: tuple[int, ...] | None = None
-    """Blocks, counted from 0, that attend to the whole image all the same; without it, the last of each quarter."""
-    drop_ratio: float = 0.0
-    """Share of the patch tokens that each stage of `reduce_after` drops, in [0, 1)."""
-    reduce_after: tuple[int, ...] = ()
-    """Blocks, counted from 0, after which tokens are dropped; none may stand before a block with windows."""
-    head_width: int = 1024
-    """Width of the box head's two layers."""
-    mask_channels: int = 256
-    """Channels of the mask head's convolutions."""
-    mask_convs: int = 4
-    """Number of convolutions in the mask head before it doubles its side."""
-    anchors: tuple[int, ...] = (32, 64, 128, 256, 512)
-    """Side in pixels of the anchor boxes, by level (strides 4, 8, 16, 32, 64); each in three shapes."""
-    sampled_proposals: int = 512
-    """Proposals of an image that the box head is trained on."""
-    layer_decay: float | None = None
-    """Factor on the learning rate from each block to the one before it; without it 0.7, and 1 from scratch."""
-    drop_path: float = 0.1
-    """Probability that the last block's branches are left out; it climbs from 0 with the depth."""
-    score_threshold: float = 0.05
-    """Predictions with a lower score are left out, in [0, 1)."""
-    detections_per_image: int = 100
-    """Most predictions that an image gets, the best ones."""
-
 
 MOST = 65_536
 """Channels, features, patches and predictions that anything may have."""

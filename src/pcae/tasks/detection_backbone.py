@@ -1,7 +1,6 @@
 """An encoder as the backbone of a detector: images -> maps at strides 4, 8, 16, 32 and 64."""
 
 from collections import OrderedDict
-from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -11,11 +10,9 @@ from torch import Tensor, nn
 from pcae.model.encoder import Encoder
 from pcae.model.reduction import Reduction
 from pcae.model.tokens import Grid, all_ids, grid_of, patchify, present, put_back, upcast
+from pcae.settings.choices import PyramidName
 from pcae.tasks.pyramid import STRIDES, SimplePyramid, feature_pyramid, rescale
 from pcae.tasks.windows import windowed
-
-PyramidName = Literal["fpn", "simple"]
-"""fpn: maps of four blocks, a quarter of the depth apart, and torchvision's FPN. simple: all from the last block."""
 
 USED = ("patch_embed.", "pos_embed", "norm_pre.", "blocks.")
 """Starts of the names of a ViT's weights that a backbone uses."""

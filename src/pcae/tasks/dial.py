@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
+from pcae.settings.choices import Ramp
 from pcae.training.randomness import seed_of
-from pcae.training.schedule import Ramp, drop_ratio_at
+from pcae.training.schedule import drop_ratio_at
 
 GRID_STEP = 0.1
 """The dial draws from multiples of this, so that a compiled model meets few shapes."""

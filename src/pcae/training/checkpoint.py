@@ -3,8 +3,6 @@
 import json
 import os
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +14,8 @@ from torch import Tensor, nn
 
 from pcae.training.loop import Progress
 from pcae.training.sharding import gathered, split_like
+from pcae.writing import UMASK, in_one_move, replace_text
 
-UMASK = os.umask(0o022)
 os.umask(UMASK)
 """What others may not do with new files; it can only be read by being set."""
 CHECKSUM = "crc32"
@@ -161,46 +159,3 @@ def save_atomically(path: Path, tensors: dict[str, Tensor], header: dict[str, An
             save_file(whole, beside, metadata={"pcae": json.dumps(header)})
         except SafetensorError as error:  # its only reason here is the disk
             raise OSError(str(error)) from error
-
-
-@contextmanager
-def in_one_move(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to; it takes the place of `path` when all went well, else it goes.
-
-    Raises ValueError naming `path` when the disk does not take it.
-    """
-    beside = path.with_name(f".{path.name}.writing")
-    try:
-        beside.unlink(missing_ok=True)  # a link that a stranger put there would lead elsewhere
-        yield beside
-        beside.chmod(0o666 & ~UMASK)  # safetensors lets nobody else read what it writes
-        with beside.open("rb") as file:
-            os.fsync(file.fileno())
-        beside.replace(path)
-    except BaseException as error:
-        with suppress(OSError):
-            beside.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise ValueError(f"{path} cannot be written: {error.strerror or error}") from error
-        raise
-
-
-def check_writable(path: Path, *suffixes: str) -> None:
-    """Raise ValueError when a file of one of these suffixes could not be written there, before the work is done."""
-    if suffixes and path.suffix not in suffixes:
-        raise ValueError(f"out {str(path)!r} must end in {' or '.join(suffixes)}")
-    beside = path.with_name(f".{path.name}.writing")
-    try:
-        beside.unlink(missing_ok=True)
-        beside.touch()
-        beside.unlink()
-    except OSError as error:
-        raise ValueError(f"out {str(path)!r} cannot be written: {error.strerror}") from error
-    if path.is_dir():
-        raise ValueError(f"out {str(path)!r} is a folder; give a file")
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Write a small text file in one move."""
-    with in_one_move(path) as beside:
-        beside.write_text(text, encoding="utf-8")

@@ -14,7 +14,7 @@ from torch.distributed.fsdp import FSDPModule
 from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
-from pcae.training.lost import watched
+from pcae.training.failure_detection import watched
 from pcae.training.slurm import join_step
 
 T = TypeVar("T")

@@ -1,33 +1,14 @@
 """AdamW with the right weight-decay groups, and a step that leaves the weights alone when a gradient is not finite."""
 
 import math
-from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
+from pcae.settings.run import OptimizerConfig
 from pcae.training.sharding import whole
-
-
-@dataclass(frozen=True, kw_only=True)
-class OptimizerConfig:
-    """AdamW and its learning rate; the defaults are the paper's (MAE's)."""
-
-    base_lr: float = 1.5e-4
-    """Peak learning rate for 256 images a step; the one in use is base_lr * batch_size / 256."""
-    warmup_epochs: float | None = None
-    """Epochs over which the learning rate rises; without it, a twentieth of the run."""
-    lr_drops: tuple[float, ...] | None = None
-    """Shares of the run, ascending in (0, 1), after each of which the learning rate falls to a tenth and stays there
-    until the next; without it, a half cosine down to 0."""
-    weight_decay: float = 0.05
-    """Decoupled weight decay of matrices; biases, norms and learned tokens have none."""
-    betas: tuple[float, float] = (0.9, 0.95)
-    """AdamW's decay rates of the two moments."""
-    clip_grad: float | None = None
-    """Largest norm of the gradient; without it, gradients are not clipped."""
 
 
 def check_optimizer_config(config: OptimizerConfig) -> None:

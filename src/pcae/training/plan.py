@@ -2,55 +2,15 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 
-from pcae.training.optimizer import OptimizerConfig
+from pcae.settings.run import OptimizerConfig, RunConfig
 from pcae.training.schedule import warmup_cosine, warmup_drops
 
 MOST_STEPS = 1e12
 WORTH_COMPILING = 1_000
 """Steps from which on a GPU gets back the time that compiling takes."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunConfig:
-    """How long and how large a run is, and what it leaves behind."""
-
-    epochs: float | None = None
-    """Length of the run in passes over the images; without it or `steps`, as long as the paper's."""
-    steps: int | None = None
-    """Length of the run in optimizer steps, instead of `epochs`."""
-    batch_size: int = 1024
-    """Images per optimizer step, over all processes and micro-batches; the learning rate follows it."""
-    seed: int = 0
-    """Decides the initial weights, the order of images, crops, flips and masks."""
-    accumulation: int = 1
-    """Micro-batches per optimizer step and process; more need less memory. Same result, up to rounding."""
-    device: str = "auto"
-    """cpu, cuda, cuda:1, mps, ...; auto is the first accelerator, else the CPU."""
-    precision: Literal["auto", "bf16", "fp32"] = "auto"
-    """Of matrix products; auto is bf16 on GPUs that have it, else fp32."""
-    compile: Literal["auto", "always", "never"] = "auto"
-    """Compile transformer blocks, which takes a minute or two at the start; auto does in pre-training on CUDA, for a
-    thousand steps or more."""
-    grad_checkpointing: bool = False
-    """Compute blocks again in the backward pass instead of keeping what they made: less memory, a third more work."""
-    fully_shard: bool = False
-    """Split weights, gradients and the optimizer's state over the processes: for models that do not fit into each of
-    them, such as ViT-L and ViT-H. Same result, up to rounding; more traffic between the processes."""
-    checkpoint_every: int = 500
-    """Optimizer steps between checkpoints; one is always written at the end."""
-    keep_checkpoints: int = 2
-    """Newest checkpoints that stay."""
-    log_every: int = 10
-    """Optimizer steps between lines of metrics.jsonl."""
-    roll_back_after: int = 10
-    """Steps in a row that are skipped, their gradients not being finite, after which the run goes back to its last
-    checkpoint and takes the images in another order."""
-    most_roll_backs: int = 3
-    """Times that a run goes back before it gives up; with 0 it gives up at once."""
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
 """Schedules as pure functions of the optimizer step."""
 
 import math
-from typing import Literal
 
-Ramp = Literal["cosine", "linear"]
+from pcae.settings.choices import Ramp
+
 RATIO_STEP = 0.05
 """Drop ratios climb in steps of this size, so that compiled models meet only a few shapes."""
 

@@ -11,14 +11,15 @@ from timm.layers.attention import Attention
 from timm.models.vision_transformer import Block
 from torch import Tensor
 
-from pcae.model.decoder import Decoder, DecoderConfig
+from pcae.model.decoder import Decoder
 from pcae.model.encoder import set_norm_eps
 from pcae.model.pretrained import DecoderFacts, Predicts, TrainedDecoder, build_decoder
 from pcae.model.tokens import Grid, sincos_positions
-from pcae.settings import check_values
+from pcae.settings.network import DecoderConfig
+from pcae.settings.values import check_values
 from pcae.training.checkpoint import read, save_atomically
-from pcae.weights.found import EMBEDDING, Found
-from pcae.weights.match import group_of
+from pcae.weights.loaded import EMBEDDING, Found
+from pcae.weights.matching import group_of
 from pcae.weights.reading import number_in
 
 DECODER_FILE = "decoder.safetensors"

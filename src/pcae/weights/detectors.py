@@ -9,10 +9,12 @@ from pydantic import TypeAdapter
 from torch import Tensor
 
 from pcae.data.augment import Normalise
-from pcae.model.encoder import Encoder, EncoderConfig
+from pcae.model.encoder import Encoder
 from pcae.model.pretrained import build_vit
-from pcae.settings import check_values, expand
-from pcae.tasks.detection import Detection, DetectionConfig
+from pcae.settings.network import EncoderConfig
+from pcae.settings.tasks import DetectionConfig
+from pcae.settings.values import check_values, expand
+from pcae.tasks.detection import Detection
 from pcae.training.checkpoint import save_atomically
 from pcae.weights.reading import read_safetensors
 

@@ -12,17 +12,17 @@ from pydantic import TypeAdapter, ValidationError
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
-from pcae.model.encoder import EncoderConfig
 from pcae.model.pretrained import Pretrained, PretrainedFacts, build_model
-from pcae.settings import check_values, expand
+from pcae.settings.network import EncoderConfig
+from pcae.settings.values import check_values, expand
 from pcae.training.checkpoint import save_atomically
 from pcae.weights.decoders import DECODER_FILE, with_our_decoder
-from pcae.weights.found import Found
 from pcae.weights.hugging_face import CONFIG, find_hugging_face
-from pcae.weights.match import Match, compare, fit
-from pcae.weights.plain import find_plain
+from pcae.weights.loaded import Found
+from pcae.weights.matching import Match, compare, fit
 from pcae.weights.reading import TORCH_SUFFIXES, read_safetensors, read_torch
 from pcae.weights.timm_models import START, find_timm
+from pcae.weights.untyped_files import find_plain
 
 FILE = "encoder.safetensors"
 """A pre-trained encoder in its run folder."""

@@ -6,12 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pcae.model.decoder import DecoderConfig
-from pcae.model.encoder import EncoderConfig
 from pcae.model.pretrained import DecoderFacts, PretrainedFacts, TrainedDecoder
-from pcae.settings import check_values
+from pcae.settings.network import DecoderConfig, EncoderConfig
+from pcae.settings.values import check_values
 from pcae.weights.decoders import from_mae, with_decoder
-from pcae.weights.found import Found, check_embedding
+from pcae.weights.loaded import Found, check_embedding
 from pcae.weights.reading import read_json, read_safetensors, read_torch
 
 CONFIG = "config.json"

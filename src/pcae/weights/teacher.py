@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pcae.model.pretrained import Pretrained
 from pcae.training.checkpoint import Checkpoints
-from pcae.training.folder import config_of
+from pcae.training.run_folder import config_of
 from pcae.weights.files import FILE, fill, find_file, load
 
 PART = "method.teacher.encoder.vit."

@@ -10,9 +10,10 @@ from timm.layers.drop import DropPath
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import nn
 
-from pcae.model.encoder import Encoder, EncoderConfig, check_known, plain_vit
+from pcae.model.encoder import Encoder, check_known, plain_vit
 from pcae.model.pretrained import PretrainedFacts, build_model
-from pcae.weights.found import Found
+from pcae.settings.network import EncoderConfig
+from pcae.weights.loaded import Found
 from pcae.weights.reading import data_only
 
 START = "timm:"

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
 
 from torch import Tensor
 
 from pcae.model.pretrained import Pretrained
-from pcae.training.checkpoint import check_writable, in_one_move
+from pcae.settings.choices import ExportFormat
 from pcae.weights.export import graphs
 from pcae.weights.export.deployed import Deployed, whole_answer
 from pcae.weights.export.hugging_face import (
@@ -34,8 +33,7 @@ from pcae.weights.export.place import check_folder, folder_in_one_move
 from pcae.weights.export.timm_folder import remarks_on_timm, reopen_timm, write_timm
 from pcae.weights.export.vit_mae import check_vit_mae, reference_vit_mae, reopen_vit_mae, write_vit_mae
 from pcae.weights.files import load, save_model
-
-Name = Literal["onnx", "torch-export", "timm", "hf", "vitmae", "mae", "pcae-code", "safetensors"]
+from pcae.writing import check_writable, in_one_move
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +69,7 @@ def reopen_ours(_: Pretrained, path: Path) -> Reopened:
     return lambda images: (whole_answer(again, images).output,)
 
 
-FORMATS: dict[Name, Format] = {
+FORMATS: dict[ExportFormat, Format] = {
     "onnx": Format(
         suffix=".onnx",
         packages=("onnx", "onnxscript", "onnxruntime"),
@@ -136,7 +134,7 @@ FORMATS: dict[Name, Format] = {
 }
 
 
-def check_format(to: Name, out: Path, drop_ratio: float | None, pool_dropped: bool = False) -> None:
+def check_format(to: ExportFormat, out: Path, drop_ratio: float | None, pool_dropped: bool = False) -> None:
     """Raise ValueError, with the remedy, for what can be seen before any weights are read."""
     form = FORMATS[to]
     absent = [package for package in form.packages if find_spec(package) is None]
@@ -161,7 +159,7 @@ def check_format(to: Name, out: Path, drop_ratio: float | None, pool_dropped: bo
 
 def export(
     model: Pretrained,
-    to: Name,
+    to: ExportFormat,
     out: Path,
     drop_ratio: float,
     batches: Iterable[Tensor],

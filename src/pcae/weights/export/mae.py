@@ -22,9 +22,9 @@ from pcae.weights.export.deployed import whole_answer
 from pcae.weights.export.hugging_face import REMEDY, WORDS, names, oddities, place_of
 from pcae.weights.export.parity import Reopened
 from pcae.weights.files import fill
-from pcae.weights.plain import HEADS_OF_ENCODER, find_plain, usual_heads
 from pcae.weights.reading import read_torch
 from pcae.weights.timm_models import sizes_of
+from pcae.weights.untyped_files import HEADS_OF_ENCODER, find_plain, usual_heads
 
 EPSILON = 1e-6
 """Of the norms in MAE's code."""

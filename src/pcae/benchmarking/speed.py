@@ -1,0 +1,192 @@
+"""TODO."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pcae.benchmarking.entries import Conditions
+from pcae.benchmarking.measurements import Batches, described, measure_inference, measure_loader, measure_training
+from pcae.data.batches import check_data_config, pixel_statistics, training_workers
+from pcae.data.images import RandomCrops, open_images
+from pcae.data.unreadable import BadFiles
+from pcae.evaluation.repositories import check_checkout
+from pcae.evaluation.throughput import large_batch
+from pcae.model.encoder import check_sizes
+from pcae.runs.batches import read_batches
+from pcae.runs.compiling import compiling
+from pcae.settings.choices import AnyRow
+from pcae.settings.network import DecoderConfig, EncoderConfig
+from pcae.settings.reading import DataConfig
+from pcae.settings.values import flatten
+from pcae.settings.verbs.benchmark import BenchmarkConfig
+from pcae.terminal import bar, console
+from pcae.training.distributed import World
+from pcae.training.plan import MOST_STEPS, WORTH_COMPILING, Plan, autocast_dtype
+from pcae.writing import check_writable
+
+ON_ACCELERATORS = 10
+"""Steps of a turn where one is too short to be timed alone."""
+MOST = 1_000_000
+"""Images of a batch, steps of a turn, or rounds: above it, a slip of the hand."""
+AHEAD = 4
+"""Steps of a turn for each reading process, which has two batches ready when the turn begins."""
+INFERENCE = {"drop_ratios", "batch_sizes"}
+TRAINING = {"rows", "against", "mae_repo", "pcae_repo", *flatten(DecoderConfig())}
+FOREIGN: dict[str, set[str]] = {
+    "train": INFERENCE,
+    "loader": INFERENCE
+    | TRAINING
+    | {"precision", "compile"}
+    | (flatten(EncoderConfig()).keys() - {"image_size", "channels"}),
+    "inference": TRAINING | {"data", "batch_size", *flatten(DataConfig())},
+}
+"""Settings that a mode does not have."""
+
+
+def check(config: BenchmarkConfig) -> None:
+    """Raise ValueError for what cannot be, before any work."""
+    check_mode(config)
+    for name in ("batch_size", "rounds", "steps"):
+        check_count(name, getattr(config, name))
+    if config.encoder.patch_scale != 1:
+        raise ValueError(f"patch_scale {config.encoder.patch_scale:g} does not change the speed; leave it out")
+    check_sizes(config.encoder)
+    check_data_config(config.reading)
+    {"train": check_rows, "loader": lambda _: None, "inference": check_inference}[config.mode](config)
+    if config.out is not None:
+        check_writable(config.out, ".json")
+
+
+def check_count(name: str, value: int | None) -> None:
+    """Raise ValueError for a number of images or turns that cannot be."""
+    if value is not None and not 1 <= value <= MOST:
+        bound = "least 1" if value < 1 else f"most {MOST}"
+        raise ValueError(f"{name} must be at {bound}, got {value}")
+
+
+def check_mode(config: BenchmarkConfig) -> None:
+    """Raise ValueError for a setting that the mode does not have, or that is for DATA where there is none."""
+    values, usual = flatten(config), flatten(BenchmarkConfig())
+    told = [name for name, value in values.items() if value != usual[name]]
+    for name in told:
+        if name in FOREIGN[config.mode]:
+            raise ValueError(f"{name} {words(values[name])} is no setting of mode {config.mode}; leave it out")
+        if config.data is None and name in flatten(DataConfig()):
+            raise ValueError(f"{name} {words(values[name])} is for reading images; give --data DATA, or leave it out")
+    if config.mode == "loader" and config.data is None:
+        raise ValueError("mode loader reads images; give --data DATA")
+
+
+def words(value: Any) -> str:
+    """A setting as it is written on the command line."""
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def check_rows(config: BenchmarkConfig) -> None:
+    """Raise ValueError for rows that cannot be."""
+    if len(set(config.rows)) != len(config.rows):
+        raise ValueError("rows has a name twice; give each once")
+    names = names_of(config)
+    if config.against not in names:
+        raise ValueError(f"against {config.against} is not among the rows {', '.join(names) or '(none)'}")
+    for name, root in repositories_of(config).items():
+        check_checkout(name, root)
+
+
+def check_inference(config: BenchmarkConfig) -> None:
+    """Raise ValueError for drop ratios and batch sizes that cannot be; a ratio alone is judged by the reduction."""
+    for name in ("drop_ratios", "batch_sizes"):
+        values = getattr(config, name) or ()
+        if len(set(values)) < len(values):
+            raise ValueError(f"{name} has a value twice: {words(values)}")
+    if 0 not in config.drop_ratios:
+        raise ValueError(f"drop_ratios must have 0, which others are held against, got {words(config.drop_ratios)}")
+    for size in config.batch_sizes or ():
+        check_count("batch_sizes", size)
+
+
+def repositories_of(config: BenchmarkConfig) -> dict[AnyRow, Path]:
+    """The checkouts that are given, by the rows that they make."""
+    given: dict[AnyRow, Path | None] = {"mae-repo": config.mae_repo, "pcae-repo": config.pcae_repo}
+    return {name: root for name, root in given.items() if root is not None}
+
+
+def names_of(config: BenchmarkConfig) -> list[AnyRow]:
+    """All rows of training."""
+    return [*config.rows, *repositories_of(config)]
+
+
+def measure(config: BenchmarkConfig, device: torch.device) -> dict[str, Any]:
+    """What the mode measures, and on what."""
+    conditions = conditions_of(config, device)
+    if config.mode == "inference":
+        found = measure_inference(config.drop_ratios, sizes_of(config, device), conditions)
+    elif config.data is None:
+        found = measure_training(names_of(config), config.against, conditions, None)
+    else:
+        conditions, found = measure_reading(config, conditions)
+    title = f"{title_of(config, conditions)}, {device.type}"
+    return {"title": title, "mode": config.mode, "data": config.data, **described(conditions), **found}
+
+
+def conditions_of(config: BenchmarkConfig, device: torch.device) -> Conditions:
+    """What all rows share."""
+    usual = 1 if device.type == "cpu" else ON_ACCELERATORS
+    ahead = 0 if config.data is None else AHEAD * training_workers(config.reading, device)
+    return Conditions(
+        encoder=config.encoder,
+        decoder=config.decoder,
+        batch_size=config.batch_size,
+        steps=config.steps or max(usual, ahead),
+        rounds=config.rounds,
+        device=device,
+        autocast=autocast_dtype(config.precision, device),
+        compiled=compiling(config.compile, WORTH_COMPILING, device),
+        repositories=repositories_of(config),
+    )
+
+
+def sizes_of(config: BenchmarkConfig, device: torch.device) -> list[int]:
+    """Images of a forward pass in inference."""
+    return list(config.batch_sizes or (1, large_batch(device)))
+
+
+def measure_reading(config: BenchmarkConfig, conditions: Conditions) -> tuple[Conditions, dict[str, Any]]:
+    """The loader alone, or training on what it reads; and the conditions, with the channels of the images."""
+    assert config.data is not None
+    reading = config.reading
+    images = open_images(config.data, "train", config.encoder.channels, reading.pixel_range, reading.stream)
+    conditions = replace(conditions, encoder=replace(config.encoder, channels=images.channels))
+    bad_files = BadFiles(images, config.reading.max_bad_files)
+    batches = endless(bad_files, config.reading, conditions)
+    if config.mode == "loader":
+        found = measure_loader(conditions, batches)
+    else:
+        found = measure_training(names_of(config), config.against, conditions, batches)
+    bad_files.check()
+    if bad_files.found:
+        console.print(f"{bad_files.describe()}; others took their place")
+    return conditions, found | {"workers": training_workers(config.reading, conditions.device)}
+
+
+def endless(bad_files: BadFiles, reading: DataConfig, conditions: Conditions) -> Batches:
+    """Batches as pretrain reads them, by the data's own statistics where none are given."""
+    images, size, batch = bad_files.images, conditions.encoder.image_size, conditions.batch_size
+    if reading.mean is None:
+        mean, std = pixel_statistics(images, size, bad_files, follow=bar("mean and std"))
+        reading = replace(reading, mean=tuple(mean), std=tuple(std))
+    numbers = Plan(len(images), int(MOST_STEPS), 1, 0.0, batch, batch)
+    crops = RandomCrops(images, size, reading.crop_scale, seed=0)
+    return read_batches(crops, numbers, reading, bad_files, World(0, 1, conditions.device))
+
+
+def title_of(config: BenchmarkConfig, conditions: Conditions) -> str:
+    """What is measured, in words."""
+    size = " x ".join(map(str, config.encoder.image_size))
+    if config.mode == "inference":
+        return f"Inference of {config.encoder.model} at {size}"
+    what = f"Training {config.encoder.model}" if config.mode == "train" else f"Reading {config.data}"
+    source = f" from {config.data}" if config.mode == "train" and config.data else ""
+    return f"{what}{source} at {size}, batch {conditions.batch_size}"

@@ -1,0 +1,1 @@
+"""Rows x seeds -> cells -> one table."""

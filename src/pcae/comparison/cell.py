@@ -1,0 +1,157 @@
+"""One cell of a comparison, a contender with a seed: its runs, and its values in a file of their own."""
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pcae.comparison.rows import (
+    Conditions,
+    Contender,
+    deciding,
+    digest_of,
+    finetune_config,
+    pretrain_config,
+    probe_config,
+)
+from pcae.evaluation.throughput import device_name
+from pcae.inference import probe
+from pcae.runs import finetuning, pretraining
+from pcae.settings.choices import Measure, Probe
+from pcae.settings.verbs.finetune import FinetuneConfig
+from pcae.settings.verbs.pretrain import PretrainConfig
+from pcae.settings.verbs.probe import ProbeConfig
+from pcae.terminal import console
+from pcae.training.distributed import World
+from pcae.weights.files import FILE, load
+from pcae.writing import replace_text
+
+PROBES: tuple[Probe, ...] = ("knn", "linear", "attentive")
+OF_RUNS: tuple[Measure, ...] = (*PROBES, "finetuned", "seconds")
+"""What is measured on a contender's runs."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A contender with a seed: its runs, the images' short name, and the folder of all cells."""
+
+    contender: Contender
+    seed: int
+    pretrain: PretrainConfig
+    finetune: FinetuneConfig
+    probe: ProbeConfig
+    files: str
+    folder: Path
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """All that decides what comes out."""
+        parts = {"pretrain": self.pretrain, "finetune": self.finetune, "probe": self.probe}
+        settings = {name: deciding(config) for name, config in parts.items()}
+        return {"files": self.files, "trained": self.contender.trained, **settings}
+
+    @property
+    def path(self) -> Path:
+        """Its file, under whichever row's name it was measured."""
+        end = f"seed{self.seed}-{digest_of(self.settings)}.json"
+        slug = re.sub(r"[^a-z0-9]+", "-", self.contender.name.lower())[:60].strip("-") or "row"
+        return next(self.folder.glob(f"*{end}"), self.folder / f"{slug}-{end}")
+
+    def measured(self) -> dict[str, dict[str, Any]]:
+        """What was measured already, each with where and when. Raises ValueError for a file that is damaged."""
+        if not self.path.is_file():
+            return {}
+        try:
+            found = json.loads(self.path.read_text("utf-8"))["measured"]
+            return {name: {**entry, "value": float(entry["value"])} for name, entry in found.items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{self.path} is no whole cell; remove it to have it measured again") from error
+
+    def values(self) -> dict[str, float]:
+        """What was measured already."""
+        return {name: entry["value"] for name, entry in self.measured().items()}
+
+    def add(self, values: dict[str, float], device: torch.device) -> None:
+        """Keep more values, with what they are of and where and when they were measured."""
+        now = {"date": datetime.now(UTC).date().isoformat(), **machine(device)}
+        measured = self.measured() | {name: {"value": value, **now} for name, value in values.items()}
+        described = {"row": self.contender.name, "seed": self.seed, "measured": measured, "settings": self.settings}
+        self.folder.mkdir(parents=True, exist_ok=True)
+        replace_text(self.path, json.dumps(described, indent=2) + "\n")
+
+
+def cell_of(contender: Contender, seed: int, at: Conditions, folder: Path, **budget: Any) -> Cell:
+    """A cell. budget: steps or epochs over the contender's own. Raises ValueError for knobs that cannot be."""
+    first = pretrain_config(contender, at, seed, **budget)
+    tuned = finetune_config(contender, at, seed, first.out)
+    return Cell(contender, seed, first, tuned, probe_config(contender, at, first.out), at.files, folder)
+
+
+def machine(device: torch.device) -> dict[str, str | int]:
+    """What measured."""
+    said = f"{device.type}, {device_name(device)}"
+    return {"device": said, "threads": torch.get_num_threads(), "torch": str(torch.__version__)}
+
+
+def complete(cell: Cell, measures: tuple[Measure, ...], here: World) -> None:
+    """Measure what the cell's file lacks, by runs that go on where they stopped; each value is kept once it is there.
+
+    Every process calls it; the main one writes.
+    """
+    kept = here.from_main(cell.values)
+    wanted: list[Measure] = [name for name in measures if name in OF_RUNS and name not in kept]
+    if not cell.contender.trained:
+        wanted = [name for name in wanted if name != "seconds"]
+    if wanted:
+        with quiet():
+            for values in carry_out(cell, wanted, here):
+                if here.is_main:
+                    cell.add({name: value for name, value in values.items() if name in wanted}, here.device)
+
+
+def carry_out(cell: Cell, wanted: list[Measure], here: World) -> Iterator[dict[str, float]]:
+    """Pre-train, then whatever is wanted: seconds of it, probes, fine-tuning."""
+    if cell.contender.trained:
+        yield {"seconds": pretraining.train(cell.pretrain, here)["seconds"]}
+    else:
+        leave_untrained(cell.pretrain, here)
+    probes: tuple[Probe, ...] = tuple(name for name in PROBES if name in wanted)
+    if probes:
+        yield here.from_main(lambda: probed(cell.probe, probes, here))
+    if "finetuned" in wanted:
+        yield {"finetuned": finetuning.train(cell.finetune, here)["top1"]}
+
+
+def leave_untrained(config: PretrainConfig, here: World) -> None:
+    """Put the network as it begins into the run's folder, if it is not there yet."""
+    if here.from_main((config.out / FILE).is_file):
+        return
+    parts, beginning = pretraining.build_parts(config, here)
+    if here.is_main:
+        config.out.mkdir(parents=True, exist_ok=True)
+    pretraining.save_weights(parts, pretraining.described(parts, beginning), here)
+
+
+def probed(config: ProbeConfig, probes: tuple[Probe, ...], here: World) -> dict[str, float]:
+    """Accuracies of the probes on the mean of the patch tokens (the attentive one on all of them)."""
+    asked = replace(config, probes=probes, pool=None if probes == ("attentive",) else ("mean",))
+    probe.check(asked)
+    found = probe.measure(asked, load(config.model.weights, here.device))
+    return {row["probe"]: row["accuracy"] for row in found.rows}
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """What the runs of a cell say stays in their folders."""
+    console.quiet = True
+    try:
+        yield
+    finally:
+        console.quiet = False

@@ -1,0 +1,250 @@
+"""What a comparison compares: settings by name, and the runs that they stand for."""
+
+import hashlib
+import json
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pcae.data.files.decode import Unreadable
+from pcae.data.images import Images
+from pcae.runs import finetuning, pretraining
+from pcae.settings.choices import Measure
+from pcae.settings.recipes import configure
+from pcae.settings.training import NEUTRAL
+from pcae.settings.values import build, check_values, expand, leaves, to_plain, without_rivals
+from pcae.settings.verbs.finetune import FinetuneConfig
+from pcae.settings.verbs.pretrain import PretrainConfig, void_settings
+from pcae.settings.verbs.probe import ProbeConfig
+from pcae.settings.yaml_files import Yaml
+from pcae.training.distributed import pick_device
+from pcae.training.plan import autocast_dtype
+from pcae.weights.reading import TORCH_SUFFIXES
+
+HOW = NEUTRAL - {"mean", "std", "validation"}
+"""Knobs that do not change what a run comes to. Which images it is about is told by their names, not where they lie."""
+MEASURES: tuple[Measure, ...] = ("knn", "linear", "training_images_per_second", "training_gmacs", "seconds")
+"""What is measured where nothing is asked for."""
+TENSORS = {".safetensors", *TORCH_SUFFIXES}
+"""Files that weights lie in."""
+THE_COMPARISONS = {
+    "data", "out", "seed", "resume", "json", "config", "weights", "from_scratch", "device", "workers", "accumulation",
+    "probes", "validation", "pixels", "pool", "dry_run",
+}  # fmt: skip
+"""Knobs that a row cannot set, because the comparison does."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contender:
+    """A row of a comparison.
+
+    pretrain, finetune, probe: knobs of the three verbs. trained: False is a network with random weights. speed_only:
+    nothing is trained, only speed and memory are measured. paper: what the paper reports. quoted: it is not built here.
+    control: a row that the paper lacks.
+    """
+
+    name: str
+    pretrain: dict[str, Any] = field(default_factory=dict)
+    finetune: dict[str, Any] = field(default_factory=dict)
+    probe: dict[str, Any] = field(default_factory=dict)
+    trained: bool = True
+    speed_only: bool = False
+    paper: dict[str, float] = field(default_factory=dict)
+    quoted: bool = False
+    control: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Contenders with what is measured of them. figures: the paper's, in words, by key. remark: what must be said."""
+
+    title: str
+    contenders: tuple[Contender, ...]
+    measures: tuple[Measure, ...] = MEASURES
+    figures: dict[str, str] = field(default_factory=dict)
+    remark: str = ""
+    rounds: int = 7
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A row of a file of rows."""
+
+    name: str
+    pretrain: dict[str, Any] = field(default_factory=dict)
+    finetune: dict[str, Any] = field(default_factory=dict)
+    scratch: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowsFile:
+    """A file of rows: what all share, and each by its name."""
+
+    rows: list[dict[str, Any]]
+    title: str = "Comparison"
+    pretrain: dict[str, Any] = field(default_factory=dict)
+    finetune: dict[str, Any] = field(default_factory=dict)
+    probe: dict[str, Any] = field(default_factory=dict)
+    measures: tuple[Measure, ...] = MEASURES
+
+
+def read_rows(path: Path) -> Comparison:
+    """The comparison that a YAML file describes. Raises ValueError when it cannot be read or does not make sense."""
+    try:
+        values = yaml.load(path.read_text(encoding="utf-8"), Yaml)
+    except Exception as error:  # the loader raises errors of every kind on what only looks like YAML
+        raise ValueError(f"rows {str(path)!r} cannot be read: {' '.join(str(error).split())}") from error
+    rows = values.get("rows") if isinstance(values, dict) else None
+    if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
+        raise ValueError(f"rows {str(path)!r} must hold `rows:` with a list of `- name: ...`; see docs/compare.md")
+    file = RowsFile(**check_values(RowsFile, values, str(path)))
+    entries = [entry_of(row, path) for row in file.rows]
+    names = [entry.name for entry in entries]
+    for name in names:
+        if not name.strip():
+            raise ValueError(f"rows {str(path)!r} has a row with an empty name: {name!r}")
+        if names.count(name) > 1:
+            raise ValueError(f"rows {str(path)!r} has two rows named {name!r}; tell them apart")
+    contenders = tuple(contender_of(entry, file) for entry in entries)
+    return Comparison(title=file.title, contenders=contenders, measures=file.measures)
+
+
+def entry_of(row: dict[str, Any], path: Path) -> Entry:
+    """A row of the file. Raises ValueError for one without a name."""
+    if "name" not in row:
+        raise ValueError(f"rows {str(path)!r} has a row without a name: {row}")
+    return Entry(**check_values(Entry, row, f"{path}, row {row['name']}"))
+
+
+def contender_of(entry: Entry, file: RowsFile) -> Contender:
+    """A row with what it shares with the others."""
+    return Contender(
+        name=entry.name,
+        pretrain=over(file.pretrain, entry.pretrain, entry.name),
+        finetune=over(file.finetune, entry.finetune, entry.name, FinetuneConfig),
+        probe=over(file.probe, {}, entry.name, ProbeConfig),
+        trained=not entry.scratch,
+    )
+
+
+def over(shared: dict[str, Any], own: dict[str, Any], name: str, cls: type = PretrainConfig) -> dict[str, Any]:
+    """A row's knobs over the shared ones, less those of these that its method does not have.
+
+    Raises ValueError naming the row for an unknown knob or one that is the comparison's to set.
+    """
+    shared, own = (check_values(cls, knobs, f"row {name}") for knobs in (shared, own))
+    for knob in THE_COMPARISONS:
+        if knob in shared | own and knob in leaves(cls):
+            raise ValueError(f"row {name}: {knob} is the comparison's to set; leave it out")
+    if cls is PretrainConfig:
+        void = void_settings(shared | own)
+        shared = {knob: value for knob, value in shared.items() if knob not in void or knob in own}
+    k = (shared | own).get("k", (20,))
+    if cls is ProbeConfig and len(k) != 1:
+        raise ValueError(f"row {name}: k must be one number here, so that there is one kNN accuracy, got {list(k)}")
+    return without_rivals(shared, own) | own
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conditions:
+    """What all contenders share beside their knobs: images, device and how the runs are made.
+
+    files: a short name of the images, channels and classes theirs.
+    """
+
+    data: str
+    files: str
+    channels: int
+    classes: int
+    runs: Path
+    device: str
+    workers: int
+    accumulation: int
+
+
+def pretrain_config(contender: Contender, at: Conditions, seed: int, **budget: Any) -> PretrainConfig:
+    """The pre-training of a contender; its folder is named by all that decides its result.
+
+    budget: steps or epochs over the contender's own; the warm-up is then the usual share of them.
+    """
+    void = {"warmup_epochs"} if budget else set()
+    knobs = {name: value for name, value in without_rivals(contender.pretrain, budget).items() if name not in void}
+    knobs |= budget
+    config = configured(PretrainConfig, pretraining.choose_recipe, contender, at, seed, knobs, at.accumulation)
+    name = digest_of([at.files, contender.trained, deciding(config)])
+    return replace(config, out=at.runs / f"{'pretrained' if contender.trained else 'untrained'}-{name}")
+
+
+def finetune_config(contender: Contender, at: Conditions, seed: int, weights: Path) -> FinetuneConfig:
+    """The fine-tuning of a contender from its weights, or from random ones of their architecture."""
+    knobs = contender.finetune | {"weights": str(weights), "from_scratch": not contender.trained}
+    config = configured(FinetuneConfig, finetuning.choose_recipe, contender, at, seed, knobs, 1)
+    return replace(config, out=at.runs / f"finetuned-{digest_of([at.files, weights.name, deciding(config)])}")
+
+
+def probe_config(contender: Contender, at: Conditions, weights: Path) -> ProbeConfig:
+    """How a contender's features are probed."""
+    shared = {"data": at.data, "weights": str(weights), "workers": at.workers, "device": at.device}
+    return build(ProbeConfig, contender.probe | shared)
+
+
+def configured(
+    cls: Any,
+    choose_recipe: Any,
+    contender: Contender,
+    at: Conditions,
+    seed: int,
+    knobs: dict[str, Any],
+    accumulation: int,
+) -> Any:
+    """The configuration of a run of a contender."""
+    how = {"device": at.device, "workers": at.workers, "accumulation": accumulation}
+    shared = {"data": at.data, "out": str(at.runs / "unnamed"), "seed": seed, **how}
+    return configure(cls, f"row {contender.name}", choose_recipe, **knobs, **shared)
+
+
+def deciding(config: Any) -> dict[str, Any]:
+    """All settings that change what a run comes to; other weights by what is in them.
+
+    What has its usual value is left out, so that cells are still known by a newer pcae, with more settings.
+    """
+    usual, left_out = to_plain(build(type(config), {})), HOW | {"weights", "probes", "token_gib"}
+    values = {
+        name: value
+        for name, value in to_plain(config).items()
+        if name not in left_out and (value != usual[name] or name == "precision")
+    }
+    if "precision" in values:  # "auto" is another one on another device
+        values["precision"] = str(autocast_dtype(values["precision"], pick_device(config.run.device)))
+    return values | {name: identity(values[name]) for name in ("init", "teacher") if values.get(name)}
+
+
+def fingerprint(images: Images) -> str:
+    """A short name of images: their names, labels and what is stored of 64 of them."""
+    digest = hashlib.blake2b(f"{images.digest()} {images.labels} {images.classes}".encode())
+    for index in images.some(64):
+        with suppress(Unreadable, OSError):
+            source = images.source(index)
+            digest.update(Path(source).read_bytes() if isinstance(source, str) else bytes(source))
+    return digest.hexdigest()
+
+
+def identity(weights: str) -> str:
+    """What weights are: a digest of their files, or the words that name them elsewhere."""
+    place = expand(weights)
+    files = [place] if place.is_file() else sorted(path for path in place.glob("*") if path.suffix in TENSORS)
+    return digest_of([file_digest(path) for path in files]) if files else weights
+
+
+def file_digest(path: Path) -> str:
+    """A digest of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "blake2b").hexdigest()
+
+
+def digest_of(values: Any) -> str:
+    """A short name of values in JSON's types."""
+    return hashlib.blake2b(json.dumps(values, sort_keys=True).encode(), digest_size=6).hexdigest()

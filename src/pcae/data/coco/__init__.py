@@ -1,0 +1,1 @@
+"""Images with objects, in COCO's format."""

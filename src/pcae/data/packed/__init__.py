@@ -1,0 +1,1 @@
+"""Images that were decoded and shrunk once."""

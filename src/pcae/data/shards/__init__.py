@@ -1,0 +1,1 @@
+"""Archives and streams of images: tar, parquet, Hugging Face, addresses."""

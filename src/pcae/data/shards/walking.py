@@ -1,0 +1,192 @@
+"""A shard from its first sample to its last: the image of each, read when it is wanted."""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from pcae.data.files.bounds import MOST_BYTES
+from pcae.data.shards.remote import CHUNK, SMALL_CHUNK, RemoteShard, Unreachable, is_address
+from pcae.data.shards.shards import AnyShard, Member, members_of, open_shard
+from pcae.data.tables.listing import is_image
+
+ROWS = 16
+"""Rows of a .parquet that are taken from its pages at once."""
+
+
+class Sample(NamedTuple):
+    """The image of a sample: its name in the shard, and its bytes, or why there are none."""
+
+    name: str
+    content: bytes
+    fault: str = ""
+
+
+class BrokenShard(ValueError):
+    """A shard of a stream that cannot be read, or does not hold what it should."""
+
+
+Wanted = Callable[[], int]
+"""The row that is wanted next: those before it are passed over, unread where that saves anything."""
+
+
+def tar_samples(shard: AnyShard, path: str, wanted: Wanted) -> Iterator[tuple[int, Sample]]:
+    """The samples of a tar by row, as `list_shards` has them. Raises ValueError for a shard that is none.
+
+    An image is read when its header comes by, before the next header is: a reader at an address goes forward only.
+    """
+    for row, (_, members) in enumerate(groupby(members_of(path, shard, Counter()), key=lambda member: member.sample)):
+        found: tuple[int, Sample] | None = None
+        for member in members:
+            dots = member.suffix.count(".")
+            if row >= wanted() and is_image(member.name) and (found is None or dots < found[0]):
+                found = dots, read_member(shard, path, member)
+        if row >= wanted():
+            yield row, found[1] if found else Sample("", b"", "the sample has no image")
+
+
+def read_member(shard: AnyShard, path: str, member: Member) -> Sample:
+    """An image of a tar. Raises ValueError when the shard ends before it does."""
+    if member.size > MOST_BYTES:
+        fault = f"its {member.size:,} bytes are more than are safe to read ({MOST_BYTES:,})"
+        return Sample(member.name, b"", fault)
+    content = shard.read(member.offset, member.size)
+    if len(content) < member.size:
+        raise ValueError(f"shard {path!r} is cut off, damaged or no .tar file (in {member.name!r}); copy it again")
+    return Sample(member.name, content)
+
+
+def parquet_samples(shard: AnyShard, path: str, wanted: Wanted) -> Iterator[tuple[int, Sample]]:
+    """The rows of a .parquet. Raises ValueError when it is none, or has no column of images."""
+    try:
+        file = open_parquet(shard)
+        column, first = image_column(file, path), 0
+        for group in range(file.num_row_groups):
+            rows = file.metadata.row_group(group).num_rows
+            if first + rows > wanted():
+                yield from group_samples(file, group, first, column, wanted)
+            first += rows
+    except (Unreachable, BrokenShard):
+        raise
+    except Exception as error:  # strangers' files make errors of every kind
+        reason = " ".join(str(error).split())
+        raise ValueError(f"shard {path!r} is cut off, damaged or no .parquet file ({reason}); copy it again") from error
+
+
+def group_samples(file: Any, group: int, first: int, column: str, wanted: Wanted) -> Iterator[tuple[int, Sample]]:
+    """The images of a part of a .parquet whose first row is `first`."""
+    row = first
+    for batch in file.iter_batches(ROWS, row_groups=[group], columns=[f"{column}.bytes"]):
+        for content in batch.column(0).field("bytes").to_pylist():
+            if row >= wanted():
+                yield row, Sample("", content or b"", "" if content else "the row has no image")
+            row += 1
+
+
+def open_parquet(shard: AnyShard) -> Any:
+    """A .parquet to read, page by page."""
+    from pyarrow.parquet import ParquetFile
+
+    return ParquetFile(shard.file, buffer_size=CHUNK)
+
+
+def image_column(file: Any, path: str) -> str:
+    """The column of images: the one that Hugging Face's note in the file names, else the first that holds bytes.
+
+    Raises BrokenShard when there is none.
+    """
+    columns = {field.name: field.type for field in file.schema_arrow if holds_bytes(field.type)}
+    said = json.loads((file.schema_arrow.metadata or {}).get(b"huggingface", b"{}"))
+    kinds = {name: kind.get("_type") for name, kind in said.get("info", {}).get("features", {}).items()}
+    named = [name for word in ("Image", None) for name in columns if kinds.get(name) == word]
+    if not named:
+        names = ", ".join(file.schema_arrow.names)
+        raise BrokenShard(f"shard {path!r} has no column of images (of bytes and path), only {names}")
+    return named[0]
+
+
+def holds_bytes(kind: Any) -> bool:
+    """Whether a column has the form of Hugging Face's images."""
+    from pyarrow import types
+
+    if not types.is_struct(kind) or kind.get_field_index("bytes") < 0:
+        return False
+    inner = kind.field("bytes").type
+    return types.is_binary(inner) or types.is_large_binary(inner)
+
+
+WALKS = {".tar": tar_samples, ".parquet": parquet_samples}
+"""How the samples of a shard are walked through, by the end of its name."""
+
+
+def suffix_of(path: str) -> str:
+    """The kind of a shard."""
+    return os.path.splitext(path)[1].lower()  # noqa: PTH122
+
+
+def open_any(path: str, chunk: int = CHUNK) -> AnyShard:
+    """A shard on a disk or at an address. Raises ValueError when it cannot be read."""
+    return RemoteShard(path, chunk) if is_address(path) else open_shard(path)
+
+
+def count_samples(path: str) -> int:
+    """The samples of a shard, read off its headers. Raises ValueError for a shard that is none."""
+    shard = open_any(path, SMALL_CHUNK)
+    if suffix_of(path) == ".tar":
+        return sum(1 for _ in groupby(members_of(path, shard, Counter()), key=lambda member: member.sample))
+    for _ in parquet_samples(shard, path, lambda: 2**62):
+        pass
+    return open_parquet(shard).metadata.num_rows
+
+
+class Reader:
+    """Samples by shard and row. The shard that was read last stays open, so that reading in order is cheap.
+
+    counts: samples of each shard.
+    """
+
+    def __init__(self, paths: Sequence[str], counts: np.ndarray) -> None:
+        self.paths, self.counts = paths, counts
+        self.place = (-1, 0, 0)
+        self.samples: Iterator[tuple[int, Sample]] = iter(())
+
+    def __reduce__(self) -> tuple[type, tuple[Sequence[str], np.ndarray]]:
+        return type(self), (self.paths, self.counts)
+
+    def read(self, shard: int, row: int) -> Sample:
+        """A sample. Raises BrokenShard for a shard that cannot be read or has more samples, or fewer, than it should.
+
+        More can only be seen where the last one is read.
+        """
+        here, next_row, process = self.place
+        if (here, process) != (shard, os.getpid()) or row < next_row:  # a fork shares the position in an open file
+            self.open(shard)
+        self.place = shard, row, os.getpid()
+        try:
+            found = next(self.samples, None)
+            last = row + 1 == self.counts[shard]
+            more = found is not None and last and next(self.samples, None) is not None
+        except (OSError, ValueError) as error:
+            self.place = (-1, 0, 0)
+            raise BrokenShard(str(error)) from error
+        if found is None or more:
+            self.place = (-1, 0, 0)
+            raise BrokenShard(
+                f"shard {self.paths[shard]!r} has {'more' if more else 'fewer'} samples than the {self.counts[shard]} "
+                "that it should have; write its index anew (pcae index), or copy it again"
+            )
+        self.place = shard, row + 1, os.getpid()
+        return found[1]
+
+    def open(self, shard: int) -> None:
+        """Begin to walk through a shard."""
+        path = self.paths[shard]
+        try:
+            opened = open_any(path)
+        except ValueError as error:
+            raise BrokenShard(str(error)) from error
+        self.samples = WALKS[suffix_of(path)](opened, path, lambda: self.place[1])

@@ -1,0 +1,1 @@
+"""Lists of images and their labels."""

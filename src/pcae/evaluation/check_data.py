@@ -1,0 +1,73 @@
+"""TODO."""
+
+import shlex
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from pcae.data.batches import check_workers
+from pcae.data.files.survey import Facts, survey
+from pcae.data.images import Images, open_images
+from pcae.evaluation.dataset_report import Everything, Fault
+from pcae.evaluation.recipe_choice import advise, typical_side
+from pcae.settings.recipes import read_recipe
+from pcae.settings.verbs.check_data import CheckDataConfig
+from pcae.settings.verbs.pretrain import PretrainConfig as Run
+from pcae.terminal import bar
+from pcae.writing import check_writable
+
+
+def check(config: CheckDataConfig) -> None:
+    """Raise ValueError for what cannot be, before any work."""
+    if not 0 < config.alike <= 1:
+        raise ValueError(f"alike must lie in (0, 1], got {config.alike:g}")
+    check_workers(config.workers)
+    if config.out is not None:
+        check_writable(config.out, ".html")
+
+
+def open_splits(config: CheckDataConfig) -> dict[str, Images]:
+    """The training images and, where there are any, those to hold against them, of the same channels."""
+    train = open_images(config.data, "train", config.channels, config.pixel_range)
+    other = open_images(config.validation or config.data, "test", train.channels, config.pixel_range)
+    if config.validation is None and list(other.names) == list(train.names):
+        return {"train": train}
+    return {"train": train, "validation": other}
+
+
+def look_at(name: str, images: Images, workers: int | None) -> Sequence[Facts]:
+    """The facts of all images, with a bar on a terminal."""
+    return [facts for some in bar(f"reading {name}")(survey(images, workers)) for facts in some]
+
+
+def listed(fault: Fault, images: Everything) -> dict[str, Any]:
+    """A fault as JSON has it."""
+    named = [
+        [
+            {"file": images.names[place], "split": images.split[place]}
+            | ({"reason": fault.reasons[place]} if place in fault.reasons else {})
+            for place in group
+        ]
+        for group in fault.groups
+    ]
+    return {"what": fault.what, "remedy": fault.remedy, "groups": named}
+
+
+def suggest(config: CheckDataConfig, train: Images, device: torch.device) -> dict[str, Any]:
+    """The recipe for these images, as --recipe auto would pick it, with its model, its size and the command."""
+    side = typical_side(train)
+    advice = advise(config.data, len(train), side, device)
+    recipe = read_recipe(Run, advice.recipe)
+    size = list(recipe.get("image_size", (224, 224)))
+    words = ["pcae", "pretrain", config.data, "--recipe", advice.recipe, "--out", f"runs/{advice.recipe}"]
+    words += ["--channels", str(config.channels)] if config.channels else []
+    words += ["--pixel-range", *(f"{value:g}" for value in config.pixel_range)] if config.pixel_range else []
+    return {
+        "recipe": advice.recipe,
+        "model": recipe["model"],
+        "image_size": size,
+        "reason": advice.reason,
+        "enlarged": side < min(size),
+        "command": shlex.join(words),
+    }

@@ -1,0 +1,225 @@
+"""From the facts of single images to what all of them are together, and what is wrong with them."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+
+from pcae.data.duplicates import Alike, blank_images, exact_duplicates, near_duplicates
+from pcae.data.files.decode import Planes
+from pcae.data.files.survey import Facts
+from pcae.data.images import Images
+from pcae.settings.reading import DataConfig
+
+NEAR_ON_CPU = 200_000
+"""Images up to which a CPU looks for near duplicates; the work grows with the square of their number."""
+LIMIT = DataConfig().max_bad_files
+"""Share of unreadable images from which on a run stops."""
+CAMERAS = (1_023, 4_095, 16_383)
+"""Largest values of 10, 12 and 14 bits, which are stored in 16."""
+IMBALANCE = 10
+"""How many times the smallest class the largest may be before it is remarked on."""
+
+
+@dataclass(frozen=True)
+class Everything:
+    """The images of all splits in a row: their facts, splits, names and labels, by place."""
+
+    splits: Mapping[str, Images]
+    facts: list[Facts]
+    split: list[str]
+    names: list[str]
+    labels: list[str | None]
+
+    @property
+    def read(self) -> list[Facts]:
+        """The facts of those that could be read."""
+        return [one for one in self.facts if one.error is None]
+
+    def locate(self, place: int) -> tuple[Images, int]:
+        """The split of an image and its index there."""
+        return self.splits[self.split[place]], place - self.split.index(self.split[place])
+
+    def short(self, place: int) -> str:
+        """The name of an image below its folder."""
+        images, index = self.locate(place)
+        return images.short(index)
+
+    def open(self, place: int) -> Planes:
+        """The picture at a place. Raises Unreadable."""
+        images, index = self.locate(place)
+        return images.open(index)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Images with which something is wrong, in groups of places; what it is, what to do, and why, by place."""
+
+    name: str
+    what: str
+    remedy: str
+    groups: list[list[int]]
+    reasons: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def count(self) -> int:
+        """How many images."""
+        return sum(map(len, self.groups))
+
+
+def gather(splits: Mapping[str, Images], facts: Mapping[str, Sequence[Facts]]) -> Everything:
+    """All splits in a row."""
+    flat, split, names, labels = [], [], [], []
+    for name, images in splits.items():
+        flat += facts[name]
+        split += [name] * len(images)
+        names += images.names
+        labels += [images.classes[label] for label in images.labels] if images.labels else [None] * len(images)
+    return Everything(splits, flat, split, names, labels)
+
+
+def find_faults(images: Everything, alike: float, device: torch.device) -> list[Fault]:
+    """Everything that is wrong with single images, pairs and groups of them."""
+    bad = {place: one.error for place, one in enumerate(images.facts) if one.error is not None}
+    exact = exact_duplicates(images.facts)
+    near = near_duplicates(images.facts, alike, device) if near_searched(images, device) else []
+    same = together(exact, near)
+    found = [
+        Fault(
+            "unreadable",
+            "images that cannot be read",
+            "a run puts others in their place",
+            [[place] for place in bad],
+            bad,
+        ),
+        Fault("exact_duplicates", "files with the same bytes", "keep one of each group", exact),
+        Fault(
+            "near_duplicates",
+            "images that look the same",
+            "the same picture in another size, format or compression? keep one of each group",
+            [group.members for group in near],
+            {group.members[0]: f"correlation {group.similarity:.3f} or more" for group in near},
+        ),
+        Fault(
+            "leaks",
+            "images in training that stand in validation too",
+            "take them out of one of the two, or accuracy is flattered",
+            [group for group in same if len({images.split[place] for place in group}) > 1],
+        ),
+        Fault(
+            "label_conflicts",
+            "images that have several labels",
+            "decide on one",
+            [group for group in same if len({images.labels[place] for place in group} - {None}) > 1],
+            {place: f"label {images.labels[place]!r}" for group in same for place in group if images.labels[place]},
+        ),
+        Fault(
+            "blank",
+            "images of one colour",
+            "there is nothing to learn from them",
+            [[place] for place in blank_images(images.facts)],
+        ),
+    ]
+    return [fault for fault in found if fault.groups]
+
+
+def near_searched(images: Everything, device: torch.device) -> bool:
+    """Whether near duplicates are looked for."""
+    return device.type != "cpu" or len(images.facts) <= NEAR_ON_CPU
+
+
+def together(exact: Sequence[list[int]], near: Sequence[Alike]) -> list[list[int]]:
+    """Groups of images that are the same, by bytes or by looks: near duplicates with their exact copies."""
+    copies = {group[0]: group for group in exact}
+    joined = [[copy for member in group.members for copy in copies.pop(member, [member])] for group in near]
+    return joined + list(copies.values())
+
+
+def remark(images: Everything, device: torch.device) -> list[str]:
+    """What a person should know beside the faults."""
+    lines = []
+    for name, split in images.splits.items():
+        left = ", ".join(f"{count} {suffix}" for suffix, count in Counter(split.others).most_common())
+        lines += [f"{name}: files left out, not being images: {left}"] if left else []
+        bad = sum(one.error is not None for one, where in zip(images.facts, images.split, strict=True) if where == name)
+        if bad > LIMIT * len(split):
+            lines.append(f"{name}: {bad / len(split):.0%} cannot be read; a run would stop, see --max-bad-files")
+        lines += remark_labels(name, split)
+    known = [set(split.classes) for split in images.splits.values() if split.labels is not None]
+    if len(known) == 2 and known[0] != known[1]:
+        lines.append(f"classes in one split only: {', '.join(map(repr, sorted(known[0] ^ known[1])))}")
+    if not near_searched(images, device):
+        lines.append(f"near duplicates were not looked for: above {NEAR_ON_CPU:,} images that needs a GPU (--device)")
+    scaled = any(split.pixel_range for split in images.splits.values())
+    return lines + ([] if scaled else remark_values(images.read))
+
+
+def remark_labels(name: str, split: Images) -> list[str]:
+    """Whether the classes of a split differ much in size."""
+    if not split.labels:
+        return []
+    counts = list(class_counts(split).items())
+    (most, large), (least, small) = counts[0], counts[-1]
+    if large <= IMBALANCE * small:
+        return []
+    return [f"{name}: class {most!r} has {large} images, {least!r} only {small}"]
+
+
+def remark_values(read: Sequence[Facts]) -> list[str]:
+    """Whether 16-bit pixels use a part of their range only, so that a run would see them nearly black."""
+    deep = [one.values for one in read if one.values and one.kind.startswith(("I;16", "uint16"))]
+    if not deep:
+        return []
+    largest = max(high for _, high in deep)
+    reach = next((top for top in CAMERAS if largest <= top), None)
+    if reach is None:
+        return []
+    return [f"{len(deep)} images of 16 bits reach only to {largest:g}: train with --pixel-range 0 {reach}"]
+
+
+def counted(values: Iterable[str]) -> dict[str, int]:
+    """How often each value is there, the most frequent first."""
+    return dict(Counter(values).most_common())
+
+
+def class_counts(split: Images) -> dict[str, int]:
+    """How many images each class of a split has."""
+    return counted(split.classes[label] for label in split.labels or ())
+
+
+def sides(read: Sequence[Facts]) -> dict[str, dict[str, int]]:
+    """Least, median and largest width and height in pixels."""
+    sizes = [one.size for one in read if min(one.size)] or [(0, 0)]
+    return {
+        name: {"least": min(side), "median": int(median(side)), "most": max(side)}
+        for name, side in zip(("width", "height"), zip(*sizes, strict=True), strict=True)
+    }
+
+
+def statistics(read: Sequence[Facts]) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of the pixels in [0, 1] by channel; every image weighs the same."""
+    if not read:
+        return [], []
+    mean = np.mean([one.mean for one in read], axis=0)
+    square = np.mean([one.square for one in read], axis=0)
+    return mean.tolist(), np.sqrt((square - mean**2).clip(0)).tolist()
+
+
+def describe(images: Everything) -> dict[str, Any]:
+    """What is there, in numbers."""
+    read = images.read
+    mean, std = statistics(read)
+    return {
+        "images": {name: len(split) for name, split in images.splits.items()},
+        "megabytes": sum(one.bytes for one in images.facts) / 1e6,
+        "formats": counted(one.format for one in images.facts),
+        "pixels": counted(one.kind for one in read),
+        "sides": sides(read),
+        "mean": mean,
+        "std": std,
+        "labels": {name: class_counts(split) for name, split in images.splits.items() if split.labels is not None},
+    }

@@ -1,0 +1,65 @@
+"""TODO."""
+
+import os
+from collections.abc import Sequence
+from statistics import median
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from pcae.data.files.survey import header_of
+from pcae.data.images import RESERVED, Images
+from pcae.terminal import console
+
+UNKNOWN_SIDE = 224
+"""Taken for the side of images that tell none."""
+
+
+class Advice(NamedTuple):
+    """A recipe that the package ships, and why."""
+
+    recipe: str
+    reason: str
+
+
+def advise(data: str, images: int, side: int, device: torch.device) -> Advice:
+    """The recipe for `images` images whose shorter side is about `side` pixels.
+
+    Small images need small patches; a CPU trains ViT-Ti in minutes to hours; on a GPU, more images bear a larger model.
+    """
+    reason = f"{images} images, shorter side about {side} pixels, {device.type}"
+    if data in RESERVED:
+        return Advice(data, f"made for {data!r}")
+    if side <= 48:
+        return Advice("vit-ti-32", reason)
+    if device.type == "cpu" or side <= 96:
+        return Advice("vit-ti-64", reason)
+    if images < 5_000 or side <= 160:
+        return Advice("vit-s-128", reason)
+    return Advice("vit-s-224" if images < 300_000 else "vit-b-224", reason)
+
+
+def typical_side(images: Images, looks: int = 64) -> int:
+    """Median of the shorter sides of some images spread over the data, in pixels, read off their headers."""
+    if isinstance(images.items, np.ndarray):
+        return min(images.items.shape[1:3])
+    sides = shorter_sides(images, images.some(looks))
+    return int(median(sides)) if sides else UNKNOWN_SIDE
+
+
+def shorter_sides(images: Images, places: Sequence[int]) -> list[int]:
+    """The shorter sides of the images whose headers can be read."""
+    sides = []
+    for place in places:
+        try:
+            sides.append(min(header_of(images.source(place)).size))  # pyright: ignore[reportArgumentType]  # no array
+        except Exception:  # a torn header tells nothing; the run will name the file
+            continue
+    return sides
+
+
+def say_recipe(recipe: str, reason: str) -> None:
+    """Say, once, what `--recipe auto` stands for."""
+    if os.environ.get("RANK", "0") == "0":
+        console.print(f"recipe auto: {recipe} ({reason})")

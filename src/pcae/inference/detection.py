@@ -1,0 +1,155 @@
+"""What a detector finds on images, shared among processes, and how good that is; while it is trained and afterwards."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from pcae.data.coco.annotations import CocoImages, open_coco
+from pcae.data.images import Images, to_tensor
+from pcae.data.unreadable import BadFiles, LeftOut, Read
+from pcae.evaluation.coco_metrics import CocoScores, Detections, Result, score, to_results
+from pcae.evaluation.throughput import wait_for
+from pcae.settings.verbs.detect import DetectEvaluateConfig
+from pcae.tasks.detection import Detection
+from pcae.terminal import bar
+from pcae.training.distributed import World
+from pcae.weights.detectors import DetectorFacts
+
+
+def pixels_of(images: Images, index: int) -> Tensor:
+    """The pixels of an image. Raises Unreadable."""
+    return to_tensor(images.open(index))
+
+
+@dataclass(frozen=True)
+class Found:
+    """What is on an image. index: its place among the images. seconds: that finding it took."""
+
+    index: int
+    pixels: Tensor
+    objects: Detections
+    seconds: float
+
+
+def find_objects(
+    detection: Detection, open: Callable[[int], Tensor], ids: list[int], bad_files: BadFiles, here: World, workers: int
+) -> Iterator[Found]:
+    """What is on this process's share of the images that can be read, one after the other, masks as pixels.
+
+    ids: of the images. detection: in evaluation mode. Every process calls it and reads to the end; then all know which
+    images cannot be read. Raises ValueError, in all of them, when these are too many.
+    """
+    chosen, failed = range(here.rank, len(ids), here.size), {}
+    loader = DataLoader(
+        LeftOut(open, len(ids)),
+        sampler=chosen,
+        batch_size=1,
+        num_workers=workers,
+        collate_fn=only,
+    )
+    for read in (bar("finding objects") if here.is_main else iter)(loader):
+        failed |= read.failed
+        if read.pixels is not None:
+            yield found_on(detection, read, ids[read.image], here)
+    for some in here.gather(failed):
+        bad_files.add(some)
+    bad_files.check()
+
+
+def only(read: list[Read]) -> Read:
+    """The image of a batch of one."""
+    return read[0]
+
+
+def found_on(detection: Detection, read: Read, id: int, here: World) -> Found:
+    """What is on an image."""
+    wait_for(here.device)
+    started = time.perf_counter()
+    found = detection.predict([read.pixels.to(here.device)])[0]
+    wait_for(here.device)
+    seconds = time.perf_counter() - started
+    found = {name: value.cpu() for name, value in found.items()}
+    return Found(read.image, read.pixels, Detections(id, **found), seconds)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """How good a detector is. mask: None where the annotations have boxes only. results: what it found, as COCO writes
+    it. images, objects: those that could be read, and what is on them. images_per_second: over all processes, without
+    reading images.
+    """
+
+    box: CocoScores
+    mask: CocoScores | None
+    results: list[Result]
+    images: int
+    objects: int
+    images_per_second: float
+
+    @property
+    def main_ap(self) -> float:
+        """What tells the best weights: the AP of masks, of boxes where there are no masks."""
+        return (self.box if self.mask is None else self.mask).ap or 0.0
+
+    def numbers(self) -> dict[str, float]:
+        """The figures by name, less those of which there is no object."""
+        scores = {"box": self.box} | ({} if self.mask is None else {"mask": self.mask})
+        named = {
+            f"{kind}_{name}": getattr(one, name) for kind, one in scores.items() for name in ("ap", "ap50", "ap75")
+        }
+        return {name: value for name, value in named.items() if value is not None}
+
+
+def measure(detection: Detection, data: CocoImages, bad_files: BadFiles, here: World, workers: int) -> Measured:
+    """COCO's figures of a detector in evaluation mode, on the images that can be read; each process looks at its share.
+
+    Every process calls it.
+    """
+    rows: list[tuple[int, list[Result]]] = []
+    seconds = 0.0
+    for found in find_objects(detection, data.read, data.ids.tolist(), bad_files, here, workers):
+        rows.append((found.index, to_results(found.objects, data.category_ids)))
+        seconds += found.seconds
+    shares = here.gather((rows, seconds))
+    rows = sorted((row for rows, _ in shares for row in rows), key=lambda row: row[0])
+    results = [result for _, some in rows for result in some]
+    speed = sum(len(some) / max(spent, 1e-9) for some, spent in shares)
+    seen = data.subset([index for index, _ in rows])
+    box, mask = here.from_main(partial(both_scores, seen, results))
+    return Measured(box, mask, results, len(rows), len(seen.labels), speed)
+
+
+def both_scores(data: CocoImages, results: list[Result]) -> tuple[CocoScores, CocoScores | None]:
+    """The figures of boxes, and of masks where there are any."""
+    return score(data, results, "bbox"), score(data, results, "segm") if data.segmentations is not None else None
+
+
+def rows_of(measured: Measured) -> list[list[str]]:
+    """The figures as lines of a table: a line for boxes and for masks, in percent."""
+    kinds: dict[str, CocoScores | None] = {"box": measured.box, "mask": measured.mask}
+    names = ("ap", "ap50", "ap75", "small", "medium", "large")
+    return [[kind, *(percent(getattr(one, name)) for name in names)] for kind, one in kinds.items() if one is not None]
+
+
+def percent(value: float | None) -> str:
+    """A figure of COCO's as it is usually printed."""
+    return "-" if value is None else f"{100 * value:.1f}"
+
+
+def by_category(measured: Measured) -> list[list[str]]:
+    """A line for each category: AP of boxes and of masks."""
+    scores: list[Any] = [measured.box, *([measured.mask] if measured.mask else [])]
+    return [[name, *(percent(one.by_category[name]) for one in scores)] for name in measured.box.by_category]
+
+
+def open_labelled_as(config: DetectEvaluateConfig, facts: DetectorFacts) -> CocoImages:
+    """The images with their objects, labelled as the detector labels them."""
+    channels = facts.encoder.channels or 3
+    data = open_coco(config.data, config.split, config.images, channels, config.max_bad_annotations)
+    data = data.labelled_as(facts.classes)
+    return replace(data, images=replace(data.images, pixel_range=facts.pixel_range))

@@ -1,0 +1,54 @@
+"""How well a classifier does on held-out images, which processes share."""
+
+from collections.abc import Callable, Iterator
+from functools import reduce as fold
+from operator import add
+
+import torch
+from torch import Tensor
+
+from pcae.data.batches import Follow, whole_loader
+from pcae.data.unreadable import BadFiles, Batch
+from pcae.evaluation.accuracy import Tally, no_images, tally
+from pcae.model.pretrained import PretrainedFacts
+from pcae.terminal import bar
+from pcae.training.distributed import World
+
+
+def count_right(
+    model: Callable[[Tensor], Tensor],
+    bad_files: BadFiles,
+    facts: PretrainedFacts,
+    here: World,
+    workers: int = 0,
+    batch_size: int = 64,
+) -> Tally:
+    """Classify the images of `bad_files`, which counts those that cannot be read; each process takes its share.
+
+    Raises ValueError when too many of them cannot be read.
+    """
+    labels, total = torch.tensor(bad_files.images.labels), no_images(len(facts.classes or ()))
+    with torch.inference_mode():
+        for batch in share_of(bad_files, facts, here, "evaluating", workers, batch_size):
+            total += tally(model(batch.pixels.to(here.device)).float().cpu(), labels[batch.indices])
+    return fold(add, here.gather(total))
+
+
+def share_of(
+    bad_files: BadFiles, facts: PretrainedFacts, here: World, what: str, workers: int, batch_size: int = 64
+) -> Iterator[Batch]:
+    """This process's share of the images that can be read; then all processes know which cannot.
+
+    what: for the bar. Every process calls it, and reads to the end. Raises ValueError, in all of them, when too many
+    cannot be read.
+    """
+    images, size, failed = bad_files.images, facts.encoder.image_size, {}
+    chosen = range(here.rank, len(images), here.size)
+    follow: Follow = bar(what) if here.is_main else iter
+    for batch in follow(whole_loader(images, size, chosen, batch_size, workers, facts.crop_pct)):
+        failed |= batch.failed
+        if batch.indices:
+            yield batch
+    for some in here.gather(failed):
+        bad_files.add(some)
+    bad_files.check()

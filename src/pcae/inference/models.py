@@ -1,0 +1,107 @@
+"""The models that a verb looks at one by one, trained ones and random weights, and the images they are shown."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from pcae.data.batches import pixel_statistics, whole_loader
+from pcae.data.images import open_images
+from pcae.data.unreadable import BadFiles, Batch
+from pcae.evaluation.features import readable
+from pcae.inference.probe import at_most
+from pcae.inference.trained import check_shown
+from pcae.model.encoder import build_encoder, create_vit
+from pcae.model.pretrained import Pretrained, PretrainedFacts
+from pcae.settings.network import EncoderConfig
+from pcae.settings.trained import RANDOM, ShownConfig, SpecimensConfig
+from pcae.terminal import bar, console
+from pcae.weights.files import fill, find
+from pcae.weights.loaded import Found
+
+MOST_SEEDS = 1000
+
+
+class Specimen(NamedTuple):
+    """A model by its label. found: its weights; None for random ones. seeds: how often it is measured."""
+
+    label: str
+    facts: PretrainedFacts
+    found: Found | None
+    seeds: int
+
+    def model(self, seed: int, device: torch.device) -> Pretrained:
+        """The model, in evaluation mode; the seed decides random weights."""
+        if self.found is not None:
+            return fill(self.found, device, self.facts.encoder.image_size)[0]
+        torch.manual_seed(seed)
+        return Pretrained(build_encoder(self.facts.encoder), self.facts).to(device).eval()
+
+
+def check_specimens(config: SpecimensConfig, shown: ShownConfig) -> None:
+    """Raise ValueError for what cannot be, before any work."""
+    check_shown(shown, config.batch_size)
+    if config.most_images < 1:
+        raise ValueError(f"most_images must be at least 1, got {config.most_images}")
+    if not 1 <= config.seeds <= MOST_SEEDS:
+        raise ValueError(f"seeds must lie in [1, {MOST_SEEDS}], got {config.seeds}")
+    if len(set(config.weights)) != max(1, len(config.weights)):
+        raise ValueError(f"weights needs at least one value, and each once, got {' '.join(config.weights) or 'none'}")
+    if config.model is not None and config.weights != (RANDOM,):
+        raise ValueError(f"model {config.model!r} is for random weights alone; other weights say what they are")
+    labels = labels_of(config)
+    if len(labels) != len(config.weights) or len(set(labels)) < len(labels):
+        raise ValueError(
+            f"labels must give each of {len(config.weights)} weights a name of its own, got {' '.join(labels)}"
+        )
+
+
+def labels_of(config: SpecimensConfig) -> list[str]:
+    """What the weights are called."""
+    if config.labels is not None:
+        return [*config.labels]
+    return [weights if ":" in weights else Path(weights).resolve().name for weights in config.weights]
+
+
+def specimens(config: SpecimensConfig, shown: ShownConfig, data: str) -> Iterator[Specimen]:
+    """The models, none of them built yet. Raises ValueError for weights that cannot be had."""
+    found = {weights: find(weights) for weights in config.weights if weights != RANDOM}
+    others = [one.facts for one in found.values()]
+    for label, weights in zip(labels_of(config), config.weights, strict=True):
+        if weights in found:
+            one = found[weights]
+            console.print(f"{label}: {one.source}")
+            yield Specimen(label, sized(one.facts, config), one, 1)
+        else:
+            facts = sized(others[0], config) if others else untrained(config, shown, data)
+            yield Specimen(label, facts, None, config.seeds)
+
+
+def sized(facts: PretrainedFacts, config: SpecimensConfig) -> PretrainedFacts:
+    """The facts with the image size that is asked for."""
+    size = config.image_size or facts.encoder.image_size
+    return replace(facts, encoder=replace(facts.encoder, image_size=size))
+
+
+def untrained(config: SpecimensConfig, shown: ShownConfig, data: str) -> PretrainedFacts:
+    """The facts of a new network for these images, with their own mean and standard deviation."""
+    images = at_most(open_images(data, shown.split), config.most_images)
+    encoder = EncoderConfig(model=config.model or EncoderConfig.model, channels=images.channels)
+    encoder = replace(encoder, image_size=config.image_size or encoder.image_size)
+    with torch.device("meta"):  # what cannot be is refused before an image is read
+        create_vit(encoder, channels=images.channels)
+    bad_files = BadFiles(images, shown.max_bad_files)
+    mean, std = pixel_statistics(images, encoder.image_size, bad_files, follow=bar("mean and standard deviation"))
+    return PretrainedFacts(encoder=encoder, mean=mean, std=std)
+
+
+def read(
+    config: SpecimensConfig, shown: ShownConfig, data: str, facts: PretrainedFacts
+) -> tuple[BadFiles, list[Batch]]:
+    """What cannot be read of the images, and the others, as the model takes them, in batches that stay in memory."""
+    images = at_most(open_images(data, shown.split, facts.encoder.channels, facts.pixel_range), config.most_images)
+    bad_files, size = BadFiles(images, shown.max_bad_files), facts.encoder.image_size
+    loader = whole_loader(images, size, None, config.batch_size, shown.workers, facts.crop_pct)
+    return bad_files, list(readable(loader, bad_files, bar("reading images")))

@@ -1,0 +1,39 @@
+"""The trained model that a verb works with, and the images that it is shown."""
+
+from dataclasses import replace
+
+from pcae.data.batches import check_max_bad_files, check_workers
+from pcae.data.images import open_images
+from pcae.data.unreadable import BadFiles
+from pcae.model.pretrained import Pretrained
+from pcae.settings.trained import ShownConfig, TrainedConfig
+from pcae.terminal import console
+from pcae.training.distributed import pick_device
+from pcae.weights.files import fill, find
+
+
+def check_shown(config: ShownConfig, batch_size: int | None) -> None:
+    """Raise ValueError for values that cannot be."""
+    check_max_bad_files(config.max_bad_files)
+    check_workers(config.workers)
+    if batch_size is not None and batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+
+
+def open_shown(data: str, config: ShownConfig, model: Pretrained) -> BadFiles:
+    """The images, as the model takes them, with nothing found unreadable yet."""
+    images = open_images(data, config.split, model.facts.encoder.channels, model.facts.pixel_range)
+    return BadFiles(images, config.max_bad_files)
+
+
+def open_trained(config: TrainedConfig, pool_dropped: bool = False) -> Pretrained:
+    """The model, in evaluation mode; says what was matched. pool_dropped: as in `reduce`; its facts may say so, too."""
+    device = pick_device(config.device)
+    found = find(config.weights)
+    model, match = fill(found, device, config.image_size)
+    console.print(f"weights: {found.source}")
+    for line in (*match.describe(), *found.remarks):
+        console.print(f"  {line}")
+    if pool_dropped:
+        model.facts = replace(model.facts, pool_dropped=True)
+    return model

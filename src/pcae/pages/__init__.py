@@ -1,0 +1,1 @@
+"""A run folder, a data set, kept tokens as one HTML page that stands alone."""

@@ -1,0 +1,23 @@
+"""HTML pages that stand alone, in one file each."""
+
+import base64
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from pcae.writing import replace_text
+
+
+def write_html(path: Path, template: str, **values: Any) -> None:
+    """Write a page in one move, from a template beside this file. Names are escaped; what a name cannot say in UTF-8
+    becomes a backslash."""
+    text = (resources.files("pcae.pages") / template).read_text(encoding="utf-8")
+    page = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(text)
+    replace_text(path, page.render(values).encode("utf-8", "backslashreplace").decode("utf-8"))
+
+
+def as_address(picture: bytes, kind: str) -> str:
+    """A picture's file as an address that holds it; kind: png, jpeg."""
+    return f"data:image/{kind};base64,{base64.b64encode(picture).decode('ascii')}"

@@ -1,0 +1,271 @@
+"""One HTML page that stands alone: what a run did."""
+
+import dataclasses
+import math
+import re
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from pcae.evaluation.run_metrics import Curve
+from pcae.methods.health import most_directions
+from pcae.pages.html import as_address, write_html
+from pcae.pages.kept_tokens import draw_run
+from pcae.pages.run_data import (
+    Run,
+    cost_of,
+    images_of,
+    last_written,
+    numbers_of,
+    read_run,
+    steps_of,
+    versions_of,
+    warnings_of,
+)
+from pcae.pages.run_text import CURVES, DETECTION, FILES, HEALTH, NUMBERS, OTHER, PROBES, SHARES, Plot
+from pcae.pictures.run_curves import draw_curves
+from pcae.settings.methods import foreign_settings
+from pcae.settings.training import RunSettings
+from pcae.settings.values import build, to_plain
+from pcae.terminal import console, warn
+
+MOST_BAD_FILES = 30
+"""Files that could not be read, of those that the page names."""
+
+
+def write_report(run: Path, out: Path | None = None) -> Path:
+    """Write the page of a run folder, finished or not, in one move; returns where it is.
+
+    Raises ValueError when it is no run folder, or when the page cannot be written.
+    """
+    found, path = read_run(run), out or run / PAGE
+    write_page(path, found, facts_of(found))
+    return path
+
+
+def facts_of(run: Run) -> dict[str, Any]:
+    """What the page says, as JSON has it."""
+    try:
+        cost = cost_of(run)
+    except ValueError as error:
+        cost = {"not_known": str(error)}
+    return {
+        "run": str(run.folder),
+        "verb": run.verb,
+        "state": {"finished": run.summary is not None, "step": run.step, "steps": steps_of(run)},
+        "numbers": numbers_of(run),
+        "health": run.metrics.last("health/"),
+        "probes": run.metrics.last("probe/"),
+        "warnings": warnings_of(run),
+        "cost": cost,
+        "versions": versions_of(run),
+    }
+
+
+def write_page(path: Path, run: Run, facts: dict[str, Any]) -> None:
+    """Draw what is to be drawn, and write."""
+    confusion = run.folder / "confusion.png"
+    write_html(
+        path,
+        "report.html",
+        facts=facts,
+        title=title_of(run),
+        last_written=last_written(run),
+        unreadable=run.metrics.unreadable,
+        numbers=main_numbers(facts),
+        curves=[*cards(run, CURVES), *cards(run, other_plots(run))],
+        health=cards(run, HEALTH),
+        probes=cards(run, (*PROBES, *DETECTION)),
+        confusion=as_address(confusion.read_bytes(), "png") if confusion.is_file() else None,
+        kept=kept_picture(run),
+        settings=settings_of(run),
+        odd={name: shown(value) for name, value in run.odd.items()},
+        files=list(files_of(run.folder)),
+        bad_files=run.bad_files[:MOST_BAD_FILES],
+    )
+
+
+def title_of(run: Run) -> str:
+    """What the run is, in one line."""
+    config = run.config
+    if run.verb == "pretrain":
+        side = " x ".join(map(str, config.encoder.image_size))
+        return f"Pre-training by {config.method.method}: {config.encoder.model} at {side}, on {config.data}"
+    begun = config.weights or "random weights"
+    if run.verb == "detect train":
+        return f"Detection: Mask R-CNN from {begun}, on {config.data}"
+    classes = run.facts.get("classes")
+    what = f"a classifier of {len(classes)} classes" if classes else "a classifier"
+    return f"Fine-tuning: {what} from {begun}, on {config.data}"
+
+
+def main_numbers(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    """Each main number as text, and what it counts."""
+    numbers = facts["numbers"] | facts["probes"]
+    return [(value_of(name, numbers[name]), what) for name, what in NUMBERS.items() if numbers.get(name) is not None]
+
+
+def value_of(name: str, value: float) -> str:
+    """A main number as text."""
+    if name in SHARES:
+        return f"{value:.1%}"
+    if name == "seconds":
+        return duration(value)
+    return f"{value:,}" if isinstance(value, int) else short(value)
+
+
+def short(value: float) -> str:
+    """A number with four digits, plain where that is readable."""
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.4g}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them."""
+    if not math.isfinite(seconds) or seconds < 120:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def cards(run: Run, plots: Iterable[Plot]) -> list[dict[str, Any]]:
+    """What the page shows of plots whose numbers are there."""
+    found = []
+    for plot in plots:
+        curves = {label: run.metrics.curves[name] for name, label in plot.lines.items() if name in run.metrics.curves}
+        if curves and not (plot.quiet and all(curve.highest == 0 for curve in curves.values())):
+            found.append(card(run, plot, curves))
+    return found
+
+
+def card(run: Run, plot: Plot, curves: dict[str, Curve]) -> dict[str, Any]:
+    """A plot, its last values and what they mean."""
+    svg = draw_curves(curves, re.sub(r"\W+", "-", plot.title.lower()), share=plot.share, log=plot.log, floor=plot.floor)
+    say: Callable[[float], str] = (lambda value: f"{value:.1%}") if plot.share else short
+    alone = f"{next(iter(curves))} " if len(curves) == 1 else ""
+    odd, every = sum(curve.odd for curve in curves.values()), sum(curve.values for curve in curves.values())
+    return {
+        "title": plot.title,
+        "says": plot.says.replace("{most}", str(directions(run))),
+        "svg": Markup(svg) if svg else None,
+        "last": ", ".join(f"{label} {say(curve.last)}" for label, curve in curves.items()).removeprefix(alone),
+        "remark": f"{odd:,} of {every:,} values are not finite" if odd else None,
+        "width": max(curve.width for curve in curves.values()),
+    }
+
+
+def directions(run: Run) -> int:
+    """What an effective rank cannot exceed, as far as is known."""
+    images = run.header.get("settings", {}).get("images") or numbers_of(run).get("images", 10**9)
+    return most_directions(images, run.config.encoder.width if run.verb == "pretrain" else None)
+
+
+def other_plots(run: Run) -> Iterator[Plot]:
+    """A plot for each number that has no words."""
+    known = {name for plot in (*CURVES, *HEALTH, *PROBES, *DETECTION) for name in plot.lines}
+    for name in run.metrics.curves:
+        if name not in known:
+            yield Plot(name, OTHER, {name: name})
+
+
+def kept_picture(run: Run) -> dict[str, str]:
+    """The picture of what the run keeps of its own images, or why there is none."""
+    if run.summary is None:
+        return {"missing": "it is drawn once the run is finished"}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "kept.png"
+        try:
+            draw_run(run.folder, images_of(run), path)
+        except (ValueError, OSError) as error:
+            return {"missing": str(error)}
+        return {"picture": as_address(path.read_bytes(), "png")}
+
+
+def settings_of(run: Run) -> list[dict[str, Any]]:
+    """The settings in groups: name, value, the default where it is another, without those that the method lacks."""
+    usual, hidden = to_plain(build(type(run.config), {})), {"out", "json", "dry_run"}
+    hidden |= foreign_settings(run.config.method.method) if run.verb == "pretrain" else set()
+    groups = []
+    for title, config in grouped(run.config):
+        rows = [
+            {
+                "name": name.replace("_", "-"),
+                "value": shown(value),
+                "usual": shown(usual[name]),
+                "own": name != "data" and value != usual[name],
+            }
+            for name, value in own_values(config).items()
+            if name not in hidden
+        ]
+        groups.append({"title": title, "rows": rows})
+    return [group for group in groups if group["rows"]]
+
+
+def own_values(config: Any) -> dict[str, Any]:
+    """The values of a configuration, in JSON's types, without those of the configurations inside it."""
+    inside = {
+        field.name for field in dataclasses.fields(config) if dataclasses.is_dataclass(getattr(config, field.name))
+    }
+    plain = to_plain(config)
+    return {field.name: plain[field.name] for field in dataclasses.fields(config) if field.name not in inside}
+
+
+def grouped(config: Any) -> Iterator[tuple[str, Any]]:
+    """A configuration and those inside it, each with the first sentence that it says of itself."""
+    asked = isinstance(config, RunSettings)
+    yield "What was asked for" if asked else re.split(r"[.;\n]", str(type(config).__doc__))[0], config
+    for field in dataclasses.fields(config):
+        if dataclasses.is_dataclass(getattr(config, field.name)):
+            yield from grouped(getattr(config, field.name))
+
+
+def shown(value: Any) -> str:
+    """A setting as text."""
+    if value is None:
+        return "not set"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return " ".join(map(shown, value))
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def files_of(folder: Path) -> Iterator[dict[str, str]]:
+    """What lies in a run folder, how large it is, and what it is."""
+    for path in sorted(folder.iterdir()):
+        yield {"name": path.name, "size": megabytes(bytes_of(path)), "what": FILES.get(path.name, "no file of a run's")}
+
+
+def bytes_of(path: Path) -> int:
+    """Size of a file or of all in a folder; a run under way may take some away meanwhile."""
+    with suppress(FileNotFoundError):
+        return sum(map(bytes_of, path.iterdir())) if path.is_dir() else path.stat().st_size
+    return 0
+
+
+def megabytes(size: int) -> str:
+    """Bytes as people say them."""
+    return f"{size / 1e6:,.1f} MB" if size >= 1e5 else f"{size / 1e3:,.1f} kB"
+
+
+PAGE = "report.html"
+"""The page in a run folder."""
+
+
+def report_on(run: Path) -> None:
+    """Write the page about a finished run, and say where it is; the run is no less finished where that fails.
+
+    A page that was written after the run ended stays.
+    """
+    from pcae.pages.run_page import write_report  # which knows the verbs that end with it
+
+    page = run / PAGE
+    try:
+        if not page.is_file() or page.stat().st_mtime < (run / "summary.json").stat().st_mtime:
+            write_report(run)
+        console.print(f"the run on one page: {page}")
+    except Exception as error:  # whatever it is, the run is finished
+        warn(f"no page about the run was written: {error}")

@@ -1,0 +1,1 @@
+"""Arrays -> PNG and SVG; knows no run."""

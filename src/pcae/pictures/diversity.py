@@ -1,0 +1,150 @@
+"""Pictures of diversity by layer, as in Figure 3, and of what is dropped and kept."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from torch import Tensor
+
+from pcae.evaluation.claims import DISTANCES, Values, counts_of
+from pcae.evaluation.estimates import Estimate, estimate
+from pcae.pictures.accuracy_speed import COLOURS
+from pcae.writing import in_one_move
+
+HOLLOW = 10
+"""From this size on, markers are empty, so that others are seen behind them."""
+STYLES = {"ptr": ("-", "o", 5), "random": ("--", "s", 5), "sampled": ("-.", "^", HOLLOW), "none": (":", "D", 5)}
+"""Line, marker and its size of each kind of dropping; `sampled` lies on `random` where only their number matters."""
+NAMES = {"ptr": "PTR", "random": "random drop", "sampled": "no drop, as few measured", "none": "no drop"}
+ENDINGS = (".png", ".svg")
+MOST_LETTERS = 40
+"""Letters of a label that are shown."""
+LETTERS = 95
+"""Letters of the legend that fit beside each other, with a line of 8 before each name."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """The diversities of a model under a kind of dropping."""
+
+    label: str
+    dropping: str
+    values: Float[Tensor, "seeds images layers"]
+
+
+def draw_diversity(path: Path, lines: Sequence[Line]) -> None:
+    """Write Figure 3 as .png and .svg: a line a model and kind of dropping; bands are one standard error."""
+    labels = list(dict.fromkeys(line.label for line in lines))
+    names = [
+        NAMES[line.dropping] if len(labels) == 1 else f"{short(line.label)}, {NAMES[line.dropping]}" for line in lines
+    ]
+    columns = min(3, max(1, LETTERS // (max(map(len, names)) + 8)))
+    figure = Figure(figsize=(7.2, 4.2 + 0.25 * -(-len(lines) // columns)), dpi=150, layout="constrained")
+    axes = figure.subplots()
+    for line, name in zip(lines, names, strict=True):
+        key = labels.index(line.label) if len(labels) > 1 else list(STYLES).index(line.dropping)
+        found = [estimate(line.values[..., layer]) for layer in range(line.values.shape[-1])]
+        draw_line(axes, range(len(found)), found, COLOURS[key % len(COLOURS)], line.dropping, name)
+    axes.set_xlabel("layer (0: what enters the blocks)")
+    axes.set_ylabel("nuclear norm of the tokens / N")
+    title = f"diversity of tokens: {short(labels[0])}" if len(labels) == 1 else "diversity of tokens"
+    axes.set_title(title, loc="left", parse_math=False)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(alpha=0.3)
+    legend = figure.legend(loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+    save(figure, path)
+
+
+def short(label: str) -> str:
+    """A label, or the beginning of a long one."""
+    return label if len(label) <= MOST_LETTERS else f"{label[: MOST_LETTERS - 1]}…"
+
+
+def draw_line(
+    axes: Axes, across: Sequence[float] | range, found: Sequence[Estimate], colour: str, how: str, name: str
+) -> None:
+    """A line of means, and a band of one standard error."""
+    means, (style, marker, size) = [one.mean for one in found], STYLES[how]
+    face = "none" if size >= HOLLOW else colour
+    axes.plot(across, means, style, marker=marker, color=colour, label=name, markersize=size, markerfacecolor=face)
+    low, high = ([one.mean + sign * one.error for one in found] for sign in (-1, 1))
+    axes.fill_between(across, low, high, color=colour, alpha=0.15, linewidth=0)
+
+
+def draw_claims(path: Path, models: Mapping[str, tuple[Values, int]]) -> None:
+    """Write sections 3.2 and 3.3 as .png and .svg, a row a model: values of `examine` and the number of patches.
+
+    The shift of the mean at the first stage; the spectra of the patches that are left in the end, of all and of those
+    dropped first; how far apart the survivors lie.
+    """
+    figure = Figure(figsize=(10.5, 3.6 * len(models)), dpi=150, layout="constrained")
+    panels = figure.subplots(len(models), 3, squeeze=False)
+    for row, (label, (values, tokens)) in zip(panels, models.items(), strict=True):
+        draw_shift(row[0], values, tokens)
+        draw_spectra(row[1], values)
+        draw_spread(row[2], values)
+        row[0].set_title(short(label), loc="left", parse_math=False)
+    save(figure, path)
+
+
+def draw_shift(axes: Axes, values: Values, tokens: int) -> None:
+    """How far the mean moves at the first stage, by the share that is dropped."""
+    shares = [1 - count / tokens for count in counts_of(tokens)]
+    kinds = (("ptr", "most similar dropped (PTR)"), ("random", "random drop"), ("reversed", "least similar dropped"))
+    for (name, words), colour, how in zip(kinds, COLOURS, ("ptr", "random", "none"), strict=False):
+        moved = values[f"shift of the mean, {name}"][:, :, 0]
+        draw_line(axes, shares, [estimate(moved[..., place]) for place in range(len(shares))], colour, how, words)
+    axes.set_xlabel("share of the tokens dropped, first stage")
+    axes.set_ylabel("shift of the mean / its length")
+    finish(axes)
+
+
+def draw_spectra(axes: Axes, values: Values) -> None:
+    """Energy of patches by frequency; nothing where patches have one pixel."""
+    kinds = (("kept", -1, "kept by all stages"), ("all", 0, "all (random, expected)"), ("dropped", 0, "dropped first"))
+    for (name, stage, words), colour, how in zip(kinds, COLOURS, ("ptr", "random", "none"), strict=False):
+        energies = values[f"spectrum, {name}"][:, :, stage, 1:]
+        found = [estimate(energies[..., place]) for place in range(energies.shape[-1])]
+        draw_line(axes, range(1, len(found) + 1), found, colour, how, words)
+    if values["energy, all"].any():  # a logarithm of nothing warns
+        axes.set_yscale("log")
+    axes.set_xlabel("frequency, cycles a patch")
+    axes.set_ylabel("energy of the pixels")
+    finish(axes)
+
+
+def draw_spread(axes: Axes, values: Values) -> None:
+    """How far apart survivors lie: a group of bars for each kind of distance."""
+    groups = (("stages", "all stages"), ("one stage", "one stage"), ("random", "random drop"))
+    for place, ((name, words), colour) in enumerate(zip(groups, COLOURS, strict=False)):
+        found = [estimate(values[f"{kind}, {name}"]) for kind in DISTANCES]
+        across = [index + 0.27 * (place - 1) for index in range(len(DISTANCES))]
+        bars = axes.bar(across, [one.mean for one in found], 0.25, yerr=[one.error for one in found], color=colour)
+        bars.set_label(words)
+        axes.bar_label(bars, fmt="%.2f", fontsize=9, padding=2)
+    axes.set_xticks(range(len(DISTANCES)), ["two survivors", "nearest survivor"])
+    axes.set_ylabel("mean distance in patches")
+    axes.margins(y=0.25)
+    finish(axes)
+
+
+def finish(axes: Axes) -> None:
+    """Grid and legend of a panel."""
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False, fontsize=9)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure in both formats."""
+    with warnings.catch_warnings():  # letters that the font lacks are drawn as boxes; the JSON has them
+        warnings.filterwarnings("ignore", "Glyph .* missing from")
+        for ending in ENDINGS:
+            with in_one_move(path.with_suffix(ending)) as beside:
+                figure.savefig(beside, format=ending.removeprefix("."))

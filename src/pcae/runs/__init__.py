@@ -1,0 +1,1 @@
+"""Settings -> a finished run folder: what pretrain, finetune and detect train share."""

@@ -1,0 +1,124 @@
+"""Looks at a run's health while it trains: the same images every time, numbers of them written down, a warning."""
+
+import math
+from typing import cast
+
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+
+from pcae.data.augment import Normalise
+from pcae.data.batches import whole_loader
+from pcae.data.images import Images
+from pcae.methods.choice import Pretraining
+from pcae.methods.health import IMAGES, examine, most_directions
+from pcae.model.compiled import uncompiled
+from pcae.runs.collapse import describe_data, find_faults
+from pcae.runs.run import Parts
+from pcae.settings.run import HealthConfig
+from pcae.settings.values import flatten
+from pcae.terminal import bar, warn
+from pcae.training.distributed import World
+from pcae.training.logging import Journal, read_metrics
+from pcae.training.loop import Progress
+from pcae.training.plan import Plan, autocast_dtype
+from pcae.training.randomness import randomness
+
+PREFIX = "health/"
+"""What the names of these numbers begin with in metrics.jsonl and in TensorBoard."""
+FOR_MANY = {"target_std", "position_share"}
+"""Numbers that are not known for a few images."""
+LEAST_STEPS = 100
+IMAGES_TRAINED = 100
+"""A look costs less than training on as many images; without an interval of its own, it is made once in so many times
+as many, and at most once in `LEAST_STEPS`."""
+
+
+def check_health(config: HealthConfig) -> None:
+    """Raise ValueError for values that cannot be."""
+    if config.health_every is not None and config.health_every < 0:
+        raise ValueError(f"health_every must be a number of steps, or 0 for never, got {config.health_every}")
+    if not 0 < config.knn_every < math.inf:
+        raise ValueError(f"knn_every must be positive, got {config.knn_every:g}")
+
+
+def health_every(config: HealthConfig, numbers: Plan) -> int:
+    """Steps between looks."""
+    if config.health_every is not None:
+        return config.health_every
+    return max(LEAST_STEPS, math.ceil(IMAGES_TRAINED * min(IMAGES, numbers.images) / numbers.batch_size))
+
+
+class Health:
+    """A watcher of a pre-training run. Every process calls it, the main one looks; the others wait in their next step.
+
+    It looks once before the first step. pixels: the images, on the run's device.
+    records: the numbers of all looks so far. warnings: sentences of what looks wrong, each once.
+    """
+
+    def __init__(
+        self, parts: Parts, pixels: UInt8[Tensor, "images channels height width"], journal: Journal, here: World
+    ) -> None:
+        self.parts, self.pixels, self.journal, self.here = parts, pixels, journal, here
+        self.settings = flatten(parts.config) | {"steps": parts.numbers.steps, "peak_lr": parts.numbers.peak_lr}
+        before = here.from_main(lambda: read_metrics(parts.config.out))
+        self.records = [line for line in before if f"{PREFIX}student_std" in line]
+        self.warnings = {line["warning"]: line["says"] for line in before if "warning" in line}
+        for name, sentence in describe_data(pixels).items():
+            self.tell(name, sentence, parts.progress.step)
+        if not self.records:
+            self.watch(parts.progress)
+
+    def watch(self, progress: Progress) -> None:
+        """Look, write it down, and warn of what was not warned of before."""
+        with progress.no_training():
+            method = cast(Pretraining, self.parts.whole())
+            numbers = {name: value.item() for name, value in self.measure(method).items()} if self.here.is_main else {}
+        if not self.here.is_main:
+            return
+        known = {name: value for name, value in numbers.items() if name not in FOR_MANY or not math.isnan(value)}
+        record = {"step": progress.step, "skipped": progress.skipped.item()}
+        record |= {PREFIX + name: value for name, value in known.items()}
+        self.records.append(record)
+        self.journal.note(record)
+        most = most_directions(len(self.pixels), method.student.width)
+        self.journal.beside["rank"] = f"rank {numbers['student_rank']:.0f} of {most}"
+        for name, sentence in find_faults(self.records, self.settings).items():
+            self.tell(name, f"step {progress.step}: {sentence}", progress.step)
+
+    def measure(self, method: Pretraining) -> dict[str, Tensor]:
+        """The numbers of the weights as they are."""
+        config, facts, device = self.parts.config, self.parts.facts, self.pixels.device
+        normalise = Normalise(facts["mean"], facts["std"], self.pixels.shape[1]).to(device)
+        draw = randomness(config.run.seed, 0, len(self.pixels), device)
+        size = 4 * self.parts.numbers.micro_batch  # fits where a step does, which keeps much more
+        autocast = autocast_dtype(config.run.precision, device)
+        method.eval()
+        with uncompiled(), torch.autocast(device.type, dtype=autocast, enabled=autocast is not None):
+            numbers = examine(method, self.pixels, normalise, draw, size)
+        method.train()
+        return numbers
+
+    def tell(self, name: str, sentence: str, step: int) -> None:
+        """Warn, once of each thing, and write it down, in the main process."""
+        if self.here.is_main and name not in self.warnings:
+            self.warnings[name] = sentence
+            self.journal.remark(step, name, sentence)
+            warn(sentence)
+
+
+def begin_health(parts: Parts, size: tuple[int, int], journal: Journal, here: World) -> list[Health]:
+    """The watcher of a run's health, unless none of the images that it would look at can be read.
+
+    Every process calls it, and has the images that the main one read.
+    """
+    with parts.progress.no_training():
+        pixels = here.from_main(lambda: look_at(parts.images, size))
+    return [Health(parts, pixels.to(here.device), journal, here)] if len(pixels) else []
+
+
+def look_at(images: Images, size: tuple[int, int]) -> UInt8[Tensor, "images channels height width"]:
+    """Some images whole, spread over the data, as far as they can be read; perhaps none."""
+    loader = whole_loader(images, size, images.some(IMAGES))
+    none = torch.empty(0, images.channels, *size, dtype=torch.uint8)
+    return torch.cat([none, *(batch.pixels for batch in bar("images to watch")(loader) if batch.indices)])

@@ -1,0 +1,125 @@
+"""Nearest neighbours of labelled images while a run trains: how well its features sort them, on held-out ones."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from pcae.data.batches import training_workers
+from pcae.data.tables.labelled import open_labelled
+from pcae.data.unreadable import BadFiles
+from pcae.evaluation.features import pool
+from pcae.evaluation.knn import knn_accuracies
+from pcae.inference.held_out import share_of
+from pcae.methods.choice import Pretraining
+from pcae.model.compiled import uncompiled
+from pcae.model.pretrained import Pretrained, PretrainedFacts
+from pcae.settings.reading import DataConfig
+from pcae.terminal import console, warn
+from pcae.training.distributed import World
+from pcae.training.logging import Journal, read_metrics
+from pcae.training.loop import Progress
+from pcae.weights.files import save_model
+
+K = 20
+"""Neighbours that vote."""
+NAME = "probe/knn"
+"""The accuracy's name in metrics.jsonl and TensorBoard."""
+Shares = list[tuple[Tensor, Tensor]] | None
+"""Features and labels that each process made, in the main one; None in the others."""
+BEST = "best-encoder.safetensors"
+"""Where a run keeps the encoder that sorted the held-out images best."""
+
+
+@dataclass
+class OnlineProbe:
+    """A watcher, to be called by every process: each encodes its share of the images, the main one counts.
+
+    every: steps between probes. last: the latest accuracy.
+    """
+
+    train: BadFiles
+    test: BadFiles
+    facts: PretrainedFacts
+    every: int
+    workers: int = 0
+    last: float | None = None
+
+    def begin(self, method: Pretraining, progress: Progress, journal: Journal, here: World) -> None:
+        """Probe before the first step, unless that was done; what cannot be read is named, and too much refused."""
+        done = here.from_main(lambda: [line[NAME] for line in read_metrics(journal.folder) if NAME in line])
+        if done:
+            self.last = done[-1]
+        else:
+            self.probe(method, progress, journal, here)
+        for bad_files in (self.train, self.test):
+            if bad_files.found and here.is_main:
+                console.print(f"{bad_files.describe()}; they are left out of the probe")
+
+    def watch(self, method: Pretraining, progress: Progress, journal: Journal, here: World) -> None:
+        """Probe; images that are gone since the run began are no reason to end it."""
+        try:
+            self.probe(method, progress, journal, here)
+        except ValueError as error:  # in all processes alike
+            if here.is_main:
+                warn(f"step {progress.step}: no nearest neighbours: {error}")
+
+    def probe(self, method: Pretraining, progress: Progress, journal: Journal, here: World) -> None:
+        """Sort the held-out images, write down how many were right, and keep the encoder if none before was as good."""
+        with progress.no_training(), uncompiled():
+            self.last = self.measure(method, here)
+        if here.is_main:
+            if progress.step and self.last > best_so_far(journal.folder):
+                save_model(journal.folder / BEST, method.student.vit, self.facts)
+            journal.note({"step": progress.step, NAME: self.last})
+            journal.beside["knn"] = f"kNN {self.last:.1%}"
+
+    def measure(self, method: Pretraining, here: World) -> float:
+        """Accuracy with the student as it is."""
+        model = Pretrained(method.student, self.facts).to(here.device)
+        method.eval()
+        try:
+            train, test = (self.encode(model, bad_files, here) for bad_files in (self.train, self.test))
+        finally:
+            method.train()
+        return here.from_main(lambda: sorted_right(train, test))
+
+    def encode(self, model: Pretrained, bad_files: BadFiles, here: World) -> Shares:
+        """Mean patch features of all images that can be read and their labels, share by share, in the main process.
+
+        Raises ValueError, in all of them, when too many cannot be read.
+        """
+        places, rows = [], [torch.empty(0, model.encoder.width)]
+        with torch.inference_mode():
+            for batch in share_of(bad_files, model.facts, here, "encoding", self.workers):
+                places += batch.indices
+                rows.append(pool(model, model(batch.pixels.to(here.device)), "mean").float().cpu())
+        return here.collect((torch.cat(rows), torch.tensor(bad_files.images.labels)[places]))
+
+
+def sorted_right(train: Shares, test: Shares) -> float:
+    """The share of the test images that the labels of their nearest training images say right."""
+    assert train is not None and test is not None
+    features, labels, held_out, expected = (
+        torch.cat(part) for shares in (train, test) for part in zip(*shares, strict=True)
+    )
+    k = min(K, len(features))
+    return knn_accuracies(features, labels, held_out, expected, (k,))[k]
+
+
+def best_so_far(run: Path) -> float:
+    """The best accuracy that a run has written down of an encoder that it trained; below any where it has none."""
+    return max((line[NAME] for line in read_metrics(run) if NAME in line and line["step"]), default=-1.0)
+
+
+def open_online(
+    data: str, facts: PretrainedFacts, reading: DataConfig, every: int, device: torch.device
+) -> OnlineProbe:
+    """The probe of labelled DATA, read as the run reads its own images.
+
+    every: steps between probes. Raises ValueError, with the remedy, for data without labels or held-out images.
+    """
+    train, test = open_labelled(data, facts.encoder.channels, facts.pixel_range)
+    limit = reading.max_bad_files
+    return OnlineProbe(BadFiles(train, limit), BadFiles(test, limit), facts, every, training_workers(reading, device))

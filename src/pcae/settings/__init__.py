@@ -1,0 +1,1 @@
+"""What verbs are told: frozen dataclasses without tensors, YAML, recipes."""

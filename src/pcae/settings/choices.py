@@ -1,0 +1,31 @@
+"""The words that flags take one of."""
+
+from typing import Literal
+
+CriterionName = Literal["mean-similarity", "random", "token-importance", "saliency", "decomposition"]
+"""The method's criterion, and those that it is compared with."""
+Ramp = Literal["cosine", "linear"]
+PyramidName = Literal["fpn", "simple"]
+"""fpn: maps of four blocks, a quarter of the depth apart, and torchvision's FPN. simple: all from the last block."""
+Pool = Literal["mean", "cls"]
+Dropping = Literal["none", "sampled", "random", "ptr"]
+"""What happens to tokens on the way. none: all stay. random: the stages draw which stay. ptr: they drop those most like
+the mean. sampled: all stay, but only those that `random` would have kept are measured, so that their number is not
+what makes the difference."""
+Measure = Literal[
+    "finetuned", "knn", "linear", "attentive", "training_images_per_second", "inference_images_per_second",
+    "peak_memory", "training_gmacs", "inference_gmacs", "seconds",
+]  # fmt: skip
+"""What can be measured here."""
+ScaleName = Literal["smoke", "small", "paper"]
+RowName = Literal[
+    "mae", "mae-lite", "pcae-75", "pcae-85", "pcae-90", "pcae-85-2-views", "pcae-85-4-views", "simmim", "pcae-simmim",
+    "transformers", "lightly",
+]  # fmt: skip
+AnyRow = Literal[RowName, "mae-repo", "pcae-repo"]
+Split = Literal["train", "test"]
+Form = Literal["pixels", "jpeg"]
+ExportFormat = Literal["onnx", "torch-export", "timm", "hf", "vitmae", "mae", "pcae-code", "safetensors"]
+Probe = Literal["knn", "linear", "attentive"]
+BenchmarkMode = Literal["train", "loader", "inference"]
+KeptMode = Literal["masked", "whole", "classifier"]

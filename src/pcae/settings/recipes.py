@@ -1,0 +1,74 @@
+"""Named settings that the package ships, and what stands over what: flags > file > recipe > defaults."""
+
+from collections.abc import Callable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from pcae.settings.training import RunSettings
+from pcae.settings.values import at_home, build, check_values, leaves, without_rivals
+from pcae.settings.yaml_files import Yaml, read_yaml
+
+AUTO = "auto"
+"""The recipe that is picked by the images and the device."""
+RECIPES = resources.files("pcae") / "recipes"
+
+
+def layered(
+    cls: Any, recipe: str | None, file: Path | None, picked: str | None = None, flags: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The values of a YAML file over those of a recipe, which the file may name itself.
+
+    picked: the recipe that `auto` stands for; without it, auto has no values. flags: what will stand over both; what
+    of the recipe does not go with it or the file, by `cls.fitting`, is left out.
+    """
+    values = read_yaml(cls, file) if file else {}
+    if values.pop("config", None):
+        raise ValueError(f"{file}: a configuration file cannot name another one by `config`")
+    recipe = recipe or values.get("recipe")
+    if recipe == AUTO:
+        recipe = picked
+    usual = cls.fitting(read_recipe(cls, recipe), values | dict(flags or {})) if recipe else {}
+    return without_rivals(usual, values) | values
+
+
+def recipe_names(cls: type) -> list[str]:
+    """The recipes that the package ships for a verb with the configuration `cls`."""
+    names = sorted(entry.name.removesuffix(".yaml") for entry in RECIPES.iterdir() if entry.name.endswith(".yaml"))
+    return [name for name in names if keys_of_recipe(name) <= leaves(cls).keys()]
+
+
+def keys_of_recipe(name: str) -> set[str]:
+    """The knobs that a shipped recipe sets."""
+    return {str(key).replace("-", "_") for key in yaml.load((RECIPES / f"{name}.yaml").read_text("utf-8"), Yaml)}
+
+
+def read_recipe(cls: type, name: str) -> dict[str, Any]:
+    """The checked values of a shipped recipe. Raises ValueError for an unknown name, or one of another verb."""
+    names = recipe_names(cls)
+    if name not in names:
+        why = "is for another verb" if (RECIPES / f"{name}.yaml").is_file() else "is not known"
+        raise ValueError(f"recipe {name!r} {why}; choose from {', '.join([AUTO, *names])}, or use --config FILE")
+    with resources.as_file(RECIPES / f"{name}.yaml") as path:
+        return read_yaml(cls, path)
+
+
+C = TypeVar("C", bound=RunSettings)
+
+
+def configure(cls: type[C], verb: str, choose_recipe: Callable[[C], str], **flags: Any) -> C:
+    """Flags over a file over a recipe, as the command line has it, for calls from Python.
+
+    Raises ValueError for an unknown flag or a value that cannot be.
+    """
+    file = flags.pop("config", None)
+
+    def layers(picked: str | None = None) -> C:
+        values = without_rivals(layered(cls, flags.get("recipe"), file, picked, flags), flags)
+        values |= check_values(cls, flags, verb) | ({"recipe": picked} if picked else {})
+        return at_home(build(cls, values))
+
+    config = layers()
+    return layers(choose_recipe(config)) if config.recipe == AUTO else config

@@ -1,0 +1,57 @@
+"""What `pcae benchmark` is told."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from pcae.settings.choices import AnyRow, BenchmarkMode, RowName
+from pcae.settings.network import DecoderConfig, EncoderConfig
+from pcae.settings.reading import DataConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkConfig:
+    """Measure speed: all rows take turns, so that a noisy machine disturbs all alike.
+
+    Images per second (median, least and most over the rounds) and times as fast as one of the rows; for training and
+    inference the share that arithmetic has of what a large matrix product reaches; for training memory at the peak of
+    a step and bytes kept for the backward pass.
+    """
+
+    mode: BenchmarkMode = "train"
+    """train: training steps. loader: reading DATA alone, from files to normalised tensors on the device. inference:
+    classifying made-up images by drop ratio and batch size."""
+    data: str | None = None
+    """Images to read as pretrain does, from a folder or what else it takes; without it, train makes images up."""
+    rows: tuple[RowName, ...] = get_args(RowName)
+    """What is trained: ours by mask ratio and views, and MAE as transformers and lightly have it (at 75 %)."""
+    mae_repo: Path | None = None
+    """A checkout of the original MAE (facebookresearch/mae), whose code is run as one more row, mae-repo."""
+    pcae_repo: Path | None = None
+    """A checkout of the public PCAE code (caddyless/PCAE), whose code is run as one more row, pcae-repo (at 75 %)."""
+    against: AnyRow = "mae"
+    """The row that others are held against in training; in inference it is drop ratio 0 at the same batch size."""
+    drop_ratios: tuple[float, ...] = (0.0, 0.1, 0.2, 0.3, 0.4)
+    """For inference: shares of the patch tokens that each of three stages drops; 0 is among them."""
+    batch_sizes: tuple[int, ...] | None = None
+    """For inference: images of a forward pass; without it 1, and 16 on a CPU or 256 elsewhere."""
+    batch_size: int = 32
+    """Images of a step in training, or of a batch that is read."""
+    steps: int | None = None
+    """Steps, batches or forward passes of one turn; without it 1 on a CPU, 10 elsewhere. With DATA, take more than the
+    2 that each reading process has ready when a turn begins; without it, 4 for each of them at least."""
+    rounds: int = 5
+    """Turns of each row that are timed, after one that is not."""
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    """Of matrix products; auto is bf16 on GPUs that have it, else fp32."""
+    compile: Literal["auto", "always", "never"] = "auto"
+    """Compile the transformer blocks of our rows, and in inference; auto does on CUDA. Peers run as they come."""
+    device: str = "auto"
+    """cpu, cuda, mps, ...; auto is the first accelerator, else the CPU."""
+    out: Path | None = None
+    """A .json file; the same as Markdown, and a picture, are written beside it."""
+    json: bool = False
+    """Print as JSON."""
+    reading: DataConfig = DataConfig()
+    encoder: EncoderConfig = EncoderConfig()
+    decoder: DecoderConfig = DecoderConfig()

@@ -1,0 +1,34 @@
+"""What `pcae check-data` is told."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckDataConfig:
+    """Look at every image, in parallel: unreadable files, duplicates, sizes, colours, labels, and a recipe.
+
+    Where DATA has train and val (or validation, test) folders, both are read and held against one another.
+    """
+
+    data: Annotated[str, Positional, arg(metavar="DATA")]
+    """Folder, .txt or .csv list, WebDataset shards, `hf:NAME`, `sample` or `fashion-mnist`."""
+    validation: str | None = None
+    """Other data to hold against DATA: images that stand in both leak."""
+    out: Path | None = None
+    """A page to write, .html, with thumbnails."""
+    channels: int | None = None
+    """Channels that a run would read; without it, 1 for `sample` and `fashion-mnist`, 3 for image files."""
+    pixel_range: tuple[float, float] | None = None
+    """Values of 16-bit and float pixels that become black and white; without it 0 65535 and 0 1."""
+    alike: float = 0.985
+    """Correlation of small gray copies from which on two images are near duplicates, in (0, 1]."""
+    workers: int | None = None
+    """Processes that read images; without it, as many as there are cores."""
+    device: str = "auto"
+    """Where images are compared and what the recipe is for; auto is the first accelerator, else the CPU."""
+    json: bool = False
+    """Print everything as JSON."""

@@ -1,0 +1,24 @@
+"""What `pcae demo` is told."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoConfig:
+    """Pre-train a small ViT on the built-in sample by PCAE, probe it before and after, draw what the teacher kept.
+
+    The recipe is `demo`, the best that we know for this data: what the teacher keeps is predicted as features and as
+    pixels. It ends with a page about the run.
+    """
+
+    out: Path = Path("demo")
+    """Folder for the run and the picture; a finished demo there is shown again, not run again."""
+    steps: int | None = None
+    """Optimizer steps; without it, the recipe's."""
+    seed: int = 0
+    """Decides the initial weights, the order of images, flips and masks."""
+    device: str = "auto"
+    """cpu, cuda, mps, ...; auto is the first accelerator, else the CPU."""
+    json: bool = False
+    """Print the table as JSON."""

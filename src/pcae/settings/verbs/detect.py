@@ -1,0 +1,105 @@
+"""What the verbs of detection are told."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from pcae.settings.choices import Split
+from pcae.settings.network import NetworkConfig
+from pcae.settings.reading import MAX_BAD_ANNOTATIONS, ViewConfig
+from pcae.settings.run import OptimizerConfig, RunConfig
+from pcae.settings.tasks import DetectionConfig
+from pcae.settings.trained import UsedConfig
+from pcae.settings.training import RunSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectTrainConfig(RunSettings):
+    """Train a detector (Mask R-CNN with a feature pyramid, section 3.5 of the paper) from an encoder, end to end.
+
+    DATA is in COCO's format: a folder with annotations/instances_train*.json beside train*/ (and the same for val),
+    Roboflow's export, train.json and val.json beside images/, or one .json file with --validation OTHER.json.
+    """
+
+    data: Annotated[str, Positional, arg(metavar="DATA")]
+    """Folder of COCO-format data, or a .json file of annotations."""
+    weights: str | None = None
+    """Run folder, .safetensors or .pth file, folder of Hugging Face's ViT or ViTMAE, or timm:NAME."""
+    from_scratch: bool = False
+    """Begin with random weights; --weights then only says the architecture, without it --model and so on do."""
+    images: str | None = None
+    """Folder of the images, where it is not found beside the annotations."""
+    validation: str | None = None
+    """Held-out annotations in another place; without it, the val part of DATA."""
+    validation_images: str | None = None
+    """Folder of the held-out images, where it is not found; without it, that of --images."""
+    evaluate_every: float = 1.0
+    """Epochs between looks at the held-out images; there is always one at the end."""
+    empty_images: bool = False
+    """Train on images without objects, too, which teach what is background; as usual on COCO, they are left out."""
+    max_bad_annotations: float = MAX_BAD_ANNOTATIONS
+    """Share of the annotations that may be wrong in themselves, such as boxes of no area; they are left out."""
+    dry_run: bool = False
+    """Make a few steps, say what the run would take in time and memory, and write nothing."""
+    network: NetworkConfig = NetworkConfig()
+    detection: DetectionConfig = DetectionConfig()
+    view: ViewConfig = ViewConfig()
+    optimizer: OptimizerConfig = OptimizerConfig(base_lr=1.6e-3, betas=(0.9, 0.999))
+    run: RunConfig = RunConfig(batch_size=16)
+
+    @property
+    def packs(self) -> bool:
+        """Packed images have no objects."""
+        return False
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectEvaluateConfig:
+    """Say how good a detector is by COCO's measures, and how fast.
+
+    DATA is in COCO's format, as for `pcae detect train`. Tokens can be dropped, and windows be chosen, without any
+    training for it.
+    """
+
+    data: Annotated[str, Positional, arg(metavar="DATA")]
+    """Folder of COCO-format data, or a .json file of annotations."""
+    model: UsedConfig
+    images: str | None = None
+    """Folder of the images, where it is not found beside the annotations."""
+    split: Split = "test"
+    """Which part of a folder; test is also its val part."""
+    max_bad_annotations: float = MAX_BAD_ANNOTATIONS
+    """Share of the annotations that may be wrong in themselves, such as boxes of no area; they are left out."""
+    predictions: Path | None = None
+    """The .json file that all predictions are written to, as COCO's results."""
+    json: bool = False
+    """Print as JSON."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectPredictConfig:
+    """Find objects in images: OUT gets results.json as COCO has it, images.json with the images' and the categories'
+    ids, and every picture with boxes, labels and masks drawn.
+
+    Images that cannot be read are named at the end.
+    """
+
+    data: Annotated[str, Positional, arg(metavar="IMAGES")]
+    """An image, a folder, a .txt or .csv list, WebDataset shards, `hf:NAME`, or a built-in word."""
+    model: UsedConfig
+    out: Path
+    """Folder to write to."""
+    threshold: float = 0.5
+    """Least score of objects that are written and drawn, in [0, 1)."""
+    split: Split = "test"
+    """Which split, where the data has splits; test is also the val folder."""
+    pictures: bool = True
+    """Draw the pictures, too."""
+    json: bool = False
+    """Print what was found as JSON."""
+
+
+USUAL_EPOCHS = 12
+"""The 1x schedule: 90,000 steps of 16 images on COCO are 12.3 epochs."""

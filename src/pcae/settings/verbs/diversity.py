@@ -1,0 +1,37 @@
+"""What `pcae diversity` is told."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from pcae.settings.choices import Dropping
+from pcae.settings.trained import ShownConfig, SpecimensConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiversityConfig:
+    """Measure the diversity of tokens at every layer: the nuclear norm of the sequence over its length (Appendix A).
+
+    Images are seen whole, without class token, as a teacher sees its patches. With ptr among the reductions, what the
+    paper says of dropped and kept tokens (sections 3.2 and 3.3) is measured, too.
+    """
+
+    data: Annotated[str, Positional, arg(metavar="IMAGES")]
+    """An image, a folder, a .txt or .csv list, WebDataset shards, `hf:NAME`, or a built-in word."""
+    specimens: SpecimensConfig = SpecimensConfig()
+    reductions: tuple[Dropping, ...] = ("none", "random", "ptr")
+    """none: all tokens stay. random, ptr: random ones, or those most like the mean, are dropped. sampled: all stay, but
+    only those that random would keep are measured."""
+    keep_ratio: float = 0.5
+    """Share of the tokens that each stage keeps, in (0, 1)."""
+    stages: int = 3
+    """Times that tokens are dropped: after blocks 0, 4, 8 of 12, likewise for other numbers."""
+    device: str = "auto"
+    """cpu, cuda, mps, ...; auto is the first accelerator, else the CPU."""
+    out: Path | None = None
+    """Folder for diversity.png, claims.png (both also .svg) and diversity.json."""
+    shown: ShownConfig = ShownConfig()
+    json: bool = False
+    """Print everything as JSON."""

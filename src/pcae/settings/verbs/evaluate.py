@@ -1,0 +1,43 @@
+"""What `pcae evaluate` is told."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from pcae.settings.choices import CriterionName
+from pcae.settings.trained import ShownConfig, TrainedConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig:
+    """Say how often a classifier is right and how fast it is, and what speed costs in accuracy.
+
+    DATA has labels. Works with any classifier: a fine-tuned run, or timm:NAME, whose tokens are then dropped without
+    any training.
+    """
+
+    data: Annotated[str, Positional, arg(metavar="DATA")]
+    """Folder with val/CLASS/... folders, .csv of path,label, WebDataset shards, `hf:NAME`, or a built-in word."""
+    model: TrainedConfig
+    drop_ratio: tuple[float, ...] | None = None
+    """Shares of the patch tokens that each of three stages drops; without it, those that it was fine-tuned with."""
+    criterion: CriterionName | None = None
+    """Which tokens go: those most like the mean (the method), or those of another rule, to compare it with; without it,
+    as it was fine-tuned."""
+    pool_dropped: bool = False
+    """Pool the means of dropped tokens, too, each for as many as it stands for: without training it keeps more of the
+    accuracy. Weights that were fine-tuned so always do."""
+    shown: ShownConfig = ShownConfig()
+    batch_size: int | None = None
+    """Images of a large batch; without it, 16 on a CPU and 256 elsewhere."""
+    rounds: int = 5
+    """Turns that each drop ratio has in the measurement of speed; 0 for none."""
+    out: Path | None = None
+    """Picture of accuracy against speed (.png, .svg or .pdf) of two drop ratios or more; without it,
+    accuracy-speed.png."""
+    confusion: Path | None = None
+    """Picture of the confusion matrix at the first drop ratio (.png, .svg or .pdf)."""
+    json: bool = False
+    """Print as JSON."""

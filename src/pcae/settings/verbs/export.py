@@ -1,0 +1,35 @@
+"""What `pcae export` is told."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pcae.settings.choices import ExportFormat
+from pcae.settings.trained import TrainedConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportConfig:
+    """Write a model for other programs, read it back, and compare its answers with PyTorch's on 64 images.
+
+    An export whose answers differ is not kept. onnx and torch-export take uint8 images and normalise them themselves.
+    """
+
+    model: TrainedConfig
+    to: ExportFormat
+    """onnx (ONNX file), torch-export (.pt2), timm (folder), hf (folder for transformers), vitmae (the same with the
+    decoder that predicts pixels), mae (.pth of MAE's code, with that decoder where there is one), pcae-code (.pth of
+    the public PCAE code, with the decoder that predicts features), safetensors (ours)."""
+    out: Path
+    """The .onnx, .pt2, .pth or .safetensors file, or the new folder, to write."""
+    drop_ratio: float | None = None
+    """Share of the patch tokens that each of three stages drops, for onnx and torch-export; without it, as it was
+    fine-tuned."""
+    pool_dropped: bool = False
+    """Pool the means of dropped tokens, too, each for as many as it stands for, for onnx and torch-export: without
+    training it keeps more of the accuracy. Weights that were fine-tuned so always do."""
+    data: str | None = None
+    """Images for the check: as for other verbs; without it, 64 of the built-in ones."""
+    max_bad_files: float = 0.05
+    """Share of the images of the check that may be unreadable, in [0, 1)."""
+    json: bool = False
+    """Print what was written, and the check, as JSON."""

@@ -1,0 +1,26 @@
+"""What `pcae index` is told."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from pcae.settings.reading import THREADS
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexConfig:
+    """Count the samples of shards, and write them down: an index file that pretrain takes as DATA.
+
+    Only headers are read, through small ranges where the shards lie at addresses. It is WebDataset's own form (wids).
+    """
+
+    data: Annotated[str, Positional, arg(metavar="SHARDS")]
+    """Folder of .tar or .parquet shards, one of them, or a pattern such as 's3://bucket/train-{000000..000999}.tar'."""
+    out: Annotated[Path, Positional, arg(metavar="OUT")]
+    """The .json file to write. Shards below its folder are named from there, so that both can move together."""
+    threads: int = THREADS
+    """Shards that are counted at once."""
+    json: bool = False
+    """Print what was counted as JSON."""

@@ -1,0 +1,35 @@
+"""What `pcae predict` is told."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from pcae.settings.trained import ShownConfig, TrainedConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictConfig:
+    """Classify images: for each a line of JSON with its path and the classes of highest probability.
+
+    The line of an image that cannot be read says why.
+    """
+
+    data: Annotated[str, Positional, arg(metavar="IMAGES")]
+    """An image, a folder, a .txt or .csv list, WebDataset shards, `hf:NAME`, or a built-in word."""
+    model: TrainedConfig
+    out: Path | None = None
+    """The .jsonl file to write; without it, lines go to standard output."""
+    drop_ratio: float | None = None
+    """Share of the patch tokens that each of three stages drops; without it, as it was fine-tuned."""
+    pool_dropped: bool = False
+    """Pool the means of dropped tokens, too, each for as many as it stands for: without training it keeps more of the
+    accuracy. Weights that were fine-tuned so always do."""
+    top: int = 5
+    """Classes that are named for each image."""
+    shown: ShownConfig = ShownConfig()
+    batch_size: int = 32
+    """Images that are classified at once."""
+    json: bool = False
+    """Print one JSON document instead of lines: all predictions, or with --out what was written."""

@@ -1,0 +1,48 @@
+"""What `pcae pretrain` is told."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from pcae.settings.methods import WITHOUT_TEACHER, MethodConfig, foreign_settings
+from pcae.settings.network import DecoderConfig, EncoderConfig
+from pcae.settings.run import HealthConfig
+from pcae.settings.training import RunSettings
+
+BY_METHOD = {"mask_ratio", "keep_ratio", "decoder_depth"}
+"""Settings that every method has its own usual value of."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainConfig(RunSettings):
+    """Pre-train a Vision Transformer on images without labels, by PCAE or by what it is compared with.
+
+    DATA is a folder (flat or nested), a .txt or .csv list, WebDataset shards, hf:NAME, `sample` or `fashion-mnist`.
+    Flags come before --config FILE, that before --recipe NAME, that before the defaults, which are the paper's ViT-B.
+    """
+
+    init: str | None = None
+    """Weights to go on from, with their decoder where it fits: a run folder, MAE's .pth, a folder of Hugging Face's
+    ViTMAE, timm:NAME. Network and normalisation are theirs where none are given; so is an image size of 224 224."""
+    teacher: str | None = None
+    """Weights of a fixed teacher in place of the moving average of the student, of the same patches."""
+    dry_run: bool = False
+    """Make a few steps, write nothing, and say what the run takes: hours, images/s, memory, the largest batch."""
+    encoder: EncoderConfig = EncoderConfig()
+    method: MethodConfig = MethodConfig()
+    decoder: DecoderConfig = DecoderConfig()
+    health: HealthConfig = HealthConfig()
+
+    @staticmethod
+    def fitting(recipe: dict[str, Any], chosen: dict[str, Any]) -> dict[str, Any]:
+        """A recipe less the settings that another method, a fixed teacher or a network that exists does not have."""
+        usual = recipe.get("method", "pcae")
+        void = void_settings(recipe | chosen) | (BY_METHOD if chosen.get("method", usual) != usual else set())
+        return {name: value for name, value in recipe.items() if name not in void}
+
+
+def void_settings(values: dict[str, Any]) -> set[str]:
+    """Settings that another method, a fixed teacher or a network that exists does not have."""
+    method = values.get("method", "pcae")
+    void = foreign_settings(method) | ({"teacher"} if method in WITHOUT_TEACHER else set())
+    void |= {"momentum", "momentum_end"} if values.get("teacher") else set()
+    return void | ({"patch_scale"} if values.get("init") else set())

@@ -1,0 +1,75 @@
+"""How verbs speak: results to standard output, everything else to standard error."""
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+from rich.text import Text
+from torch.utils.data import DataLoader
+
+from pcae.settings.text import visible
+
+
+class Terminal(Console):
+    """A console on which names of strangers' files rewrite nothing."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """A text as it is shown."""
+        return super().render_str(visible(text), **options)
+
+
+console = Terminal(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
+"""Progress and remarks; names of files stand in them as they are, so nothing in brackets is markup."""
+
+
+def warn(remark: str) -> None:
+    """A remark that may matter."""
+    console.print(remark, style="yellow")
+
+
+def bar(what: str) -> Callable[[DataLoader | range], Iterable[Any]]:
+    """What shows, on a terminal, how far a pass through a loader or a range is."""
+    quiet = not console.is_terminal
+    return lambda steps: steps if quiet else track(steps, what, len(steps), console=console, transient=True)
+
+
+def table(title: str, columns: list[str], rows: list[list[str]]) -> None:
+    """Print a table of results, as wide as it is where no terminal limits it; the first column is text, the others are
+    numbers."""
+    shown = Table(title=title, title_justify="left")
+    for index, column in enumerate(columns):
+        shown.add_column(column, justify="right" if index else "left")
+    for row in rows:
+        shown.add_row(*row)
+    wide = None if sys.stdout.isatty() else max(80, plain(10_000).measure(shown).maximum)
+    plain(wide).print(shown)
+
+
+def plain(width: int | None) -> Console:
+    """A console to standard output on which brackets are brackets."""
+    return Terminal(highlight=False, markup=False, emoji=False, width=width)
+
+
+def as_json(result: Any) -> None:
+    """Print a result as one JSON document."""
+    print(json.dumps(result, indent=2, default=str))
+
+
+def markdown_table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A table whose first column is text and whose others are numbers."""
+    rule = ["---", *["---:"] * (len(header) - 1)]
+    return "\n".join(f"| {' | '.join(map(in_cell, line))} |" for line in (header, rule, *lines))
+
+
+def one_line(text: str) -> str:
+    """A text without line breaks."""
+    return " ".join(text.split())
+
+
+def in_cell(text: str) -> str:
+    """A text that can stand in a cell of a Markdown table."""
+    return one_line(text).replace("\\", "\\\\").replace("|", "\\|")
