@@ -70,8 +70,8 @@ def measure(model: str, work: str, side: int, window: int | None, checkpoint: bo
         take_step(optimizer)
     start, began = peak_gib(), time.perf_counter()
     if optimizer:
-        draw = randomness(0, 0, 1, torch.device("cpu"))
-        detection(Annotated([image], [objects(side)]), draw).loss.backward()
+        random = randomness(0, 0, 1, torch.device("cpu"))
+        detection(Annotated([image], [objects(side)]), random).loss.backward()
         take_step(optimizer)
     else:
         detection.eval().predict([image])

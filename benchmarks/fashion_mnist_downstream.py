@@ -34,9 +34,9 @@ def fine_tune(runs: Path, name: str, seed: int, **knobs: Any) -> dict[str, Any]:
     summary = pcae.finetune("fashion-mnist", out, weights=str(runs / f"pre{seed}"), **shared, **knobs)
     model = pcae.load(out)
     _, test = open_labelled("fashion-mnist")
-    here = World(0, 1, torch.device("cpu"))
+    world = World(0, 1, torch.device("cpu"))
     top1 = {
-        f"{ratio:g}": count_right(model.classifier(ratio), BadFiles(test, 0.0), model.facts, here).top1
+        f"{ratio:g}": count_right(model.classifier(ratio), BadFiles(test, 0.0), model.facts, world).top1
         for ratio in RATIOS
     }
     found = {"seconds": round(summary["seconds"]), "top1": top1}

@@ -28,7 +28,7 @@ from pcae.settings.run import RunConfig
 from pcae.settings.values import build
 from pcae.settings.verbs.pretrain import PretrainConfig
 from pcae.training.optimizer import build_optimizer
-from pcae.training.plan import autocast_dtype, plan
+from pcae.training.plan import autocast_dtype, make_plan
 from pcae.training.randomness import randomness
 
 
@@ -58,13 +58,13 @@ def main() -> None:
     normalise = Normalise([0.5] * channels, [0.25] * channels, channels).to(device)
     autocast = autocast_dtype(config.run.precision, device)
     stepper = Stepper(method, build_optimizer(method, config.optimizer), normalise(pixels[:batch]), autocast)
-    draw = randomness(0, 0, IMAGES, device)
+    random = randomness(0, 0, IMAGES, device)
 
     def look() -> list[float]:
         with torch.autocast(device.type, dtype=autocast, enabled=autocast is not None):
-            return [value.item() for value in examine(method, pixels, normalise, draw, 4 * batch).values()]
+            return [value.item() for value in examine(method, pixels, normalise, random, 4 * batch).values()]
 
-    every = health_every(config.health, plan(config.run, config.optimizer, 1_000_000, 1))
+    every = health_every(config.health, make_plan(config.run, config.optimizer, 1_000_000, 1))
     seconds = turns({"look": look, "step": stepper.step}, device, said.rounds)
     shares = [one / (every * step) for one, step in zip(seconds["look"], seconds["step"], strict=True)]
     print(

@@ -76,8 +76,8 @@ def whole_steps(said: argparse.Namespace, device: torch.device, images: Tensor) 
 
 def embeddings(encoder: Encoder, images: Tensor) -> Calls:
     """From images to embedded patches and back, in student and teacher."""
-    draw = randomness(0, 0, len(images), images.device)
-    visible, hidden = split(draw.uniform("mask", encoder.grid[0] * encoder.grid[1]), 29)
+    random = randomness(0, 0, len(images), images.device)
+    visible, hidden = split(random.uniform("mask", encoder.grid[0] * encoder.grid[1]), 29)
 
     def after(ids: Tensor) -> Tensor:
         return gather(encoder.vit.patch_embed(images), ids)

@@ -1,4 +1,4 @@
-"""What tests share: small encoders and a draw."""
+"""What tests share: small encoders and the random numbers of a step."""
 
 import os
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ import torch
 
 from pcae.model.encoder import Encoder, build_encoder
 from pcae.settings.network import EncoderConfig
-from pcae.training.randomness import Draw, randomness
+from pcae.training.randomness import StepRandom, randomness
 
 torch.set_num_threads(1)
 os.environ["PYTHONFAULTHANDLER"] = "1"  # a process started by a test that crashes says where
@@ -50,7 +50,7 @@ def images() -> torch.Tensor:
 
 
 @pytest.fixture
-def draw() -> Draw:
+def random() -> StepRandom:
     return randomness(seed=3, step=5, batch_size=4, device=torch.device("cpu"))
 
 

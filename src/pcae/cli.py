@@ -17,7 +17,7 @@ from typing import Annotated, Any, Union
 from pcae.settings.text import visible
 from pcae.settings.verbs import config_of
 from pcae.training.allocator import keep_freed_memory
-from pcae.training.failure_detection import STATUS, Lost
+from pcae.training.failure_detection import STATUS, ProcessLost
 from pcae.training.interruption import Interrupted
 from pcae.training.slurm import join_step
 
@@ -81,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit(1)
     except (ValueError, OSError, MemoryError) as error:
         refuse(str(error) or "out of memory")
-    except Lost as error:
+    except ProcessLost as error:
         refuse(str(error), STATUS)
     except RuntimeError as error:
         remedy = remedy_of(error)

@@ -11,10 +11,10 @@ from pcae.training.loop import StepResult
 forward, visited = PCAE.forward, set()
 
 
-def poisoned(self: PCAE, batch: torch.Tensor, draw) -> StepResult:
-    result = forward(self, batch, draw)
-    bad = os.environ["RANK"] == "1" and 22 <= draw.step < 32 and draw.step not in visited
-    visited.add(draw.step)
+def poisoned(self: PCAE, batch: torch.Tensor, random) -> StepResult:
+    result = forward(self, batch, random)
+    bad = os.environ["RANK"] == "1" and 22 <= random.step < 32 and random.step not in visited
+    visited.add(random.step)
     return StepResult(result.loss * torch.nan, result.signals) if bad else result
 
 

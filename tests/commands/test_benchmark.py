@@ -97,10 +97,10 @@ def test_batches_are_those_of_pretraining():
     """Crop, flip and normalisation of seed 0, written out; the data's own statistics."""
     images, reading = open_images("sample"), DataConfig(mean=(0.3,), std=(0.4,))
     conditions = conditions_of(BenchmarkConfig(batch_size=4, device="cpu", encoder=ENCODER), torch.device("cpu"))
-    first, draw = next(endless(BadFiles(images, 0.05), reading, conditions))
+    first, random = next(endless(BadFiles(images, 0.05), reading, conditions))
     crops = RandomCrops(images, (32, 32), (0.2, 1.0), 0)
     pixels = torch.stack([crops[image_at(place, len(images), 0), place] for place in range(4)])
-    flipped = draw.uniform("flip") < 0.5
+    flipped = random.uniform("flip") < 0.5
     pixels[flipped] = pixels[flipped].flip(-1)
     torch.testing.assert_close(first, (pixels / 255 - 0.3) / 0.4)
     whole, many = DataConfig(crop_scale=(1.0, 1.0)), replace(conditions, batch_size=256)
@@ -173,16 +173,16 @@ def test_peers_learn_in_our_loop(peer):
     torch.manual_seed(0)
     method, images = peer(ENCODER, DECODER), torch.randn(4, 3, 32, 32)
     optimizer = build_optimizer(method, OptimizerConfig())
-    draw = randomness(0, 0, 4, images.device)
-    before = method(images, draw).loss
+    random = randomness(0, 0, 4, images.device)
+    before = method(images, random).loss
     stepper = Stepper(method, optimizer, images, None)
     for group in optimizer.param_groups:
         group["lr"] = 1e-2
     for _ in range(20):
-        method(images, draw).loss.backward()
+        method(images, random).loss.backward()
         optimizer.step()
         optimizer.zero_grad()
-    assert 0.8 < before < 4 and method(images, draw).loss < before and stepper.progress.step == 1
+    assert 0.8 < before < 4 and method(images, random).loss < before and stepper.progress.step == 1
 
 
 def test_a_step_is_the_loops_and_moves_the_weights():

@@ -227,15 +227,15 @@ def test_near_duplicates_are_tied_through_others():
 def test_every_recipe_that_may_be_suggested_is_there():
     import torch
 
-    from pcae.evaluation.recipe_choice import advise
+    from pcae.evaluation.recipe_choice import recipe_for
     from pcae.settings.recipes import read_recipe
 
     for device in ("cpu", "cuda"):
         for images in (20, 10_000, 2_000_000):
             for side in (28, 64, 128, 400):
-                advice = advise("photos", images, side, torch.device(device))
-                assert advice.recipe in recipe_names(Run) and str(images) in advice.reason
-                assert read_recipe(Run, advice.recipe)["model"].startswith("vit_")
+                choice = recipe_for("photos", images, side, torch.device(device))
+                assert choice.recipe in recipe_names(Run) and str(images) in choice.reason
+                assert read_recipe(Run, choice.recipe)["model"].startswith("vit_")
 
 
 def test_a_copy_is_found_though_another_one_is_more_alike(tmp_path):

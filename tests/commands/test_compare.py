@@ -103,13 +103,13 @@ def test_an_interrupted_comparison_repeats_no_finished_cell_and_ends_in_the_same
     rows = described(tmp_path, ROWS[:3], measures=["knn"])
     begun: list[str] = []
     limits = [1, 2, 3, 4, 5, 99]
-    original = cell.carry_out
+    original = cell.train_to_end
 
-    def once_then_stop(asked, wanted, here):
+    def once_then_stop(asked, wanted, world):
         if len(begun) == limits[0]:
             raise KeyboardInterrupt
         begun.append(f"{asked.contender.name} {asked.seed}")
-        return original(asked, wanted, here)
+        return original(asked, wanted, world)
 
     monkeypatch.setattr(cell, "carry_out", once_then_stop)
     words = (photos, "--rows", rows, "--out", str(tmp_path / "out"), "--seeds", "0", "1")
@@ -145,7 +145,7 @@ def test_a_cell_is_known_by_its_images_and_weights_wherever_they_lie(photos, tmp
 
     teach(0)
     begun: list[str] = []
-    original = cell.carry_out
+    original = cell.train_to_end
     monkeypatch.setattr(cell, "carry_out", lambda *words: begun.append("") or original(*words))
     taught = {"name": "taught", "pretrain": {"method": "pcae", "teacher": str(teacher)}}
     rows = described(tmp_path, [taught], measures=["knn"])
@@ -215,13 +215,13 @@ def test_two_methods_with_the_same_seed_see_the_same_crops_and_flips(photos, tmp
     at = Conditions(
         data=photos, files="", channels=1, classes=10, runs=tmp_path, device="cpu", workers=0, accumulation=1
     )
-    here, seen = World(0, 1, torch.device("cpu")), []
+    world, seen = World(0, 1, torch.device("cpu")), []
     for method in ("pcae", "mae", "simmim"):
         knobs = over(SMALL | {"crop-scale": [0.3, 1.0]}, {"method": method}, method)
         config = pretrain_config(Contender(name=method, pretrain=knobs), at, seed=5)
-        parts, _ = pretrain.build_parts(config, here)
-        crops = RandomCrops(parts.images, config.encoder.image_size, config.reading.crop_scale, config.run.seed)
-        stream = batches(parts, crops, here)
+        run, _ = pretrain.build_run(config, world)
+        crops = RandomCrops(run.images, config.encoder.image_size, config.reading.crop_scale, config.run.seed)
+        stream = batches(run, crops, world)
         steps = [next(stream) for _ in range(2)]
         seen.append([(images, draw.uniform("mask", 49)) for images, draw in steps])
     for other in seen[1:]:

@@ -58,7 +58,7 @@ def test_a_row_that_fails_at_one_measure_keeps_the_others_and_is_finished_later(
 def test_the_budget_of_seconds_of_a_finished_row_does_not_change_when_rows_come(photos, tmp_path, monkeypatch):  # noqa: F811
     speeds = {"PCAE": {"seconds_per_step": 0.5}, "MAE": {"seconds_per_step": 0.5}}
     begun: list[str] = []
-    original = cell.carry_out
+    original = cell.train_to_end
     monkeypatch.setattr(compare, "paces", lambda *_: (speeds, {}))
     monkeypatch.setattr(cell, "carry_out", lambda *words: begun.append(words[0].contender.name) or original(*words))
     words = (photos, "--out", str(tmp_path / "out"), "--seconds", "2", "--rows")
@@ -120,18 +120,18 @@ def test_speed_is_known_by_all_that_decides_it(tmp_path):
     at = Conditions(
         data="sample", files="", channels=1, classes=10, runs=tmp_path, device="cpu", workers=0, accumulation=1
     )
-    here = World(0, 1, torch.device("cpu"))
+    world = World(0, 1, torch.device("cpu"))
 
-    def key(at=at, here=here, seed=0, finetune=None, **knobs):
+    def key(at=at, world=world, seed=0, finetune=None, **knobs):
         small = {name.replace("-", "_"): value for name, value in SMALL.items()}
         contender = Contender(name="A", pretrain=small | knobs, finetune=finetune or {})
-        return key_of(cell.cell_of(contender, seed, at, tmp_path), at, here)
+        return key_of(cell.cell_of(contender, seed, at, tmp_path), at, world)
 
     usual = key()
     assert usual == key(steps=7) == key(seed=3) == key(base_lr=1.0)
     for other in (
         key(replace(at, accumulation=2)), key(replace(at, channels=3)), key(replace(at, classes=3)),
-        key(here=World(0, 2, here.device)), key(finetune={"image_size": [56, 56]}), key(precision="bf16"),
+        key(world=World(0, 2, world.device)), key(finetune={"image_size": [56, 56]}), key(precision="bf16"),
         key(width=36, heads=3), key(method="mae"), key(finetune={"drop_ratio": 0.4}),
     ):  # fmt: skip
         assert other != usual
@@ -244,5 +244,5 @@ def test_two_processes_give_the_table_of_one_and_a_failing_row_stops_neither(pho
     assert both.stdout.count("keeps nothing") == alone.stdout.count("keeps nothing") == 1
     one, two = (json.loads((tmp_path / name / "rows.json").read_text())["rows"] for name in ("one", "two"))
     assert "leaves none" in one[0]["failed"]["0"] and one[0]["failed"] == two[0]["failed"]
-    for here, there in zip(one[1:], two[1:], strict=True):
-        assert here["cells"] == there["cells"] and here["once"] == there["once"]
+    for world, there in zip(one[1:], two[1:], strict=True):
+        assert world["cells"] == there["cells"] and world["once"] == there["once"]

@@ -19,7 +19,7 @@ from pcae.cli import main
 from pcae.commands.detect import train as detect_train
 from pcae.model.encoder import build_encoder
 from pcae.model.pretrained import PretrainedFacts
-from pcae.runs.run import Parts
+from pcae.runs.run import TrainingRun
 from pcae.settings.network import EncoderConfig
 from pcae.training.checkpoint import read, read_header
 from pcae.weights.detectors import fill_detector, find_detector
@@ -125,15 +125,15 @@ def test_a_finished_run_is_left_as_it_is(unbroken, data, encoder):
 
 
 def test_a_run_that_is_asked_to_stop_is_saved_and_goes_on(unbroken, data, encoder, tmp_path, monkeypatch):
-    stop_if, out = Parts.stop_if, tmp_path / "run"
+    stop_if, out = TrainingRun.stop_if, tmp_path / "run"
 
-    def at_step(self, asked, here):
+    def at_step(self, asked, world):
         if self.progress.step == 2:
             os.kill(os.getpid(), signal.SIGTERM)  # is heard in the next step
-        stop_if(self, asked, here)
+        stop_if(self, asked, world)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Parts, "stop_if", at_step)
+        patch.setattr(TrainingRun, "stop_if", at_step)
         with pytest.raises(SystemExit) as stop:
             main(words(data, encoder, out, "--steps", "6"))
     assert stop.value.code == 75 and not (out / "detector.safetensors").exists()

@@ -36,9 +36,9 @@ def seen(monkeypatch) -> list[torch.Tensor]:
     """The images that a detector is trained on."""
     images, forward = [], Detection.forward
 
-    def look(self, batch, draw):
+    def look(self, batch, random):
         images.extend(batch.images)
-        return forward(self, batch, draw)
+        return forward(self, batch, random)
 
     monkeypatch.setattr(Detection, "forward", look)
     return images

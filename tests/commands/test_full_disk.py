@@ -16,7 +16,7 @@ import torch
 from pcae.cli import main
 from pcae.commands import pretrain
 from pcae.data.packed.folder import HEADER
-from pcae.runs.run import Parts
+from pcae.runs.run import TrainingRun
 from pcae.training.checkpoint import Checkpoints, read
 from pcae.training.logging import Journal, read_metrics
 from tests.photographs import make_folder
@@ -74,15 +74,15 @@ def assert_equal(one: Path, two: Path) -> None:
 
 
 def test_a_checkpoint_without_room_ends_the_run_and_the_one_before_is_whole(tmp_path, capsys, monkeypatch, unbroken):
-    out, save = tmp_path / "run", Parts.save
+    out, save = tmp_path / "run", TrainingRun.save
     size = (unbroken / "checkpoints" / "step-00000012.safetensors").stat().st_size
 
-    def save_in_little_room(self, here):
+    def save_in_little_room(self, world):
         with room_for(size // 2 if self.progress.step == 10 else size * 2):
-            save(self, here)
+            save(self, world)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Parts, "save", save_in_little_room)
+        patch.setattr(TrainingRun, "save", save_in_little_room)
         said = refused(capsys, words(out))
     assert f"{out / 'checkpoints' / 'step-00000010.safetensors'} cannot be written" in said and "too large" in said
     assert Checkpoints(out / "checkpoints", 2).whole() == (out / "checkpoints" / "step-00000005.safetensors", [])

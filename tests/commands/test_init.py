@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from pcae.cli import main
 from pcae.commands import pretrain
 from pcae.methods.mae import MAE
-from pcae.runs.initial_weights import begin, find_beginning
+from pcae.runs.initial_weights import initial_method, load_initial
 from pcae.settings.methods import MethodConfig
 from pcae.settings.network import DecoderConfig, EncoderConfig
 from pcae.settings.reading import DataConfig
@@ -35,20 +35,20 @@ AGAIN = [
 def test_mae_with_transformers_weights_and_noise_has_transformers_loss(tmp_path, norm_pix_loss, channels):
     """The same loss to 1e-5, the same predictions at hidden patches to 1e-4."""
     theirs = saved(tmp_path, norm_pix_loss=norm_pix_loss, num_channels=channels)
-    beginning = find_beginning(EncoderConfig(), DataConfig(), str(tmp_path), None)
-    method, beginning = begin(
-        beginning,
+    initial = load_initial(EncoderConfig(), DataConfig(), str(tmp_path), None)
+    method, initial = initial_method(
+        initial,
         MethodConfig(method="mae", norm_pix_loss=norm_pix_loss),
         DecoderConfig(decoder_width=32, decoder_depth=2, decoder_heads=4),
     )
     assert isinstance(method, MAE)
-    assert any("31 of 31 tensors matched" in line for line in beginning.lines)
-    images, draw = torch.randn(5, channels, 32, 32), randomness(0, 0, 5, CPU)
+    assert any("31 of 31 tensors matched" in line for line in initial.lines)
+    images, random = torch.randn(5, channels, 32, 32), randomness(0, 0, 5, CPU)
     predictions = []
     method.decoder.register_forward_hook(lambda _, args, out: predictions.append((args[3], out)))
     with torch.no_grad():
-        ours = method.eval()(images, draw).loss
-        expected = theirs(images, noise=draw.uniform("mask", 16))
+        ours = method.eval()(images, random).loss
+        expected = theirs(images, noise=random.uniform("mask", 16))
     torch.testing.assert_close(ours, expected.loss, rtol=0, atol=1e-5)
     hidden, values = predictions[0]
     there = expected.logits.gather(1, hidden.unsqueeze(-1).expand(-1, -1, 64 * channels))
@@ -175,10 +175,10 @@ def test_what_cannot_be_is_refused_in_one_line(run, tmp_path, capsys, words, mes
 
 
 def test_the_image_size_is_that_of_the_weights_or_the_one_asked_for(run):
-    usual = find_beginning(EncoderConfig(), DataConfig(), str(run), None)
+    usual = load_initial(EncoderConfig(), DataConfig(), str(run), None)
     assert usual.encoder.image_size == (28, 28) and usual.encoder.width == 24
-    larger = find_beginning(EncoderConfig(image_size=(56, 28)), DataConfig(), str(run), None)
-    method, _ = begin(larger, MethodConfig(method="mae"), DecoderConfig(decoder_width=16, decoder_heads=2))
+    larger = load_initial(EncoderConfig(image_size=(56, 28)), DataConfig(), str(run), None)
+    method, _ = initial_method(larger, MethodConfig(method="mae"), DecoderConfig(decoder_width=16, decoder_heads=2))
     assert method.student.grid == (14, 7) and method.counts == [98 - int(98 * 0.25)]
 
 

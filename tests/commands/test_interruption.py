@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from pcae.cli import main
-from pcae.runs.run import Parts
+from pcae.runs.run import TrainingRun
 from pcae.training.checkpoint import read
 from pcae.training.logging import read_metrics
 
@@ -50,15 +50,15 @@ def test_a_run_that_is_asked_to_stop_finishes_its_step_is_saved_and_goes_on(
     tmp_path, capsys, monkeypatch, unbroken, number, step
 ):
     """Also where a checkpoint was due anyway."""
-    stop_if, out = Parts.stop_if, tmp_path / "run"
+    stop_if, out = TrainingRun.stop_if, tmp_path / "run"
 
-    def at_step(self, asked, here):
+    def at_step(self, asked, world):
         if self.progress.step == step - 1:
             os.kill(os.getpid(), number)  # is heard in the next step
-        stop_if(self, asked, here)
+        stop_if(self, asked, world)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Parts, "stop_if", at_step)
+        patch.setattr(TrainingRun, "stop_if", at_step)
         with pytest.raises(SystemExit) as stop:
             main(words(out))
     assert stop.value.code == 75

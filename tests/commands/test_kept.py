@@ -55,9 +55,9 @@ def test_a_picture_of_a_run_shows_what_the_method_itself_would_keep(run, tmp_pat
     assert isinstance(method, PCAE) and newest
     restore_method(newest, method)
     patches = patchify(trained.normalise(pixels), (4, 4))
-    draw = randomness(5, 0, 4, torch.device("cpu"))
-    _, hidden_ids = split(draw.uniform("mask", 49), method.n_visible)
-    stages = method.teacher(gather(patches, hidden_ids), hidden_ids, draw).encoded.stages
+    random = randomness(5, 0, 4, torch.device("cpu"))
+    _, hidden_ids = split(random.uniform("mask", 49), method.n_visible)
+    stages = method.teacher(gather(patches, hidden_ids), hidden_ids, random).encoded.stages
     assert [title for title, _ in columns] == ["hidden", *(f"after block {stage.block}" for stage in stages)]
     for (_, ids), expected in zip(columns, [hidden_ids, *(stage.kept_ids for stage in stages)], strict=True):
         assert torch.equal(ids, expected)

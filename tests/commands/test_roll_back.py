@@ -8,7 +8,7 @@ import torch
 from pcae.cli import main
 from pcae.methods.pcae import PCAE
 from pcae.runs.roll_back import count_roll_backs
-from pcae.runs.run import Parts
+from pcae.runs.run import TrainingRun
 from pcae.tasks.classification import Classification
 from pcae.training.checkpoint import Checkpoints, read, read_header
 from pcae.training.logging import read_metrics
@@ -30,12 +30,12 @@ class Poison:
         forward, visited = method.forward, set()
         self.batches: list[tuple[int, float]] = []
 
-        def poisoned(module, batch, draw):
-            result = forward(module, batch, draw)
+        def poisoned(module, batch, random):
+            result = forward(module, batch, random)
             pixels = batch.images if hasattr(batch, "images") else batch
-            self.batches.append((draw.step, float(pixels.sum())))
-            bad = draw.step in steps and (always or draw.step not in visited)
-            visited.add(draw.step)
+            self.batches.append((random.step, float(pixels.sum())))
+            bad = random.step in steps and (always or random.step not in visited)
+            visited.add(random.step)
             return StepResult(result.loss * torch.nan, result.signals) if bad else result
 
         monkeypatch.setattr(method, "forward", poisoned)
@@ -103,12 +103,12 @@ def test_the_other_order_outlives_an_interruption(tmp_path, monkeypatch):
     forward = PCAE.forward
     visits = []
 
-    def killed(module, batch, draw):
-        visits.append(draw.step)
+    def killed(module, batch, random):
+        visits.append(random.step)
         if visits.count(25) == 2:
             visits.append(25)
             raise RuntimeError("killed")
-        return forward(module, batch, draw)
+        return forward(module, batch, random)
 
     monkeypatch.setattr(PCAE, "forward", killed)
     with pytest.raises(RuntimeError, match="killed"):
@@ -121,9 +121,9 @@ def test_the_other_order_outlives_an_interruption(tmp_path, monkeypatch):
 
 def stop_at(monkeypatch, step: int) -> None:
     """Have the run be asked to stop, so that it is saved after a step."""
-    stop_if = Parts.stop_if
+    stop_if = TrainingRun.stop_if
     monkeypatch.setattr(
-        Parts, "stop_if", lambda parts, asked, here: stop_if(parts, asked or parts.progress.step == step, here)
+        TrainingRun, "stop_if", lambda run, asked, world: stop_if(run, asked or run.progress.step == step, world)
     )
 
 

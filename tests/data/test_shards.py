@@ -164,11 +164,11 @@ def test_without_leaves_images_out_and_stays_lazy(twins):
 
 
 def test_the_digest_says_which_images_and_not_where(twins, tmp_path):
-    here = open_images(str(twins / "shards"))
+    world = open_images(str(twins / "shards"))
     (tmp_path / "moved").symlink_to(twins / "shards", target_is_directory=True)
     pattern = str(twins / "shards" / "train-{000000..000002}.tar")
-    assert len({one.digest() for one in (here, open_images(str(tmp_path / "moved")), open_images(pattern))}) == 1
-    assert here.without([3]).digest() != here.digest() != open_images(str(twins / "shards"), "test").digest()
+    assert len({one.digest() for one in (world, open_images(str(tmp_path / "moved")), open_images(pattern))}) == 1
+    assert world.without([3]).digest() != world.digest() != open_images(str(twins / "shards"), "test").digest()
 
 
 @pytest.mark.parametrize(

@@ -118,12 +118,12 @@ def test_an_epoch_by_two_ranks_of_two_readers_has_every_sample_once_also_after_g
     assert images.source(39) == png(39)
     found = [read(images, rank=rank, processes=2, workers=2) for rank in range(2)]
     assert Counter(index for rank in found for batch in rank for index in batch.indices) == Counter(range(TOTAL))
-    parts = [
+    run = [
         read(images, rank=rank, processes=2, workers=2, start=start, steps=steps)
         for rank in range(2)
         for start, steps in ((0, 2), (2, STEPS))
     ]
-    assert Counter(index for part in parts for batch in part for index in batch.indices) == Counter(range(TOTAL))
+    assert Counter(index for part in run for batch in part for index in batch.indices) == Counter(range(TOTAL))
 
 
 @pytest.mark.parametrize("place", ["parquet", "http", "s3"])
@@ -182,14 +182,14 @@ def test_a_stream_holds_nothing_of_each_image_and_knows_its_rows(places):
 
 
 def test_the_digest_says_which_samples_and_not_where(places, root, tmp_path):
-    here = open_images(places["tar"])
-    assert here.digest() == open_images(places["http"]).digest() == open_images(places["s3"]).digest()
+    world = open_images(places["tar"])
+    assert world.digest() == open_images(places["http"]).digest() == open_images(places["s3"]).digest()
     index = json.loads(Path(places["tar"]).read_text())
     index["shardlist"][0]["nsamples"] -= 1
     for name in ("train-000000.tar", "train-000001.tar", "train-000002.tar", "train-000003.tar", "train-000004.tar"):
         (tmp_path / name).symlink_to(root / "tar" / name)
     (tmp_path / "index.json").write_text(json.dumps(index))
-    assert open_images(str(tmp_path / "index.json")).digest() != here.digest()
+    assert open_images(str(tmp_path / "index.json")).digest() != world.digest()
 
 
 def test_some_images_are_the_first_of_shards_spread_over_the_list(places):
@@ -450,19 +450,19 @@ def test_pretrain_on_an_index_goes_on_bit_for_bit_in_the_middle_of_a_shard(
     """Stopped after step 3 of 8, which is in the middle of the first of almost two epochs."""
     words = ["pretrain", places[place], *TINY, "--steps", "8", "--workers", workers]
     main([*words, "--out", str(tmp_path / "whole")])
-    from pcae.runs import run as parts
+    from pcae.runs import run as run
 
-    real, seen = parts.Parts.stop_if, []
+    real, seen = run.TrainingRun.stop_if, []
 
-    def stop(self, asked, here):
+    def stop(self, asked, world):
         seen.append(self.progress.step)
-        return real(self, asked or self.progress.step == 4, here)
+        return real(self, asked or self.progress.step == 4, world)
 
-    monkeypatch.setattr(parts.Parts, "stop_if", stop)
+    monkeypatch.setattr(run.TrainingRun, "stop_if", stop)
     with pytest.raises(SystemExit) as stopped:
         main([*words, "--out", str(tmp_path / "broken")])
     assert stopped.value.code == 75 and seen[-1] == 4
-    monkeypatch.setattr(parts.Parts, "stop_if", real)
+    monkeypatch.setattr(run.TrainingRun, "stop_if", real)
     main([*words, "--out", str(tmp_path / "broken")])
     whole, broken = ((tmp_path / name / "encoder.safetensors").read_bytes() for name in ("whole", "broken"))
     assert whole == broken

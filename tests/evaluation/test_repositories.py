@@ -98,16 +98,16 @@ def checkout(tmp_path):
 def test_code_of_its_time_learns_in_our_loop(checkout, capsys, kind, source):
     torch.manual_seed(0)
     method, images = kind(checkout(source), ENCODER, DECODER), torch.randn(4, 3, 16, 16)
-    optimizer, draw = build_optimizer(method, OptimizerConfig()), randomness(0, 0, 4, torch.device("cpu"))
-    before = method(images, draw).loss
+    optimizer, random = build_optimizer(method, OptimizerConfig()), randomness(0, 0, 4, torch.device("cpu"))
+    before = method(images, random).loss
     assert Stepper(method, optimizer, images, None).progress.step == 1
     for group in optimizer.param_groups:
         group["lr"] = 1e-2
     for _ in range(10):
-        method(images, draw).loss.backward()
+        method(images, random).loss.backward()
         optimizer.step()
         optimizer.zero_grad()
-    assert method(images, draw).loss < before
+    assert method(images, random).loss < before
     assert capsys.readouterr().out == ""  # it would stand in our JSON
 
 

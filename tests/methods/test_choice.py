@@ -17,15 +17,15 @@ def build(encoder, method: str, **options):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_at_the_same_ratio_and_seed_all_methods_hide_the_same_patches(encoder, images, draw, method):
+def test_at_the_same_ratio_and_seed_all_methods_hide_the_same_patches(encoder, images, random, method):
     built = build(encoder, method, mask_ratio=0.75).eval()
     inputs = []
     embed = built.student.embed
     built.student.embed = lambda patches: inputs.append(patches) or embed(patches)
-    built(images, draw)
+    built(images, random)
     mae = build(encoder, "mae", mask_ratio=0.75).eval()
     mae.student.embed = lambda patches: inputs.append(patches) or embed(patches)
-    mae(images, draw)
+    mae(images, random)
     assert torch.equal(inputs[0], inputs[1])
 
 

@@ -61,8 +61,8 @@ def test_a_look_sees_what_a_step_sees_and_leaves_nothing_behind(encoder, images,
     decoder = DecoderConfig() if "simmim" in name else SMALL
     method = build_method(encoder, MethodConfig(method=name), decoder)
     before = {key: value.clone() for key, value in method.state_dict().items()}
-    draw = randomness(0, 0, 4, torch.device("cpu"))
-    seen = look(method, images, draw)
+    random = randomness(0, 0, 4, torch.device("cpu"))
+    seen = look(method, images, random)
     assert seen.student.shape[:2] == (4, method.n_visible) and not seen.student.requires_grad
     assert seen.ids.shape == (4, method.counts[-1]) and seen.targets.shape[:2] == seen.ids.shape
     assert (seen.teacher is not None) == has_teacher == bool(seen.scores)
@@ -85,12 +85,12 @@ def test_views_and_their_pool_are_looked_at_too(encoder, images):
 def test_a_teacher_that_is_a_copy_agrees_with_its_student(encoder, images):
     """Its features of the visible patches are the student's own; its spread is that of its kept tokens, written out."""
     method = build_method(encoder, MethodConfig(), SMALL)
-    draw = randomness(0, 0, 4, torch.device("cpu"))
-    seen = look(method, images, draw)
+    random = randomness(0, 0, 4, torch.device("cpu"))
+    seen = look(method, images, random)
     numbers = measure(seen, 24)
     assert numbers["teacher_student_cosine"].item() == pytest.approx(1, abs=1e-5)
-    hidden = draw.uniform("mask", 24).argsort(dim=1)[:, 6:].sort(dim=1).values
-    kept = method.teacher(gather(patchify(images, (8, 8)), hidden), hidden, draw).encoded.tokens
+    hidden = random.uniform("mask", 24).argsort(dim=1)[:, 6:].sort(dim=1).values
+    kept = method.teacher(gather(patchify(images, (8, 8)), hidden), hidden, random).encoded.tokens
     expected = kept.numpy().mean(axis=1).std(axis=0).mean()
     assert numbers["teacher_std"].item() == pytest.approx(expected, rel=1e-4)
 

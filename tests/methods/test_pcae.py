@@ -25,11 +25,11 @@ def visible_and_hidden(noise: torch.Tensor, n_visible: int) -> tuple[list[list[i
 
 
 @pytest.mark.parametrize("norm", ["none", "token"])
-def test_the_loss_is_equation_1_written_out(encoder, images, draw, norm):
+def test_the_loss_is_equation_1_written_out(encoder, images, random, norm):
     """1 - cosine between the decoder's predictions and the teacher's kept tokens, in float64, token by token."""
     method = make(encoder, target_norm=norm).double()
     images = images.double()
-    visible, hidden = visible_and_hidden(draw.uniform("mask", 24), 6)
+    visible, hidden = visible_and_hidden(random.uniform("mask", 24), 6)
     patches = patchify(images, (8, 8))
     grid = (4, 6)
     kept = method.teacher.encoder(
@@ -49,40 +49,40 @@ def test_the_loss_is_equation_1_written_out(encoder, images, draw, norm):
                 target = (target - target.mean()) / np.sqrt(target.var() + 1e-5)
             cosine = target @ prediction / np.sqrt((target @ target) * (prediction @ prediction))
             distances.append(1 - cosine)
-    assert abs(method(images, draw).loss.item() - np.mean(distances)) < 1e-6
+    assert abs(method(images, random).loss.item() - np.mean(distances)) < 1e-6
 
 
-def test_the_student_sees_visible_patches_only_and_the_teacher_hidden_ones_only(encoder, images, draw):
+def test_the_student_sees_visible_patches_only_and_the_teacher_hidden_ones_only(encoder, images, random):
     method = make(encoder)
     seen = {}
     method.student.register_forward_pre_hook(lambda _, args: seen.update(student=args[1]))
     method.teacher.register_forward_pre_hook(lambda _, args: seen.update(teacher=args[1]))
-    loss = method(images, draw).loss
-    visible, hidden = visible_and_hidden(draw.uniform("mask", 24), 6)
+    loss = method(images, random).loss
+    visible, hidden = visible_and_hidden(random.uniform("mask", 24), 6)
     assert seen["student"].tolist() == visible and seen["teacher"].tolist() == hidden
     patches = patchify(images, (8, 8)).clone()
-    final = method.teacher(gather(patches, torch.tensor(hidden)), torch.tensor(hidden), draw).ids
+    final = method.teacher(gather(patches, torch.tensor(hidden)), torch.tensor(hidden), random).ids
     assert all(set(kept) <= set(row) for kept, row in zip(final.tolist(), hidden, strict=True))
     assert loss.requires_grad
 
 
 @pytest.mark.parametrize(("ratio", "visible", "kept"), [(0.75, 49, 18), (0.85, 29, 20), (0.9, 19, 22)])
-def test_counts_of_vit_b(ratio, visible, kept, draw):
+def test_counts_of_vit_b(ratio, visible, kept, random):
     with torch.device("meta"):
         method = PCAE(build_encoder(EncoderConfig()), PCAEConfig(mask_ratio=ratio))
         assert method.n_visible == visible
         hidden = torch.zeros(1, 196 - visible, dtype=torch.int64)
-        targets = method.teacher(torch.empty(1, 196 - visible, 768), hidden, draw)
+        targets = method.teacher(torch.empty(1, 196 - visible, 768), hidden, random)
     assert targets.features.shape == (1, kept, 768)
 
 
-def test_averaged_target_layers_are_the_mean_of_standardised_block_outputs(encoder, images, draw):
+def test_averaged_target_layers_are_the_mean_of_standardised_block_outputs(encoder, images, random):
     method = make(encoder, target_layers=4, target_norm="none")
     patches, hidden = patchify(images, (8, 8)), torch.arange(6, 24).expand(4, -1)
     outputs = {}
     for index, block in enumerate(method.teacher.encoder.vit.blocks):
         block.register_forward_hook(lambda _, __, out, index=index: outputs.__setitem__(index, out))
-    targets, _, encoded = method.teacher(gather(patches, hidden), hidden, draw)
+    targets, _, encoded = method.teacher(gather(patches, hidden), hidden, random)
     stand_at = {2: encoded.stages[0].kept_ids, 3: encoded.stages[1].kept_ids, 4: encoded.stages[1].kept_ids}
     stand_at[5] = encoded.ids
     for image in range(4):
@@ -95,11 +95,11 @@ def test_averaged_target_layers_are_the_mean_of_standardised_block_outputs(encod
             np.testing.assert_allclose(targets[image, place], np.mean(layers, axis=0), atol=1e-4)
 
 
-def test_the_teacher_starts_equal_gets_no_gradient_and_stays_in_evaluation(encoder, images, draw):
+def test_the_teacher_starts_equal_gets_no_gradient_and_stays_in_evaluation(encoder, images, random):
     method = make(encoder).train()
     for mine, its in zip(method.teacher.encoder.parameters(), method.student.parameters(), strict=True):
         assert torch.equal(mine, its) and mine is not its
-    method(images, draw).loss.backward()
+    method(images, random).loss.backward()
     assert not any(module.training for module in method.teacher.modules())
     assert all(p.grad is None and not p.requires_grad for p in method.teacher.parameters())
     assert all(p.grad is not None for p in method.student.parameters() if p.requires_grad)
@@ -113,8 +113,8 @@ def test_the_teacher_is_the_closed_form_of_the_moving_average(encoder, images, m
     optimizer = build_optimizer(method, OptimizerConfig(base_lr=1e-2))
     start, students, steps = encoder.vit.blocks[0].mlp.fc1.weight.detach().double().clone(), [], 6
     for step in range(steps):
-        draw = randomness(0, step, 4, images.device)
-        loss = method(images, draw).loss
+        random = randomness(0, step, 4, images.device)
+        loss = method(images, random).loss
         (loss * (torch.nan if step == 2 else 1.0)).backward()
         _, taken = take_step(optimizer)
         assert bool(taken) is (step != 2)
@@ -177,27 +177,27 @@ def take_two_steps(config: EncoderConfig, channels: int, size: tuple[int, int]) 
     assert not torch.equal(before, method.student.vit.blocks[-1].mlp.fc2.weight)
 
 
-def test_one_view_of_the_whole_pool_is_the_paper(encoder, images, draw):
+def test_one_view_of_the_whole_pool_is_the_paper(encoder, images, random):
     plain = make(encoder)
     same = PCAE(encoder, PCAEConfig(views=1, pool_ratio=0.25), SMALL)
     same.load_state_dict(plain.state_dict())
-    assert torch.equal(same.eval()(images, draw).loss, plain(images, draw).loss)
+    assert torch.equal(same.eval()(images, random).loss, plain(images, random).loss)
 
 
-def test_views_share_the_teachers_targets_and_see_their_own_parts_of_the_pool(encoder, images, draw):
+def test_views_share_the_teachers_targets_and_see_their_own_parts_of_the_pool(encoder, images, random):
     """The loss of three views is the mean of the losses of three students that see those patches; written out."""
     method = PCAE(encoder, PCAEConfig(mask_ratio=0.85, views=3, pool_ratio=0.25), SMALL).double().eval()
     images = images.double()
     calls, seen = [], []
     method.teacher.register_forward_pre_hook(lambda _, args: calls.append(args[1]))
     method.student.register_forward_pre_hook(lambda _, args: seen.append(args[:2]))
-    loss = method(images, draw).loss
+    loss = method(images, random).loss
     assert len(calls) == 1 and calls[0].shape == (4, 18)  # the teacher sees all but the pool, once
     pixels, ids = seen[0]
     assert ids.shape == (12, 3)  # int(24 * 0.15) of the 6 in the pool, three views of four images
     patches, targets = (
         patchify(images, (8, 8)),
-        method.teacher(gather(patchify(images, (8, 8)), calls[0]), calls[0], draw),
+        method.teacher(gather(patchify(images, (8, 8)), calls[0]), calls[0], random),
     )
     losses = []
     for view in range(3):
@@ -214,11 +214,11 @@ def test_views_share_the_teachers_targets_and_see_their_own_parts_of_the_pool(en
     assert len(views) > 1
 
 
-def test_views_of_an_image_do_not_depend_on_the_batch_that_it_is_in(encoder, images, draw):
+def test_views_of_an_image_do_not_depend_on_the_batch_that_it_is_in(encoder, images, random):
     """Two half batches have the mean loss of the whole one."""
     method = PCAE(encoder, PCAEConfig(mask_ratio=0.85, views=2, pool_ratio=0.25), SMALL).double().eval()
-    halves = [method(images.double()[part * 2 : part * 2 + 2], draw.part(part, 2)).loss for part in range(2)]
-    torch.testing.assert_close(method(images.double(), draw).loss, torch.stack(halves).mean())
+    halves = [method(images.double()[part * 2 : part * 2 + 2], random.part(part, 2)).loss for part in range(2)]
+    torch.testing.assert_close(method(images.double(), random).loss, torch.stack(halves).mean())
 
 
 @pytest.mark.parametrize(
@@ -237,12 +237,12 @@ def test_views_that_do_not_go_together_are_refused(encoder, options, message):
 
 
 @pytest.mark.parametrize("views", [{}, {"views": 2, "mask_ratio": 0.85, "pool_ratio": 0.25}])
-def test_pixels_at_the_targets_add_their_weight_times_maes_loss(encoder, images, draw, views):
+def test_pixels_at_the_targets_add_their_weight_times_maes_loss(encoder, images, random, views):
     """Both losses from one decoder's predictions, written out; the pixels as MAE normalises them."""
     method = make(encoder, pixel_weight=0.3, **views).double()
     images, taken = images.double(), {}
     method.decoder.register_forward_hook(lambda _, args, out: taken.update(ids=args[3], out=out))
-    result = method(images, draw)
+    result = method(images, random)
     patches = patchify(images, (8, 8)).repeat(len(taken["ids"]) // 4, 1, 1)
     wanted = gather(patches, taken["ids"])
     pixels = (wanted - wanted.mean(-1, keepdim=True)) / (wanted.var(-1, keepdim=True) + 1e-6).sqrt()
@@ -252,9 +252,9 @@ def test_pixels_at_the_targets_add_their_weight_times_maes_loss(encoder, images,
     torch.testing.assert_close(result.loss, result.signals["feature_loss"] + 0.3 * expected)
 
 
-def test_without_their_weight_no_pixels_are_predicted(encoder, images, draw):
+def test_without_their_weight_no_pixels_are_predicted(encoder, images, random):
     method = make(encoder)
-    assert method.decoder.head.out_features == encoder.width and "pixel_loss" not in method(images, draw).signals
+    assert method.decoder.head.out_features == encoder.width and "pixel_loss" not in method(images, random).signals
 
 
 @pytest.mark.parametrize("weight", [-1.0, float("inf"), float("nan")])

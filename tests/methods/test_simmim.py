@@ -26,10 +26,10 @@ def whole_vit(method, images: torch.Tensor, masked: list[list[int]]) -> torch.Te
     return vit.norm(tokens)[:, 1:]
 
 
-def test_the_loss_is_the_absolute_difference_of_hidden_pixels_written_out(encoder, images, draw):
+def test_the_loss_is_the_absolute_difference_of_hidden_pixels_written_out(encoder, images, random):
     method = SimMIM(encoder).double().eval()
     images = images.double()
-    _, hidden = visible_and_hidden(draw.uniform("mask", 24), 9)  # int(24 * 0.4)
+    _, hidden = visible_and_hidden(random.uniform("mask", 24), 9)  # int(24 * 0.4)
     tokens = whole_vit(method, images, hidden).detach().numpy()
     weight, bias = method.head.weight.detach().numpy(), method.head.bias.detach().numpy()
     patches = patchify(images, (8, 8)).numpy()
@@ -38,7 +38,7 @@ def test_the_loss_is_the_absolute_difference_of_hidden_pixels_written_out(encode
         for image in range(4)
         for position in hidden[image]
     ]
-    assert abs(method(images, draw).loss.item() - np.mean(differences)) < 1e-8
+    assert abs(method(images, random).loss.item() - np.mean(differences)) < 1e-8
 
 
 def tokens_in_the_encoder(method, channels: int = 3) -> set[int]:
@@ -57,27 +57,27 @@ def test_the_encoder_sees_196_tokens_in_simmim_and_96_in_pcae_simmim_and_the_cla
     assert (PCAESimMIM(encoder).n_visible, PCAESimMIM(encoder).counts) == (78, [118, 63, 34, 18])
 
 
-def test_mask_tokens_stand_where_the_teachers_tokens_are_left(encoder, images, draw):
+def test_mask_tokens_stand_where_the_teachers_tokens_are_left(encoder, images, random):
     """The loss of PCAE on SimMIM: 1 - cosine between the head's outputs there and the teacher's features."""
     method = PCAESimMIM(encoder, PCAESimMIMConfig(keep_ratio=0.5)).double().eval()
     images = images.double()
-    visible, hidden = (torch.tensor(ids) for ids in visible_and_hidden(draw.uniform("mask", 24), 9))
+    visible, hidden = (torch.tensor(ids) for ids in visible_and_hidden(random.uniform("mask", 24), 9))
     patches = patchify(images, (8, 8))
-    targets = method.teacher(gather(patches, hidden), hidden, draw)
+    targets = method.teacher(gather(patches, hidden), hidden, random)
     assert targets.ids.shape == (4, 1)  # 15 -> 7 -> 3 -> 1
     ids = torch.cat([visible, targets.ids], dim=1)
     seen = method.student.embed(gather(patches, visible))
     tokens = torch.cat([seen, method.mask_token.expand(4, 1, -1)], dim=1)
     predictions = method.head(method.student.encode(tokens, ids, (4, 6)).tokens[:, 9:])
     cosines = torch.cosine_similarity(predictions, targets.features, dim=-1)
-    assert abs(method(images, draw).loss.item() - (1 - cosines.mean().item())) < 1e-8
+    assert abs(method(images, random).loss.item() - (1 - cosines.mean().item())) < 1e-8
 
 
 @pytest.mark.parametrize("make", [SimMIM, PCAESimMIM])
-def test_all_that_is_trained_gets_a_gradient_and_a_teacher_moves(encoder, images, draw, make):
+def test_all_that_is_trained_gets_a_gradient_and_a_teacher_moves(encoder, images, random, make):
     method = make(encoder)
     before = [parameter.detach().clone() for parameter in method.student.parameters()]
-    method(images, draw).loss.backward()
+    method(images, random).loss.backward()
     assert all(parameter.grad is not None for parameter in method.parameters() if parameter.requires_grad)
     with torch.no_grad():
         for parameter in method.student.parameters():

@@ -17,22 +17,22 @@ WIDER = EncoderConfig(
 )
 
 
-def targets_of(method, images, draw):
+def targets_of(method, images, random):
     patches = patchify(images, (8, 8))
-    _, hidden = split(draw.uniform("mask", 24), method.n_visible)
-    return method.teacher(gather(patches, hidden), hidden, draw), hidden
+    _, hidden = split(random.uniform("mask", 24), method.n_visible)
+    return method.teacher(gather(patches, hidden), hidden, random), hidden
 
 
-def test_a_fixed_teacher_may_differ_in_width_depth_and_positions_and_never_moves(encoder, images, draw):
+def test_a_fixed_teacher_may_differ_in_width_depth_and_positions_and_never_moves(encoder, images, random):
     fixed = build_encoder(WIDER)
     with torch.no_grad():
         fixed.vit.pos_embed.normal_()
     method = PCAE(encoder, PCAEConfig(), SMALL, fixed)
     before = {name: value.clone() for name, value in method.teacher.state_dict().items()}
-    result = method(images, draw)
+    result = method(images, random)
     result.loss.backward()
     method.after_step(Progress(8, 0))
-    assert method.decoder.head.out_features == 36 and targets_of(method, images, draw)[0].features.shape[-1] == 36
+    assert method.decoder.head.out_features == 36 and targets_of(method, images, random)[0].features.shape[-1] == 36
     assert all(torch.equal(value, before[name]) for name, value in method.teacher.state_dict().items())
     assert all(parameter.grad is None for parameter in method.teacher.parameters())
     fixed.vit.blocks[0].mlp.fc1.weight.data.zero_()  # the method's teacher is its own
@@ -47,13 +47,13 @@ def test_a_fixed_teacher_of_other_patches_is_refused(encoder):
         PCAE(encoder, PCAEConfig(), SMALL, other)
 
 
-def test_a_full_teacher_with_random_targets(encoder, images, draw):
+def test_a_full_teacher_with_random_targets(encoder, images, random):
     """All hidden tokens go through the teacher; those that are predicted are its own, at uniformly drawn places."""
     method = PCAE(encoder, PCAEConfig(stages=0, random_targets=5, target_norm="none"), SMALL)
-    found, hidden = targets_of(method, images, draw)
+    found, hidden = targets_of(method, images, random)
     assert method.counts == [18, 5] and found.ids.shape == (4, 5)
     whole = method.teacher.encoder(gather(patchify(images, (8, 8)), hidden), hidden, (4, 6), prefix=False).tokens
-    noise = draw.uniform("targets", 24)
+    noise = random.uniform("targets", 24)
     for image in range(4):
         lowest = sorted(sorted(hidden[image].tolist(), key=noise[image].__getitem__)[:5])
         assert found.ids[image].tolist() == lowest
@@ -61,20 +61,20 @@ def test_a_full_teacher_with_random_targets(encoder, images, draw):
         torch.testing.assert_close(found.features[image], whole[image, places])
 
 
-def test_random_drop_differs_by_step_and_not_by_call(encoder, images, draw):
+def test_random_drop_differs_by_step_and_not_by_call(encoder, images, random):
     method = PCAE(encoder, PCAEConfig(criterion="random"), SMALL)
-    assert torch.equal(targets_of(method, images, draw)[0].ids, targets_of(method, images, draw)[0].ids)
-    hidden = targets_of(method, images, draw)[1]
-    later = method.teacher(gather(patchify(images, (8, 8)), hidden), hidden, replace(draw, step=draw.step + 1))
-    assert not torch.equal(targets_of(method, images, draw)[0].ids, later.ids)
+    assert torch.equal(targets_of(method, images, random)[0].ids, targets_of(method, images, random)[0].ids)
+    hidden = targets_of(method, images, random)[1]
+    later = method.teacher(gather(patchify(images, (8, 8)), hidden), hidden, replace(random, step=random.step + 1))
+    assert not torch.equal(targets_of(method, images, random)[0].ids, later.ids)
 
 
-def test_saliency_runs_the_teacher_with_its_class_token_which_is_no_target(encoder, images, draw):
+def test_saliency_runs_the_teacher_with_its_class_token_which_is_no_target(encoder, images, random):
     method = PCAE(encoder, PCAEConfig(criterion="saliency"), SMALL)
-    found, _ = targets_of(method, images, draw)
+    found, _ = targets_of(method, images, random)
     assert found.encoded.prefix.shape[1] == 1 and found.features.shape[1] == 2
     plain = PCAE(encoder, PCAEConfig(), SMALL)
-    assert targets_of(plain, images, draw)[0].encoded.prefix.shape[1] == 0
+    assert targets_of(plain, images, random)[0].encoded.prefix.shape[1] == 0
 
 
 def test_saliency_needs_a_class_token():
@@ -86,13 +86,13 @@ def test_saliency_needs_a_class_token():
 
 
 @pytest.mark.parametrize("discard", ["loss", "decode"])
-def test_mae_with_discarded_targets_has_pixel_loss_where_pcaes_teacher_keeps(encoder, images, draw, discard):
+def test_mae_with_discarded_targets_has_pixel_loss_where_pcaes_teacher_keeps(encoder, images, random, discard):
     """Setting 1: mask tokens at all hidden places, loss at the kept ones. Setting 2: mask tokens there alone."""
     method = DiscardingMAE(encoder, DiscardingMAEConfig(discard=discard, norm_pix_loss=False), SMALL).eval()
-    found, hidden = targets_of(method, images, draw)
+    found, hidden = targets_of(method, images, random)
     decoded = []
     method.decoder.register_forward_hook(lambda _, args, out: decoded.append((args[3], out)))
-    loss = method(images, draw).loss
+    loss = method(images, random).loss
     ids, predictions = decoded[0]
     assert torch.equal(ids, hidden if discard == "loss" else found.ids)
     patches = patchify(images, (8, 8))

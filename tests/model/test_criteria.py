@@ -94,7 +94,7 @@ def test_random_keeps_what_a_uniform_draw_would():
     assert ((pairs - expected).abs() < 5 * expected**0.5).all()
 
 
-def test_random_looks_at_no_token_and_goes_by_the_position(encoder: Encoder, images, draw):
+def test_random_looks_at_no_token_and_goes_by_the_position(encoder: Encoder, images, random):
     """Stage after stage, the kept positions are those of lowest noise among the ones that were left."""
     noise = torch.rand(4, 24, generator=torch.Generator().manual_seed(0))
     reduction = Reduction(keep=0.5, after=(0, 2), criterion=named_criterion("random", lambda: noise))

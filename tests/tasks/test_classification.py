@@ -17,7 +17,7 @@ from pcae.tasks.drop_path import DropPath, draw_paths
 from pcae.training.loop import Progress, loop
 from pcae.training.micro_batches import Labelled
 from pcae.training.optimizer import build_optimizer, set_learning_rate
-from pcae.training.randomness import Draw, randomness
+from pcae.training.randomness import StepRandom, randomness
 from tests.conftest import TINY
 
 PLAIN = ClassificationConfig(drop_path=0.0, mixup=0.0, cutmix=0.0, label_smoothing=0.0)
@@ -36,7 +36,7 @@ def batch() -> Labelled:
     return Labelled(torch.randn(8, 3, 32, 48, generator=generator).double(), torch.arange(8) % 5)
 
 
-def draw_at(step: int) -> Draw:
+def draw_at(step: int) -> StepRandom:
     return randomness(3, step, 8, CPU)
 
 

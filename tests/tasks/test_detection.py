@@ -16,7 +16,7 @@ from pcae.tasks.detection import Annotated, Detection, check_detection, detectio
 from pcae.tasks.mask_rcnn import INSIDE, Inputs, pooling
 from pcae.training.loop import Progress, loop
 from pcae.training.optimizer import build_optimizer
-from pcae.training.randomness import Draw, randomness
+from pcae.training.randomness import StepRandom, randomness
 
 TINY = EncoderConfig(
     model="vit_tiny_patch16_224", image_size=(64, 64), patch_size=8, channels=3, width=32, depth=4, heads=2
@@ -68,7 +68,7 @@ def batch() -> Annotated:
     return Annotated([one[0], other[0]], [one[1], other[1]])
 
 
-def draw_at(step: int, rows: int = 2) -> Draw:
+def draw_at(step: int, rows: int = 2) -> StepRandom:
     return randomness(3, step, rows, torch.device("cpu"))
 
 

@@ -20,11 +20,11 @@ from pcae.commands import finetune, pretrain
 from pcae.evaluation.stepper import Stepper
 from pcae.methods import mae
 from pcae.runs.finetuning_task import build_task
-from pcae.runs.run import Parts
+from pcae.runs.run import TrainingRun
 from pcae.settings.values import build
 from pcae.settings.verbs.finetune import FinetuneConfig
 from pcae.settings.verbs.pretrain import PretrainConfig
-from pcae.training.distributed import World, world
+from pcae.training.distributed import World, open_world
 from pcae.training.loop import Progress, loop
 from pcae.training.micro_batches import Labelled
 from pcae.training.randomness import randomness
@@ -56,21 +56,21 @@ def finetuning(folder: Path, name: str, **knobs: Any) -> FinetuneConfig:
 
 
 @contextmanager
-def nan_in_the_second_process(here: World) -> Iterator[None]:
+def nan_in_the_second_process(world: World) -> Iterator[None]:
     """Its loss is not a number in the fourth step."""
     calls, loss_of = [], mae.squared_difference
 
     def spoiled(*tensors: torch.Tensor) -> torch.Tensor:
         calls.append(1)
-        return loss_of(*tensors) * (torch.nan if here.rank == 1 and len(calls) == 4 else 1)
+        return loss_of(*tensors) * (torch.nan if world.rank == 1 and len(calls) == 4 else 1)
 
     with mock.patch.object(mae, "squared_difference", spoiled):
         yield
 
 
-def inside(parts: Parts) -> dict[str, Any]:
+def inside(run: TrainingRun) -> dict[str, Any]:
     """Whether weights, gradients and the optimizer's state are split, block by block, after a step."""
-    parameters, states = list(parts.method.parameters()), list(parts.optimizer.state.values())
+    parameters, states = list(run.method.parameters()), list(run.optimizer.state.values())
     return {
         "parameters": all(isinstance(parameter, DTensor) for parameter in parameters),
         "moments": all(isinstance(state[key], DTensor) for state in states for key in ("exp_avg", "exp_avg_sq")),
@@ -78,7 +78,7 @@ def inside(parts: Parts) -> dict[str, Any]:
         "trained": sum(parameter.requires_grad for parameter in parameters),
         "here": sum(one.to_local().numel() for one in parameters if isinstance(one, DTensor)),
         "all": sum(parameter.numel() for parameter in parameters),
-        "units": [name for name, part in parts.method.named_modules() if isinstance(part, FSDPModule)],
+        "units": [name for name, part in run.method.named_modules() if isinstance(part, FSDPModule)],
     }
 
 
@@ -87,62 +87,62 @@ def equal(one: nn.Module, two: nn.Module) -> bool:
     return all(torch.equal(value, theirs[name]) for name, value in one.state_dict().items())
 
 
-def looked_at(folder: Path, here: World) -> dict[str, Any]:
+def looked_at(folder: Path, world: World) -> dict[str, Any]:
     """How weights lie in the processes, and whether they begin as they would in one."""
     found: dict[str, Any] = {}
     for name in ("pcae", "mae", "simmim", "pcae-simmim"):
         own: dict[str, Any] = {"decoder_depth": None, "decoder_width": 512, "decoder_heads": 16}
         knobs = {"method": name} | (own if name.endswith("simmim") else {})
-        alone, _ = pretrain.build_parts(pretraining(folder, "none", **knobs), here)
-        parts, _ = pretrain.build_parts(pretraining(folder, "none", fully_shard=True, **knobs), here)
-        begun = equal(alone.method, parts.whole())
-        Stepper(parts.method, parts.optimizer, torch.randn(4, 1, 28, 28), None)
-        found[name] = inside(parts) | {"begun": begun}
-    task = build_task(finetuning(folder, "none", fully_shard=True), here)
-    begun = equal(build_task(finetuning(folder, "none"), here).method, task.parts.whole())
+        alone, _ = pretrain.build_run(pretraining(folder, "none", **knobs), world)
+        run, _ = pretrain.build_run(pretraining(folder, "none", fully_shard=True, **knobs), world)
+        begun = equal(alone.method, run.whole())
+        Stepper(run.method, run.optimizer, torch.randn(4, 1, 28, 28), None)
+        found[name] = inside(run) | {"begun": begun}
+    task = build_task(finetuning(folder, "none", fully_shard=True), world)
+    begun = equal(build_task(finetuning(folder, "none"), world).method, task.run.whole())
     crops = torch.rand(4, 1, 28, 28), torch.tensor([0, 1, 1, 0])
-    draw = randomness(0, 0, 4, here.device)
-    loop(task.method, iter([(Labelled(*crops), draw)]), task.parts.optimizer, lambda _: 1e-3, Progress(1), [])
-    found["finetune"] = inside(task.parts) | {"begun": begun}
+    random = randomness(0, 0, 4, world.device)
+    loop(task.method, iter([(Labelled(*crops), random)]), task.run.optimizer, lambda _: 1e-3, Progress(1), [])
+    found["finetune"] = inside(task.run) | {"begun": begun}
     return found
 
 
-def in_bf16(folder: Path, here: World, name: str, **knobs: Any) -> None:
+def in_bf16(folder: Path, world: World, name: str, **knobs: Any) -> None:
     """A short run in float32, whose matrix products autocast turns into bf16."""
     torch.set_default_dtype(torch.float32)
-    pretrain.train(pretraining(folder, f"bf16-{name}", steps=3, precision="bf16", knn_data=None, **knobs), here)
+    pretrain.train(pretraining(folder, f"bf16-{name}", steps=3, precision="bf16", knn_data=None, **knobs), world)
     torch.set_default_dtype(torch.float64)
 
 
-def run_all(folder: Path, here: World) -> None:
+def run_all(folder: Path, world: World) -> None:
     split = {"fully_shard": True}
     for name, knobs in (("whole", {}), ("split", split)):
-        pretrain.train(pretraining(folder, f"pcae-{name}", **knobs), here)
-        finetune.train(finetuning(folder, f"finetune-{name}", **knobs), here)
-        in_bf16(folder, here, name, **knobs)
-        with nan_in_the_second_process(here):
-            pretrain.train(pretraining(folder, f"nan-{name}", method="mae", **knobs), here)
-    pretrain.train(pretraining(folder, "mae-whole", method="mae"), here)
+        pretrain.train(pretraining(folder, f"pcae-{name}", **knobs), world)
+        finetune.train(finetuning(folder, f"finetune-{name}", **knobs), world)
+        in_bf16(folder, world, name, **knobs)
+        with nan_in_the_second_process(world):
+            pretrain.train(pretraining(folder, f"nan-{name}", method="mae", **knobs), world)
+    pretrain.train(pretraining(folder, "mae-whole", method="mae"), world)
     again = {"accumulation": 2, "grad_checkpointing": True}
-    pretrain.train(pretraining(folder, "mae-split", method="mae", **split, **again), here)
-    resume(folder, here)
-    forecast = pretrain.train(pretraining(folder, "dry", dry_run=True, **split), here)
-    facts = looked_at(folder, here) | {"forecast": forecast}
-    (folder / f"facts-{here.rank}.json").write_text(json.dumps(facts))
+    pretrain.train(pretraining(folder, "mae-split", method="mae", **split, **again), world)
+    resume(folder, world)
+    forecast = pretrain.train(pretraining(folder, "dry", dry_run=True, **split), world)
+    facts = looked_at(folder, world) | {"forecast": forecast}
+    (folder / f"facts-{world.rank}.json").write_text(json.dumps(facts))
 
 
-def resume(folder: Path, here: World) -> None:
+def resume(folder: Path, world: World) -> None:
     """Split over two processes up to step 3, in one process up to step 6, then split again."""
     saved = "{}/checkpoints/step-{:08d}.safetensors"
     first = saved.format(folder / "pcae-split", 3)
-    alone = World(0, 1, here.device)
-    here.main_first(lambda: None if here.rank else pretrain.train(pretraining(folder, "one", resume=first), alone))
+    alone = World(0, 1, world.device)
+    world.main_first(lambda: None if world.rank else pretrain.train(pretraining(folder, "one", resume=first), alone))
     then = saved.format(folder / "one", 6)
-    pretrain.train(pretraining(folder, "again", resume=then, fully_shard=True), here)
+    pretrain.train(pretraining(folder, "again", resume=then, fully_shard=True), world)
 
 
 if __name__ == "__main__":
     torch.set_default_dtype(torch.float64)
     torch.set_num_threads(1)
-    with world("cpu") as here:
-        run_all(Path(sys.argv[1]), here)
+    with open_world("cpu") as world:
+        run_all(Path(sys.argv[1]), world)

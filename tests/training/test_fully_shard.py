@@ -14,7 +14,7 @@ from pcae.settings.run import OptimizerConfig, RunConfig
 from pcae.training.checkpoint import read
 from pcae.training.distributed import World
 from pcae.training.logging import read_metrics
-from pcae.training.plan import plan
+from pcae.training.plan import make_plan
 from tests.training.sharded_worker import pretraining
 
 ROOT = Path(__file__).parents[2]
@@ -138,9 +138,9 @@ def test_a_dry_run_foretells_in_every_process_and_writes_nothing(runs):
 
 def test_one_process_is_refused():
     config = RunConfig(steps=1, batch_size=8, fully_shard=True)
-    assert plan(config, OptimizerConfig(), 8, processes=2).micro_batch == 4
+    assert make_plan(config, OptimizerConfig(), 8, processes=2).micro_batch == 4
     with pytest.raises(ValueError, match="fully_shard splits weights over processes, got 1; start several"):
-        plan(config, OptimizerConfig(), 8, processes=1)
+        make_plan(config, OptimizerConfig(), 8, processes=1)
 
 
 @pytest.mark.parametrize("criterion", ["token-importance", "saliency"])

@@ -24,8 +24,8 @@ def images_of(step: int) -> torch.Tensor:
 def batches(accumulation: int, start: int = 0):
     for step in count(start):
         for micro in range(accumulation):
-            draw = randomness(0, step, 8, CPU).part(micro, accumulation)
-            yield images_of(step)[draw.rows], draw
+            random = randomness(0, step, 8, CPU).part(micro, accumulation)
+            yield images_of(step)[random.rows], random
 
 
 def train(accumulation: int, steps: int = 5, stream=None, watchers=(), dtype=torch.float32):
@@ -33,7 +33,7 @@ def train(accumulation: int, steps: int = 5, stream=None, watchers=(), dtype=tor
     method = PCAE(build_encoder(TINY), PCAEConfig(momentum=0.9), SMALL).to(dtype)
     optimizer = build_optimizer(method, OptimizerConfig())
     progress = Progress(steps)
-    stream = stream or ((images.to(dtype), draw) for images, draw in batches(accumulation))
+    stream = stream or ((images.to(dtype), random) for images, random in batches(accumulation))
     loop(method, stream, optimizer, lambda step: 1e-3, progress, list(watchers), accumulation=accumulation)
     return method, progress
 
@@ -50,8 +50,8 @@ def test_two_half_batches_equal_one_batch():
 
 def test_a_poisoned_step_is_skipped_counted_and_moves_nothing():
     def poisoned():
-        for step, (images, draw) in enumerate(batches(1)):
-            yield (images * torch.nan if step == 2 else images), draw
+        for step, (images, random) in enumerate(batches(1)):
+            yield (images * torch.nan if step == 2 else images), random
 
     torch.manual_seed(0)
     method = PCAE(build_encoder(TINY), PCAEConfig(momentum=0.9), SMALL)
@@ -74,7 +74,7 @@ class InfiniteLoss(torch.nn.Module):
         super().__init__()
         self.weight = torch.nn.Parameter(torch.ones(2))
 
-    def forward(self, batch, draw) -> StepResult:
+    def forward(self, batch, random) -> StepResult:
         return StepResult(self.weight.sum() + torch.inf)
 
     def after_step(self, progress) -> None:

@@ -2,22 +2,22 @@ import pytest
 import torch
 
 from pcae.settings.run import OptimizerConfig, RunConfig
-from pcae.training.plan import autocast_dtype, compiles, plan
+from pcae.training.plan import autocast_dtype, compiles, make_plan
 
 
 def test_the_papers_numbers_on_imagenet():
-    numbers = plan(RunConfig(), OptimizerConfig(warmup_epochs=40.0), images=1_281_167, processes=8)
-    assert (numbers.steps, numbers.warmup_steps, numbers.micro_batch) == (375_342, 50_046, 128)
-    assert numbers.peak_lr == pytest.approx(6e-4)
+    plan = make_plan(RunConfig(), OptimizerConfig(warmup_epochs=40.0), images=1_281_167, processes=8)
+    assert (plan.steps, plan.warmup_steps, plan.micro_batch) == (375_342, 50_046, 128)
+    assert plan.peak_lr == pytest.approx(6e-4)
 
 
 def test_a_set_smaller_than_a_batch_still_makes_steps():
-    numbers = plan(RunConfig(epochs=3.0, batch_size=64), OptimizerConfig(), images=20, processes=1)
-    assert numbers.steps == 1 and numbers.epochs == pytest.approx(3.2)
+    plan = make_plan(RunConfig(epochs=3.0, batch_size=64), OptimizerConfig(), images=20, processes=1)
+    assert plan.steps == 1 and plan.epochs == pytest.approx(3.2)
 
 
 def test_accumulation_does_not_change_the_learning_rate():
-    one, two = (plan(RunConfig(accumulation=a), OptimizerConfig(), images=5000, processes=1) for a in (1, 2))
+    one, two = (make_plan(RunConfig(accumulation=a), OptimizerConfig(), images=5000, processes=1) for a in (1, 2))
     assert one.peak_lr == two.peak_lr and two.micro_batch == one.micro_batch // 2
 
 
@@ -35,7 +35,7 @@ def test_accumulation_does_not_change_the_learning_rate():
 )
 def test_runs_that_cannot_be_are_refused_with_the_numbers(run, message):
     with pytest.raises(ValueError, match=message):
-        plan(run, OptimizerConfig(), images=100, processes=1)
+        make_plan(run, OptimizerConfig(), images=100, processes=1)
 
 
 def test_precision_defaults_by_device():

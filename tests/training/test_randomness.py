@@ -14,7 +14,7 @@ def test_parts_are_the_rows_of_the_global_batch():
 
 def test_every_seed_step_and_purpose_has_a_stream_of_its_own():
     draws = [randomness(s, t, 4, CPU).uniform(p, 3) for s in (0, 1) for t in (0, 1) for p in ("mask", "flip")]
-    assert len({tuple(draw.flatten().tolist()) for draw in draws}) == 8
+    assert len({tuple(random.flatten().tolist()) for random in draws}) == 8
 
 
 def test_seeds_do_not_depend_on_the_process():

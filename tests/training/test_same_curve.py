@@ -219,11 +219,11 @@ def test_the_host_never_waits_inside_a_step(name):
 
     def stream():
         for step in count():
-            draw = randomness(0, step, BATCH, CPU)
+            random = randomness(0, step, BATCH, CPU)
             pixels = torch.randint(0, 256, (BATCH, 3, 32, 48), dtype=torch.uint8)
             with Waits() if step else nullcontext():
-                images = normalise(flip(pixels, draw.uniform("flip"))).double()
-            yield images, draw
+                images = normalise(flip(pixels, random.uniform("flip"))).double()
+            yield images, random
 
     loop(method, stream(), optimizer, lambda step: 1e-3, Progress(1), [])  # AdamW makes its state in the first step
     with Waits():

@@ -14,7 +14,7 @@ from pcae.settings.network import DecoderConfig, EncoderConfig
 from pcae.settings.reading import DataConfig
 from pcae.settings.run import OptimizerConfig, RunConfig
 from pcae.settings.verbs.pretrain import PretrainConfig
-from pcae.training.distributed import world
+from pcae.training.distributed import open_world
 
 
 def config(out: Path, steps: int, resume: str, accumulation: int) -> PretrainConfig:
@@ -44,5 +44,5 @@ def config(out: Path, steps: int, resume: str, accumulation: int) -> PretrainCon
 if __name__ == "__main__":
     torch.set_default_dtype(torch.float64)
     torch.set_num_threads(1)
-    with world("cpu") as here:
-        train(config(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], int(sys.argv[4])), here)
+    with open_world("cpu") as world:
+        train(config(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], int(sys.argv[4])), world)

@@ -20,11 +20,11 @@ from pcae.settings.methods import WITHOUT_DECODER, MethodConfig
 from pcae.settings.network import DecoderConfig, EncoderConfig
 from pcae.settings.run import OptimizerConfig
 from pcae.training.optimizer import build_optimizer
-from pcae.training.randomness import Draw
+from pcae.training.randomness import StepRandom
 
 
 @dataclass(frozen=True, kw_only=True)
-class Contestant:
+class Entry:
     """A row: one of our methods, or a peer."""
 
     method: MethodConfig | None = None
@@ -36,20 +36,20 @@ class Contestant:
         return self.method.views if self.method else 1
 
 
-CONTESTANTS: dict[AnyRow, Contestant] = {
-    "mae": Contestant(method=MethodConfig(method="mae")),
-    "mae-lite": Contestant(method=MethodConfig(method="mae"), decoder={"decoder_depth": 2}),
-    "pcae-75": Contestant(method=MethodConfig()),
-    "pcae-85": Contestant(method=MethodConfig(mask_ratio=0.85)),
-    "pcae-90": Contestant(method=MethodConfig(mask_ratio=0.9)),
-    "pcae-85-2-views": Contestant(method=MethodConfig(mask_ratio=0.85, views=2, pool_ratio=0.25)),
-    "pcae-85-4-views": Contestant(method=MethodConfig(mask_ratio=0.85, views=4, pool_ratio=0.25)),
-    "simmim": Contestant(method=MethodConfig(method="simmim")),
-    "pcae-simmim": Contestant(method=MethodConfig(method="pcae-simmim")),
-    "transformers": Contestant(),
-    "lightly": Contestant(),
-    "mae-repo": Contestant(),
-    "pcae-repo": Contestant(),
+ENTRIES: dict[AnyRow, Entry] = {
+    "mae": Entry(method=MethodConfig(method="mae")),
+    "mae-lite": Entry(method=MethodConfig(method="mae"), decoder={"decoder_depth": 2}),
+    "pcae-75": Entry(method=MethodConfig()),
+    "pcae-85": Entry(method=MethodConfig(mask_ratio=0.85)),
+    "pcae-90": Entry(method=MethodConfig(mask_ratio=0.9)),
+    "pcae-85-2-views": Entry(method=MethodConfig(mask_ratio=0.85, views=2, pool_ratio=0.25)),
+    "pcae-85-4-views": Entry(method=MethodConfig(mask_ratio=0.85, views=4, pool_ratio=0.25)),
+    "simmim": Entry(method=MethodConfig(method="simmim")),
+    "pcae-simmim": Entry(method=MethodConfig(method="pcae-simmim")),
+    "transformers": Entry(),
+    "lightly": Entry(),
+    "mae-repo": Entry(),
+    "pcae-repo": Entry(),
 }
 
 
@@ -71,12 +71,14 @@ class Conditions:
     repositories: Mapping[AnyRow, Path]
 
 
-def stepper_of(name: AnyRow, conditions: Conditions, batches: Iterator[tuple[Any, Draw]] | None = None) -> Stepper:
+def stepper_of(
+    name: AnyRow, conditions: Conditions, batches: Iterator[tuple[Any, StepRandom]] | None = None
+) -> Stepper:
     """A row at work on `batches` or on made-up images, every one from the same seed."""
     torch.manual_seed(0)
     encoder, device = conditions.encoder, conditions.device
     method = build(name, conditions).to(device)
-    if conditions.compiled and CONTESTANTS[name].method is not None:
+    if conditions.compiled and ENTRIES[name].method is not None:
         compile_blocks(method)
     images = torch.randn(conditions.batch_size, encoder.channels or 3, *encoder.image_size).to(device)
     return Stepper(method, build_optimizer(method, OptimizerConfig()), images, conditions.autocast, batches)
@@ -88,12 +90,12 @@ def build(name: AnyRow, conditions: Conditions) -> nn.Module:
         return PEERS[name](conditions.encoder, conditions.decoder)
     if name in REPOSITORIES:
         return REPOSITORIES[name](conditions.repositories[name], conditions.encoder, conditions.decoder)
-    own = CONTESTANTS[name]
+    own = ENTRIES[name]
     assert own.method is not None
     return build_method(build_encoder(conditions.encoder), own.method, decoder_of(own, conditions))
 
 
-def decoder_of(own: Contestant, conditions: Conditions) -> DecoderConfig:
+def decoder_of(own: Entry, conditions: Conditions) -> DecoderConfig:
     """The decoder of a row; SimMIM's kind has none."""
     headed = own.method is not None and own.method.method in WITHOUT_DECODER
     return DecoderConfig() if headed else replace(conditions.decoder, **own.decoder)
@@ -101,7 +103,7 @@ def decoder_of(own: Contestant, conditions: Conditions) -> DecoderConfig:
 
 def gmacs_of(name: AnyRow, conditions: Conditions) -> float | None:
     """Multiply-accumulates of training on an image, in 10^9; those of peers are not counted."""
-    own = CONTESTANTS[name]
+    own = ENTRIES[name]
     if own.method is None:
         return None
     return pretraining_cost(conditions.encoder, own.method, decoder_of(own, conditions))["training_gmacs"]

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pcae.benchmarking.entries import CONTESTANTS, Conditions, gmacs_of, stepper_of
+from pcae.benchmarking.entries import ENTRIES, Conditions, gmacs_of, stepper_of
 from pcae.evaluation.cost import inference_cost
 from pcae.evaluation.stepper import Stepper
 from pcae.evaluation.throughput import device_name, ratios, take_turns, turns
@@ -17,10 +17,10 @@ from pcae.model.compiled import compile_blocks
 from pcae.model.encoder import create_vit
 from pcae.model.reduced import reduce
 from pcae.settings.choices import AnyRow
-from pcae.training.randomness import Draw
+from pcae.training.randomness import StepRandom
 
 MATMUL = "matrix product"
-Batches = Iterator[tuple[Any, Draw]]
+Batches = Iterator[tuple[Any, StepRandom]]
 
 
 def measure_training(
@@ -48,7 +48,7 @@ def described_training(
     name: AnyRow, conditions: Conditions, spent: list[float], faster: float, peak: float
 ) -> dict[str, Any]:
     """A row of the result; a view counts as an image in `per_view`."""
-    views, gmacs = CONTESTANTS[name].views, gmacs_of(name, conditions)
+    views, gmacs = ENTRIES[name].views, gmacs_of(name, conditions)
     speeds = speeds_of(conditions.batch_size * conditions.steps, spent)
     return {
         "row": name,

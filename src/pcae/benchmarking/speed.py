@@ -177,9 +177,9 @@ def endless(bad_files: BadFiles, reading: DataConfig, conditions: Conditions) ->
     if reading.mean is None:
         mean, std = pixel_statistics(images, size, bad_files, follow=bar("mean and std"))
         reading = replace(reading, mean=tuple(mean), std=tuple(std))
-    numbers = Plan(len(images), int(MOST_STEPS), 1, 0.0, batch, batch)
+    plan = Plan(len(images), int(MOST_STEPS), 1, 0.0, batch, batch)
     crops = RandomCrops(images, size, reading.crop_scale, seed=0)
-    return read_batches(crops, numbers, reading, bad_files, World(0, 1, conditions.device))
+    return read_batches(crops, plan, reading, bad_files, World(0, 1, conditions.device))
 
 
 def title_of(config: BenchmarkConfig, conditions: Conditions) -> str:

@@ -9,16 +9,16 @@ from pcae.comparison.rows import Comparison
 from pcae.comparison.table import Row, explain, to_cells, to_plain
 from pcae.settings.verbs.compare import CompareConfig
 from pcae.terminal import as_json, console, table, warn
-from pcae.training.distributed import world
+from pcae.training.distributed import open_world
 
 
 def run(config: CompareConfig) -> None:
     """Compare and print. Exits with status 1 when a row failed."""
     check(config)
-    with world(config.device) as here:
-        comparison, rows = compare(config, here)
-        here.from_main(lambda: report(config, comparison, rows))
-    if here.is_main and any(row.failed for row in rows):
+    with open_world(config.device) as world:
+        comparison, rows = compare(config, world)
+        world.from_main(lambda: report(config, comparison, rows))
+    if world.is_main and any(row.failed for row in rows):
         sys.exit(1)
 
 

@@ -14,7 +14,7 @@ from pcae.settings.values import build
 from pcae.settings.verbs.demo import DemoConfig
 from pcae.settings.verbs.pretrain import PretrainConfig
 from pcae.terminal import as_json, console, table
-from pcae.training.distributed import world
+from pcae.training.distributed import open_world
 from pcae.weights.files import FILE, load
 
 
@@ -35,13 +35,13 @@ def run(config: DemoConfig) -> None:
     settings = build(PretrainConfig, chosen)
     train, test = open_labelled("sample")
 
-    with world(config.device) as here:
-        summary = pretrain.train(settings, here)
-    trained = load(config.out, here.device)
+    with open_world(config.device) as world:
+        summary = pretrain.train(settings, world)
+    trained = load(config.out, world.device)
     size = settings.encoder.image_size
     rows = {
         "raw pixels": knn(lambda images: raw_pixels(images, size), train, test),
-        "random weights": probe(untrained(settings, trained.facts, here.device), train, test),
+        "random weights": probe(untrained(settings, trained.facts, world.device), train, test),
         "pre-trained by PCAE": summary.get("knn") or probe(trained, train, test),  # an older demo's has none
     }
     picture = config.out / "kept-tokens.png"

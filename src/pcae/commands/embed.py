@@ -30,9 +30,9 @@ def run(config: EmbedConfig) -> None:
     names: list[str] = []
     with rows_in(config.out, shape) as file:
         for indices, features in found:
-            here = [bad_files.images.names[index] for index in indices]
-            file.add(here, features.numpy())
-            names += here
+            read = [bad_files.images.names[index] for index in indices]
+            file.add(read, features.numpy())
+            names += read
     if config.out.suffix == ".npy":
         replace_text(names_beside(config.out), json.dumps(names, indent=0))
     report(config, len(names), shape, bad_files)

@@ -15,11 +15,11 @@ import torch
 from pcae.comparison.rows import (
     Conditions,
     Contender,
-    deciding,
     digest_of,
     finetune_config,
     pretrain_config,
     probe_config,
+    result_settings,
 )
 from pcae.evaluation.throughput import device_name
 from pcae.inference import probe
@@ -54,7 +54,7 @@ class Cell:
     def settings(self) -> dict[str, Any]:
         """All that decides what comes out."""
         parts = {"pretrain": self.pretrain, "finetune": self.finetune, "probe": self.probe}
-        settings = {name: deciding(config) for name, config in parts.items()}
+        settings = {name: result_settings(config) for name, config in parts.items()}
         return {"files": self.files, "trained": self.contender.trained, **settings}
 
     @property
@@ -100,50 +100,50 @@ def machine(device: torch.device) -> dict[str, str | int]:
     return {"device": said, "threads": torch.get_num_threads(), "torch": str(torch.__version__)}
 
 
-def complete(cell: Cell, measures: tuple[Measure, ...], here: World) -> None:
+def complete(cell: Cell, measures: tuple[Measure, ...], world: World) -> None:
     """Measure what the cell's file lacks, by runs that go on where they stopped; each value is kept once it is there.
 
     Every process calls it; the main one writes.
     """
-    kept = here.from_main(cell.values)
+    kept = world.from_main(cell.values)
     wanted: list[Measure] = [name for name in measures if name in OF_RUNS and name not in kept]
     if not cell.contender.trained:
         wanted = [name for name in wanted if name != "seconds"]
     if wanted:
         with quiet():
-            for values in carry_out(cell, wanted, here):
-                if here.is_main:
-                    cell.add({name: value for name, value in values.items() if name in wanted}, here.device)
+            for values in train_to_end(cell, wanted, world):
+                if world.is_main:
+                    cell.add({name: value for name, value in values.items() if name in wanted}, world.device)
 
 
-def carry_out(cell: Cell, wanted: list[Measure], here: World) -> Iterator[dict[str, float]]:
+def train_to_end(cell: Cell, wanted: list[Measure], world: World) -> Iterator[dict[str, float]]:
     """Pre-train, then whatever is wanted: seconds of it, probes, fine-tuning."""
     if cell.contender.trained:
-        yield {"seconds": pretraining.train(cell.pretrain, here)["seconds"]}
+        yield {"seconds": pretraining.train(cell.pretrain, world)["seconds"]}
     else:
-        leave_untrained(cell.pretrain, here)
+        leave_untrained(cell.pretrain, world)
     probes: tuple[Probe, ...] = tuple(name for name in PROBES if name in wanted)
     if probes:
-        yield here.from_main(lambda: probed(cell.probe, probes, here))
+        yield world.from_main(lambda: probed(cell.probe, probes, world))
     if "finetuned" in wanted:
-        yield {"finetuned": finetuning.train(cell.finetune, here)["top1"]}
+        yield {"finetuned": finetuning.train(cell.finetune, world)["top1"]}
 
 
-def leave_untrained(config: PretrainConfig, here: World) -> None:
+def leave_untrained(config: PretrainConfig, world: World) -> None:
     """Put the network as it begins into the run's folder, if it is not there yet."""
-    if here.from_main((config.out / FILE).is_file):
+    if world.from_main((config.out / FILE).is_file):
         return
-    parts, beginning = pretraining.build_parts(config, here)
-    if here.is_main:
+    run, beginning = pretraining.build_run(config, world)
+    if world.is_main:
         config.out.mkdir(parents=True, exist_ok=True)
-    pretraining.save_weights(parts, pretraining.described(parts, beginning), here)
+    pretraining.save_weights(run, pretraining.described(run, beginning), world)
 
 
-def probed(config: ProbeConfig, probes: tuple[Probe, ...], here: World) -> dict[str, float]:
+def probed(config: ProbeConfig, probes: tuple[Probe, ...], world: World) -> dict[str, float]:
     """Accuracies of the probes on the mean of the patch tokens (the attentive one on all of them)."""
     asked = replace(config, probes=probes, pool=None if probes == ("attentive",) else ("mean",))
     probe.check(asked)
-    found = probe.measure(asked, load(config.model.weights, here.device))
+    found = probe.measure(asked, load(config.model.weights, world.device))
     return {row["probe"]: row["accuracy"] for row in found.rows}
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from pcae.comparison.cell import Cell, cell_of, complete
 from pcae.comparison.paper_rows import paper_comparison, read_scale
 from pcae.comparison.rows import Comparison, Conditions, Contender, digest_of, fingerprint, read_rows
-from pcae.comparison.speed import OF_PACE, SECONDS, Values, paces, steps_within
+from pcae.comparison.speed import SECONDS, SPEED_MEASURES, Values, measure_speeds, steps_within
 from pcae.comparison.table import ACCURACIES, Column, Row, to_markdown, to_plain
 from pcae.data.batches import check_workers
 from pcae.data.images import open_images
@@ -61,12 +61,12 @@ def check(config: CompareConfig) -> None:
         raise ValueError(f"seeds must lie in [0, 2^63), got {', '.join(map(str, config.seeds))}")
 
 
-def compare(config: CompareConfig, here: World) -> tuple[Comparison, list[Row]]:
+def compare(config: CompareConfig, world: World) -> tuple[Comparison, list[Row]]:
     """Measure all cells that are not there yet; the table is written after each. Every process calls it."""
     data = data_of(config)
     check_place(config.out, data)
-    comparison = here.main_first(lambda: comparison_of(config))
-    at = here.main_first(lambda: conditions_of(config, data, comparison))
+    comparison = world.main_first(lambda: comparison_of(config))
+    at = world.main_first(lambda: conditions_of(config, data, comparison))
     contenders = [contender for contender in comparison.contenders if not contender.quoted]
     budget = {} if config.epochs is None else {"epochs": config.epochs}
     cells = [
@@ -74,17 +74,17 @@ def compare(config: CompareConfig, here: World) -> tuple[Comparison, list[Row]]:
         for seed in config.seeds
         for contender in contenders
     ]
-    pace, failures = here.from_main(lambda: paces_of(config, comparison, cells[: len(contenders)], at, here))
+    pace, failures = world.from_main(lambda: paces_of(config, comparison, cells[: len(contenders)], at, world))
     rows = [row_of(contender, pace, failures, config.seeds[0]) for contender in comparison.contenders]
     by_name = {row.name: row for row in rows}
     for number, cell in enumerate(cells, start=1):
         row = by_name[cell.contender.name]
         if not cell.contender.speed_only:
-            fill(row, cell, config, comparison, pace, at, here)
-            if here.is_main:
+            fill(row, cell, config, comparison, pace, at, world)
+            if world.is_main:
                 said = in_words(row, cell.seed)
                 console.print(f"{number} of {len(cells)}: {row.name}, seed {cell.seed}: {said}")
-        if here.is_main:
+        if world.is_main:
             write(config, comparison, rows)
     return comparison, rows
 
@@ -133,16 +133,16 @@ def conditions_of(config: CompareConfig, data: str, comparison: Comparison) -> C
 
 
 def paces_of(
-    config: CompareConfig, comparison: Comparison, cells: list[Cell], at: Conditions, here: World
+    config: CompareConfig, comparison: Comparison, cells: list[Cell], at: Conditions, world: World
 ) -> tuple[Values, dict[str, str]]:
     """Speed, memory and arithmetic of all contenders, and why some have none."""
     wanted = {*comparison.measures, *([SECONDS] if config.seconds is not None else [])}
-    if wanted & OF_PACE:
+    if wanted & SPEED_MEASURES:
         console.print("measuring speed, all rows taking turns: nothing else should run now")
-    return paces(cells, wanted, comparison.rounds, at, config.out / "cells", here)
+    return measure_speeds(cells, wanted, comparison.rounds, at, config.out / "cells", world)
 
 
-def within(cell: Cell, seconds: float, pace: Values, at: Conditions, here: World) -> Cell:
+def within(cell: Cell, seconds: float, pace: Values, at: Conditions, world: World) -> Cell:
     """The cell with as many steps as its own speed makes in so many seconds.
 
     Raises ValueError where its speed could not be measured.
@@ -152,7 +152,7 @@ def within(cell: Cell, seconds: float, pace: Values, at: Conditions, here: World
         return cell
     if step is None:
         raise ValueError("its speed could not be measured, so that there are no steps for the seconds")
-    steps = here.from_main(lambda: steps_within(cell, seconds, step, at, here))
+    steps = world.from_main(lambda: steps_within(cell, seconds, step, at, world))
     return cell_of(cell.contender, cell.seed, at, cell.folder, steps=steps)
 
 
@@ -165,17 +165,17 @@ def row_of(contender: Contender, pace: Values, failures: dict[str, str], seed: i
 
 
 def fill(
-    row: Row, cell: Cell, config: CompareConfig, comparison: Comparison, pace: Values, at: Conditions, here: World
+    row: Row, cell: Cell, config: CompareConfig, comparison: Comparison, pace: Values, at: Conditions, world: World
 ) -> None:
     """Measure a cell into its row, and the reason why it failed, on whichever process."""
     reason = None
     try:
         if config.seconds is not None:
-            cell = within(cell, config.seconds, pace, at, here)
-        complete(cell, comparison.measures, here)
+            cell = within(cell, config.seconds, pace, at, world)
+        complete(cell, comparison.measures, world)
     except Exception as error:  # whatever a row fails by, the others go on
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-    reason = next((said for said in here.gather(reason) if said), None)
+    reason = next((said for said in world.gather(reason) if said), None)
     if reason is not None:
         row.failed[cell.seed] = reason
     kept = {}

@@ -14,23 +14,23 @@ from pcae.data.images import Images
 from pcae.runs import finetuning, pretraining
 from pcae.settings.choices import Measure
 from pcae.settings.recipes import configure
-from pcae.settings.training import NEUTRAL
+from pcae.settings.training import RUNTIME_SETTINGS
 from pcae.settings.values import build, check_values, expand, leaves, to_plain, without_rivals
 from pcae.settings.verbs.finetune import FinetuneConfig
-from pcae.settings.verbs.pretrain import PretrainConfig, void_settings
+from pcae.settings.verbs.pretrain import PretrainConfig, settings_without_effect
 from pcae.settings.verbs.probe import ProbeConfig
 from pcae.settings.yaml_files import Yaml
 from pcae.training.distributed import pick_device
 from pcae.training.plan import autocast_dtype
 from pcae.weights.reading import TORCH_SUFFIXES
 
-HOW = NEUTRAL - {"mean", "std", "validation"}
+HOW = RUNTIME_SETTINGS - {"mean", "std", "validation"}
 """Knobs that do not change what a run comes to. Which images it is about is told by their names, not where they lie."""
 MEASURES: tuple[Measure, ...] = ("knn", "linear", "training_images_per_second", "training_gmacs", "seconds")
 """What is measured where nothing is asked for."""
 TENSORS = {".safetensors", *TORCH_SUFFIXES}
 """Files that weights lie in."""
-THE_COMPARISONS = {
+SET_BY_COMPARISON = {
     "data", "out", "seed", "resume", "json", "config", "weights", "from_scratch", "device", "workers", "accumulation",
     "probes", "validation", "pixels", "pool", "dry_run",
 }  # fmt: skip
@@ -136,11 +136,11 @@ def over(shared: dict[str, Any], own: dict[str, Any], name: str, cls: type = Pre
     Raises ValueError naming the row for an unknown knob or one that is the comparison's to set.
     """
     shared, own = (check_values(cls, knobs, f"row {name}") for knobs in (shared, own))
-    for knob in THE_COMPARISONS:
+    for knob in SET_BY_COMPARISON:
         if knob in shared | own and knob in leaves(cls):
             raise ValueError(f"row {name}: {knob} is the comparison's to set; leave it out")
     if cls is PretrainConfig:
-        void = void_settings(shared | own)
+        void = settings_without_effect(shared | own)
         shared = {knob: value for knob, value in shared.items() if knob not in void or knob in own}
     k = (shared | own).get("k", (20,))
     if cls is ProbeConfig and len(k) != 1:
@@ -174,7 +174,7 @@ def pretrain_config(contender: Contender, at: Conditions, seed: int, **budget: A
     knobs = {name: value for name, value in without_rivals(contender.pretrain, budget).items() if name not in void}
     knobs |= budget
     config = configured(PretrainConfig, pretraining.choose_recipe, contender, at, seed, knobs, at.accumulation)
-    name = digest_of([at.files, contender.trained, deciding(config)])
+    name = digest_of([at.files, contender.trained, result_settings(config)])
     return replace(config, out=at.runs / f"{'pretrained' if contender.trained else 'untrained'}-{name}")
 
 
@@ -182,7 +182,7 @@ def finetune_config(contender: Contender, at: Conditions, seed: int, weights: Pa
     """The fine-tuning of a contender from its weights, or from random ones of their architecture."""
     knobs = contender.finetune | {"weights": str(weights), "from_scratch": not contender.trained}
     config = configured(FinetuneConfig, finetuning.choose_recipe, contender, at, seed, knobs, 1)
-    return replace(config, out=at.runs / f"finetuned-{digest_of([at.files, weights.name, deciding(config)])}")
+    return replace(config, out=at.runs / f"finetuned-{digest_of([at.files, weights.name, result_settings(config)])}")
 
 
 def probe_config(contender: Contender, at: Conditions, weights: Path) -> ProbeConfig:
@@ -206,7 +206,7 @@ def configured(
     return configure(cls, f"row {contender.name}", choose_recipe, **knobs, **shared)
 
 
-def deciding(config: Any) -> dict[str, Any]:
+def result_settings(config: Any) -> dict[str, Any]:
     """All settings that change what a run comes to; other weights by what is in them.
 
     What has its usual value is left out, so that cells are still known by a newer pcae, with more settings.

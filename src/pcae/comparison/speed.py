@@ -18,7 +18,7 @@ from pcae.evaluation.stepper import Stepper
 from pcae.evaluation.throughput import large_batch, turns
 from pcae.model.encoder import create_vit
 from pcae.model.reduced import reduce
-from pcae.runs.initial_weights import Beginning, begin, find_beginning
+from pcae.runs.initial_weights import InitialWeights, initial_method, load_initial
 from pcae.settings.network import EncoderConfig
 from pcae.tasks.dial import parse_drop_ratio
 from pcae.training.distributed import World
@@ -31,7 +31,7 @@ Values = dict[str, dict[str, float]]
 """What was measured, by contender."""
 SECONDS = "seconds_per_step"
 """Of training, which turns a budget of seconds into steps."""
-OF_PACE = {
+SPEED_MEASURES = {
     "training_images_per_second", "peak_memory", "training_gmacs", "inference_images_per_second", "inference_gmacs",
     SECONDS,
 }  # fmt: skip
@@ -44,14 +44,14 @@ class Subject:
     """A contender that is measured: what it begins with, the classes of its classifier, the processes it trains on."""
 
     cell: Cell
-    beginning: Beginning
+    initial: InitialWeights
     classes: int
     processes: int
 
     @property
     def classifier_config(self) -> EncoderConfig:
         """The network that is fine-tuned, at its image size."""
-        encoder = self.beginning.encoder
+        encoder = self.initial.encoder
         return replace(encoder, image_size=self.cell.finetune.network.image_size or encoder.image_size)
 
     @property
@@ -61,10 +61,10 @@ class Subject:
 
     def training_gmacs(self) -> float:
         """10^9 multiply-accumulates of a training image."""
-        config, teacher = self.cell.pretrain, self.beginning.teacher
-        size = self.beginning.encoder.image_size
+        config, teacher = self.cell.pretrain, self.initial.teacher
+        size = self.initial.encoder.image_size
         fixed = replace(teacher.facts.encoder, image_size=size) if teacher else None
-        return pretraining_cost(self.beginning.encoder, config.method, config.decoder, fixed)["training_gmacs"]
+        return pretraining_cost(self.initial.encoder, config.method, config.decoder, fixed)["training_gmacs"]
 
     def inference_gmacs(self) -> float:
         """10^9 multiply-accumulates of classifying an image."""
@@ -90,36 +90,36 @@ class InTraining:
 
 def in_training(subject: Subject, device: torch.device) -> InTraining:
     """A contender's method and optimizer, at work on made-up images."""
-    config, beginning = subject.cell.pretrain, subject.beginning
+    config, initial = subject.cell.pretrain, subject.initial
     torch.manual_seed(0)
-    method = begin(beginning, config.method, config.decoder)[0].to(device)
+    method = initial_method(initial, config.method, config.decoder)[0].to(device)
     batch = config.run.batch_size // (config.run.accumulation * subject.processes)
-    images = torch.randn(batch, beginning.encoder.channels or 3, *beginning.encoder.image_size).to(device)
+    images = torch.randn(batch, initial.encoder.channels or 3, *initial.encoder.image_size).to(device)
     precision = autocast_dtype(config.run.precision, device)
     stepper = Stepper(method, build_optimizer(method, config.optimizer), images, precision)
     return InTraining(stepper, subject.processes, config.run.accumulation)
 
 
-def paces(
-    cells: list[Cell], wanted: set[str], rounds: int, at: Conditions, folder: Path, here: World
+def measure_speeds(
+    cells: list[Cell], wanted: set[str], rounds: int, at: Conditions, folder: Path, world: World
 ) -> tuple[Values, dict[str, str]]:
     """Speed, memory and arithmetic by contender, from the folder's file where they were measured already.
 
     And why contenders have none: then nothing is kept, so that they are tried again.
     """
-    wanted = wanted & OF_PACE
+    wanted = wanted & SPEED_MEASURES
     if not wanted:
         return {}, {}
     asked = {
-        "rows": {cell.contender.name: key_of(cell, at, here) for cell in cells},
+        "rows": {cell.contender.name: key_of(cell, at, world) for cell in cells},
         "measures": sorted(wanted),
         "rounds": rounds,
-        **machine(here.device),
+        **machine(world.device),
     }
     path = folder / f"pace-{digest_of(asked)}.json"
     if path.is_file():
         return read_values(path, [cell.contender.name for cell in cells]), {}
-    found, failures = measure(cells, wanted, rounds, at, here)
+    found, failures = measure(cells, wanted, rounds, at, world)
     values = {name: {key: of[name] for key, of in found.items() if name in of} for name in asked["rows"]}
     if not failures:
         folder.mkdir(parents=True, exist_ok=True)
@@ -136,11 +136,11 @@ def read_values(path: Path, names: list[str]) -> Values:
         raise ValueError(f"{path} is damaged; remove it to have speeds measured again") from error
 
 
-def key_of(cell: Cell, at: Conditions, here: World) -> dict[str, Any]:
+def key_of(cell: Cell, at: Conditions, world: World) -> dict[str, Any]:
     """All that decides speed, memory and arithmetic of a contender."""
     return {
         "trained": cell.contender.trained,
-        "processes": here.size,
+        "processes": world.size,
         "accumulation": at.accumulation,
         "channels": cell.pretrain.encoder.channels or at.channels,
         "classes": at.classes,
@@ -150,16 +150,16 @@ def key_of(cell: Cell, at: Conditions, here: World) -> dict[str, Any]:
     }
 
 
-def steps_within(cell: Cell, seconds: float, step: float, at: Conditions, here: World) -> int:
+def steps_within(cell: Cell, seconds: float, step: float, at: Conditions, world: World) -> int:
     """Steps that take so many seconds; decided once, and kept, so that a finished cell is not run again.
 
     Raises ValueError when the file that keeps it is damaged.
     """
-    asked = {"seconds": seconds, "row": key_of(cell, at, here)}
+    asked = {"seconds": seconds, "row": key_of(cell, at, world)}
     path = cell.folder / f"steps-{digest_of(asked)}.json"
     if not path.is_file():
         cell.folder.mkdir(parents=True, exist_ok=True)
-        kept = {"steps": max(1, round(seconds / step)), SECONDS: step, **machine(here.device), **asked}
+        kept = {"steps": max(1, round(seconds / step)), SECONDS: step, **machine(world.device), **asked}
         replace_text(path, json.dumps(kept, indent=2) + "\n")
     try:
         return int(json.loads(path.read_text("utf-8"))["steps"])
@@ -168,12 +168,12 @@ def steps_within(cell: Cell, seconds: float, step: float, at: Conditions, here: 
 
 
 def measure(
-    cells: list[Cell], wanted: set[str], rounds: int, at: Conditions, here: World
+    cells: list[Cell], wanted: set[str], rounds: int, at: Conditions, world: World
 ) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
     """The values, by what they are and by contender; and why some contenders lack some."""
     failures: dict[str, str] = {}
     attempt = partial(attempted, failures)
-    subjects = attempt({cell.contender.name: cell for cell in cells}, lambda cell: subject_of(cell, at, here))
+    subjects = attempt({cell.contender.name: cell for cell in cells}, lambda cell: subject_of(cell, at, world))
     trained = {name: subject for name, subject in subjects.items() if subject.cell.contender.trained}
     found: dict[str, dict[str, float]] = {}
     if "training_gmacs" in wanted:
@@ -181,14 +181,14 @@ def measure(
     if "inference_gmacs" in wanted:
         found["inference_gmacs"] = attempt(subjects, Subject.inference_gmacs)
     if wanted & {"training_images_per_second", "peak_memory", SECONDS}:
-        trainings = attempt(trained, lambda subject: in_training(subject, here.device))
+        trainings = attempt(trained, lambda subject: in_training(subject, world.device))
         found["peak_memory"] = attempt(trainings, lambda training: training.stepper.peak())
-        found |= training_paces(trainings, rounds, here.device)
+        found |= training_paces(trainings, rounds, world.device)
     if "inference_images_per_second" in wanted:
-        calls = attempt(subjects, lambda subject: subject.inference(here.device))
-        spent = turns(calls, here.device, rounds)
+        calls = attempt(subjects, lambda subject: subject.inference(world.device))
+        spent = turns(calls, world.device, rounds)
         found["inference_images_per_second"] = {
-            name: large_batch(here.device) / median(seconds) for name, seconds in spent.items()
+            name: large_batch(world.device) / median(seconds) for name, seconds in spent.items()
         }
     return {key: values for key, values in found.items() if key in wanted}, failures
 
@@ -204,12 +204,12 @@ def attempted(failures: dict[str, str], given: Mapping[str, Any], make: Callable
     return made
 
 
-def subject_of(cell: Cell, at: Conditions, here: World) -> Subject:
+def subject_of(cell: Cell, at: Conditions, world: World) -> Subject:
     """A contender with its network."""
     config = cell.pretrain
-    beginning = find_beginning(config.encoder, config.reading, config.init, config.teacher)
-    encoder = replace(beginning.encoder, channels=beginning.encoder.channels or at.channels)
-    return Subject(cell, replace(beginning, encoder=encoder), at.classes, here.size)
+    initial = load_initial(config.encoder, config.reading, config.init, config.teacher)
+    encoder = replace(initial.encoder, channels=initial.encoder.channels or at.channels)
+    return Subject(cell, replace(initial, encoder=encoder), at.classes, world.size)
 
 
 def training_paces(trainings: Mapping[str, InTraining], rounds: int, device: torch.device) -> Values:

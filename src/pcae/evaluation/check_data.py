@@ -10,7 +10,7 @@ from pcae.data.batches import check_workers
 from pcae.data.files.survey import Facts, survey
 from pcae.data.images import Images, open_images
 from pcae.evaluation.dataset_report import Everything, Fault
-from pcae.evaluation.recipe_choice import advise, typical_side
+from pcae.evaluation.recipe_choice import recipe_for, typical_side
 from pcae.settings.recipes import read_recipe
 from pcae.settings.verbs.check_data import CheckDataConfig
 from pcae.settings.verbs.pretrain import PretrainConfig as Run
@@ -57,17 +57,17 @@ def listed(fault: Fault, images: Everything) -> dict[str, Any]:
 def suggest(config: CheckDataConfig, train: Images, device: torch.device) -> dict[str, Any]:
     """The recipe for these images, as --recipe auto would pick it, with its model, its size and the command."""
     side = typical_side(train)
-    advice = advise(config.data, len(train), side, device)
-    recipe = read_recipe(Run, advice.recipe)
+    choice = recipe_for(config.data, len(train), side, device)
+    recipe = read_recipe(Run, choice.recipe)
     size = list(recipe.get("image_size", (224, 224)))
-    words = ["pcae", "pretrain", config.data, "--recipe", advice.recipe, "--out", f"runs/{advice.recipe}"]
+    words = ["pcae", "pretrain", config.data, "--recipe", choice.recipe, "--out", f"runs/{choice.recipe}"]
     words += ["--channels", str(config.channels)] if config.channels else []
     words += ["--pixel-range", *(f"{value:g}" for value in config.pixel_range)] if config.pixel_range else []
     return {
-        "recipe": advice.recipe,
+        "recipe": choice.recipe,
         "model": recipe["model"],
         "image_size": size,
-        "reason": advice.reason,
+        "reason": choice.reason,
         "enlarged": side < min(size),
         "command": shlex.join(words),
     }

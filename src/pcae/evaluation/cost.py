@@ -15,7 +15,7 @@ from pcae.model.encoder import build_encoder, create_vit
 from pcae.model.reduced import reduce
 from pcae.settings.methods import MethodConfig
 from pcae.settings.network import DecoderConfig, EncoderConfig
-from pcae.training.randomness import Draw
+from pcae.training.randomness import StepRandom
 
 META = torch.device("meta")
 
@@ -54,7 +54,7 @@ def inference_cost(config: EncoderConfig, drop_ratio: float, classes: int | None
     return {"model": config.model, "drop_ratio": drop_ratio, **asdict(cost)}
 
 
-class AnyDraw(Draw):
+class AnyRandom(StepRandom):
     """Numbers without values, for one image."""
 
     def uniform(self, purpose: str, *shape: int) -> Float[Tensor, "rows ..."]:
@@ -99,7 +99,7 @@ def count_parts(method: Pretraining, images: Tensor) -> dict[str, Cost]:
         if isinstance(block, Block)
     ]
     with FlopCounterMode(display=False) as counter:
-        method(images, AnyDraw(0, 0, 1, META, slice(0, 1)))
+        method(images, AnyRandom(0, 0, 1, META, slice(0, 1)))
     for hook in hooks:
         hook.remove()
     counts = counter.get_flop_counts()

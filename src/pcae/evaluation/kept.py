@@ -14,7 +14,7 @@ from pcae.model.reduction import Reduction, count_kept
 from pcae.model.tokens import all_ids, count_visible, gather, patchify, present, split
 from pcae.settings.choices import CriterionName
 from pcae.settings.methods import TeacherConfig
-from pcae.training.randomness import Draw
+from pcae.training.randomness import StepRandom
 
 BATCH = 16
 """Images that are encoded at once."""
@@ -48,7 +48,7 @@ class Kept:
         return torch.stack([present(ids, (1, positions)).flatten(1) for ids in self.left_ids()]).sum(dim=0)
 
 
-Decide = Callable[[UInt8[Tensor, "batch channels height width"], Draw], Kept]
+Decide = Callable[[UInt8[Tensor, "batch channels height width"], StepRandom], Kept]
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def decide(way: Way, pixels: UInt8[Tensor, "images channels height width"], rati
     decides, parts = way.at(ratio), []
     for first in range(0, len(pixels), BATCH):
         rows = slice(first, min(first + BATCH, len(pixels)))
-        parts.append(decides(pixels[rows].to(way.device), Draw(seed, 0, len(pixels), way.device, rows)))
+        parts.append(decides(pixels[rows].to(way.device), StepRandom(seed, 0, len(pixels), way.device, rows)))
     return together(parts)
 
 
@@ -130,10 +130,10 @@ def way_of_teacher(model: Pretrained, config: TeacherConfig, mask_ratio: float |
     def at(ratio: float) -> Decide:
         teacher = Teacher(encoder, replace(config, keep_ratio=1 - ratio), tokens - n_visible)
 
-        def keeps(pixels: UInt8[Tensor, "batch channels height width"], draw: Draw) -> Kept:
+        def keeps(pixels: UInt8[Tensor, "batch channels height width"], random: StepRandom) -> Kept:
             patches = patchify(model.normalise(pixels), encoder.patch_size)
-            _, ids = split(draw.uniform("mask", patches.shape[1]), n_visible)
-            return as_kept(ids, teacher(gather(patches, ids), ids, draw).encoded.stages, reduction.after)
+            _, ids = split(random.uniform("mask", patches.shape[1]), n_visible)
+            return as_kept(ids, teacher(gather(patches, ids), ids, random).encoded.stages, reduction.after)
 
         return keeps
 
@@ -153,7 +153,7 @@ def way_of_classifier(model: Pretrained, drop_ratio: float) -> Way:
         classifier = model.classifier(ratio)
 
         @torch.no_grad()
-        def keeps(pixels: UInt8[Tensor, "batch channels height width"], _: Draw) -> Kept:
+        def keeps(pixels: UInt8[Tensor, "batch channels height width"], _: StepRandom) -> Kept:
             stages = classifier.reduced.encode(classifier.normalise(pixels)).stages
             return as_kept(all_ids(len(pixels), tokens, pixels.device), stages, reduction.after)
 

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from pcae.model.encoder import create_vit
 from pcae.settings.network import DecoderConfig, EncoderConfig
 from pcae.training.loop import Progress, StepResult
-from pcae.training.randomness import Draw
+from pcae.training.randomness import StepRandom
 
 MASK_RATIO = 0.75
 USUAL_DEPTH = 8
@@ -49,10 +49,10 @@ class TransformersMAE(Peer):
             )
         )
 
-    def forward(self, batch: Float[Tensor, "batch channels height width"], draw: Draw) -> StepResult:
+    def forward(self, batch: Float[Tensor, "batch channels height width"], random: StepRandom) -> StepResult:
         """Their loss, with our noise."""
         tokens = self.theirs.vit.embeddings.patch_embeddings.num_patches
-        return StepResult(self.theirs(batch, noise=draw.uniform("mask", tokens)).loss)
+        return StepResult(self.theirs(batch, noise=random.uniform("mask", tokens)).loss)
 
 
 class LightlyMAE(Peer):
@@ -74,7 +74,7 @@ class LightlyMAE(Peer):
         )
         self.predict = nn.Linear(width, self.patch**2 * (config.channels or 3))
 
-    def forward(self, batch: Float[Tensor, "batch channels height width"], draw: Draw) -> StepResult:
+    def forward(self, batch: Float[Tensor, "batch channels height width"], random: StepRandom) -> StepResult:
         """The squared difference of normalised pixels at the hidden patches."""
         tools, images = self.tools, len(batch)
         keep, mask = tools.random_token_mask((images, self.tokens + 1), MASK_RATIO, device=batch.device)

@@ -16,28 +16,28 @@ UNKNOWN_SIDE = 224
 """Taken for the side of images that tell none."""
 
 
-class Advice(NamedTuple):
+class RecipeChoice(NamedTuple):
     """A recipe that the package ships, and why."""
 
     recipe: str
     reason: str
 
 
-def advise(data: str, images: int, side: int, device: torch.device) -> Advice:
+def recipe_for(data: str, images: int, side: int, device: torch.device) -> RecipeChoice:
     """The recipe for `images` images whose shorter side is about `side` pixels.
 
     Small images need small patches; a CPU trains ViT-Ti in minutes to hours; on a GPU, more images bear a larger model.
     """
     reason = f"{images} images, shorter side about {side} pixels, {device.type}"
     if data in RESERVED:
-        return Advice(data, f"made for {data!r}")
+        return RecipeChoice(data, f"made for {data!r}")
     if side <= 48:
-        return Advice("vit-ti-32", reason)
+        return RecipeChoice("vit-ti-32", reason)
     if device.type == "cpu" or side <= 96:
-        return Advice("vit-ti-64", reason)
+        return RecipeChoice("vit-ti-64", reason)
     if images < 5_000 or side <= 160:
-        return Advice("vit-s-128", reason)
-    return Advice("vit-s-224" if images < 300_000 else "vit-b-224", reason)
+        return RecipeChoice("vit-s-128", reason)
+    return RecipeChoice("vit-s-224" if images < 300_000 else "vit-b-224", reason)
 
 
 def typical_side(images: Images, looks: int = 64) -> int:

@@ -22,7 +22,7 @@ from pcae.evaluation.peers import MASK_RATIO, USUAL_DEPTH, Peer
 from pcae.model.encoder import create_vit
 from pcae.settings.network import DecoderConfig, EncoderConfig
 from pcae.training.loop import Progress, StepResult
-from pcae.training.randomness import Draw
+from pcae.training.randomness import StepRandom
 
 MODELS, POSITIONS = "models_mae.py", "util/pos_embed.py"
 """The files of a checkout that are run; both repositories have them."""
@@ -43,7 +43,7 @@ class OriginalMAE(Peer):
         with their_class(root, "MaskedAutoencoderViT") as theirs:
             self.theirs = theirs(**sizes, norm_pix_loss=True)
 
-    def forward(self, batch: Float[Tensor, "batch channels height width"], draw: Draw) -> StepResult:
+    def forward(self, batch: Float[Tensor, "batch channels height width"], random: StepRandom) -> StepResult:
         """Their loss, with their noise."""
         return StepResult(self.theirs(batch, mask_ratio=MASK_RATIO)[0])
 
@@ -69,7 +69,7 @@ class PublicPCAE(nn.Module):
         self.teacher.load_state_dict(self.student.state_dict(), strict=False)
         self.teacher.requires_grad_(False)
 
-    def forward(self, batch: Float[Tensor, "batch channels height width"], draw: Draw) -> StepResult:
+    def forward(self, batch: Float[Tensor, "batch channels height width"], random: StepRandom) -> StepResult:
         """Cosine distance to the teacher's standardised features, with their noise."""
         with torch.no_grad():
             features, wanted_ids, visible_ids = self.teacher(batch, mask_ratio=MASK_RATIO)

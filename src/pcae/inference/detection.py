@@ -37,14 +37,14 @@ class Found:
 
 
 def find_objects(
-    detection: Detection, open: Callable[[int], Tensor], ids: list[int], bad_files: BadFiles, here: World, workers: int
+    detection: Detection, open: Callable[[int], Tensor], ids: list[int], bad_files: BadFiles, world: World, workers: int
 ) -> Iterator[Found]:
     """What is on this process's share of the images that can be read, one after the other, masks as pixels.
 
     ids: of the images. detection: in evaluation mode. Every process calls it and reads to the end; then all know which
     images cannot be read. Raises ValueError, in all of them, when these are too many.
     """
-    chosen, failed = range(here.rank, len(ids), here.size), {}
+    chosen, failed = range(world.rank, len(ids), world.size), {}
     loader = DataLoader(
         LeftOut(open, len(ids)),
         sampler=chosen,
@@ -52,11 +52,11 @@ def find_objects(
         num_workers=workers,
         collate_fn=only,
     )
-    for read in (bar("finding objects") if here.is_main else iter)(loader):
+    for read in (bar("finding objects") if world.is_main else iter)(loader):
         failed |= read.failed
         if read.pixels is not None:
-            yield found_on(detection, read, ids[read.image], here)
-    for some in here.gather(failed):
+            yield found_on(detection, read, ids[read.image], world)
+    for some in world.gather(failed):
         bad_files.add(some)
     bad_files.check()
 
@@ -66,12 +66,12 @@ def only(read: list[Read]) -> Read:
     return read[0]
 
 
-def found_on(detection: Detection, read: Read, id: int, here: World) -> Found:
+def found_on(detection: Detection, read: Read, id: int, world: World) -> Found:
     """What is on an image."""
-    wait_for(here.device)
+    wait_for(world.device)
     started = time.perf_counter()
-    found = detection.predict([read.pixels.to(here.device)])[0]
-    wait_for(here.device)
+    found = detection.predict([read.pixels.to(world.device)])[0]
+    wait_for(world.device)
     seconds = time.perf_counter() - started
     found = {name: value.cpu() for name, value in found.items()}
     return Found(read.image, read.pixels, Detections(id, **found), seconds)
@@ -105,22 +105,22 @@ class Measured:
         return {name: value for name, value in named.items() if value is not None}
 
 
-def measure(detection: Detection, data: CocoImages, bad_files: BadFiles, here: World, workers: int) -> Measured:
+def measure(detection: Detection, data: CocoImages, bad_files: BadFiles, world: World, workers: int) -> Measured:
     """COCO's figures of a detector in evaluation mode, on the images that can be read; each process looks at its share.
 
     Every process calls it.
     """
     rows: list[tuple[int, list[Result]]] = []
     seconds = 0.0
-    for found in find_objects(detection, data.read, data.ids.tolist(), bad_files, here, workers):
+    for found in find_objects(detection, data.read, data.ids.tolist(), bad_files, world, workers):
         rows.append((found.index, to_results(found.objects, data.category_ids)))
         seconds += found.seconds
-    shares = here.gather((rows, seconds))
+    shares = world.gather((rows, seconds))
     rows = sorted((row for rows, _ in shares for row in rows), key=lambda row: row[0])
     results = [result for _, some in rows for result in some]
     speed = sum(len(some) / max(spent, 1e-9) for some, spent in shares)
     seen = data.subset([index for index, _ in rows])
-    box, mask = here.from_main(partial(both_scores, seen, results))
+    box, mask = world.from_main(partial(both_scores, seen, results))
     return Measured(box, mask, results, len(rows), len(seen.labels), speed)
 
 

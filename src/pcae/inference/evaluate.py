@@ -49,9 +49,9 @@ def picture_of(config: EvaluateConfig, ratios: int) -> Path | None:
 
 def evaluate(classifier: Classifier, bad_files: BadFiles, model: Pretrained, config: EvaluateConfig) -> Tally:
     """Classify all images."""
-    here = World(0, 1, model.device)
+    world = World(0, 1, model.device)
     return count_right(
-        classifier, bad_files, model.facts, here, config.shown.workers, config.batch_size or large_batch(model.device)
+        classifier, bad_files, model.facts, world, config.shown.workers, config.batch_size or large_batch(model.device)
     )
 
 

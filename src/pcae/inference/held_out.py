@@ -19,7 +19,7 @@ def count_right(
     model: Callable[[Tensor], Tensor],
     bad_files: BadFiles,
     facts: PretrainedFacts,
-    here: World,
+    world: World,
     workers: int = 0,
     batch_size: int = 64,
 ) -> Tally:
@@ -29,13 +29,13 @@ def count_right(
     """
     labels, total = torch.tensor(bad_files.images.labels), no_images(len(facts.classes or ()))
     with torch.inference_mode():
-        for batch in share_of(bad_files, facts, here, "evaluating", workers, batch_size):
-            total += tally(model(batch.pixels.to(here.device)).float().cpu(), labels[batch.indices])
-    return fold(add, here.gather(total))
+        for batch in share_of(bad_files, facts, world, "evaluating", workers, batch_size):
+            total += tally(model(batch.pixels.to(world.device)).float().cpu(), labels[batch.indices])
+    return fold(add, world.gather(total))
 
 
 def share_of(
-    bad_files: BadFiles, facts: PretrainedFacts, here: World, what: str, workers: int, batch_size: int = 64
+    bad_files: BadFiles, facts: PretrainedFacts, world: World, what: str, workers: int, batch_size: int = 64
 ) -> Iterator[Batch]:
     """This process's share of the images that can be read; then all processes know which cannot.
 
@@ -43,12 +43,12 @@ def share_of(
     cannot be read.
     """
     images, size, failed = bad_files.images, facts.encoder.image_size, {}
-    chosen = range(here.rank, len(images), here.size)
-    follow: Follow = bar(what) if here.is_main else iter
+    chosen = range(world.rank, len(images), world.size)
+    follow: Follow = bar(what) if world.is_main else iter
     for batch in follow(whole_loader(images, size, chosen, batch_size, workers, facts.crop_pct)):
         failed |= batch.failed
         if batch.indices:
             yield batch
-    for some in here.gather(failed):
+    for some in world.gather(failed):
         bad_files.add(some)
     bad_files.check()

@@ -6,7 +6,7 @@ from typing import Any
 from pcae.evaluation.kept import Kept, Way
 from pcae.inference.trained import check_shown
 from pcae.model.pretrained import Pretrained
-from pcae.pages.kept_maps import Exhibit
+from pcae.pages.kept_maps import KeptMaps
 from pcae.pages.kept_tokens import check_keeping
 from pcae.pictures.stages import Panel, Row, draw_rows, draw_stages, heat_panels, stage_panels
 from pcae.settings.verbs.show import ShowConfig
@@ -37,44 +37,42 @@ def find_teacher(config: ShowConfig, model: Pretrained, run: Path | None) -> tup
     return teacher, source
 
 
-def draw(out: Path, exhibit: Exhibit) -> None:
+def draw(out: Path, maps: KeptMaps) -> None:
     """Write the pictures of each image, and a sheet of all of them for each mode."""
-    panels = {
-        way.name: stage_panels(exhibit.pixels, way.columns(asked(exhibit, way)), exhibit.grid) for way in exhibit.ways
-    }
-    for image in bar("drawing")(range(len(exhibit.files))):
-        rows = [row for way in exhibit.ways for row in rows_of(exhibit, way, panels[way.name][image], image)]
-        draw_rows([out / f"{exhibit.files[image]}{suffix}" for suffix in SUFFIXES], rows, exhibit.size)
-    for way in exhibit.ways:
+    panels = {way.name: stage_panels(maps.pixels, way.columns(asked(maps, way)), maps.grid) for way in maps.ways}
+    for image in bar("drawing")(range(len(maps.files))):
+        rows = [row for way in maps.ways for row in rows_of(maps, way, panels[way.name][image], image)]
+        draw_rows([out / f"{maps.files[image]}{suffix}" for suffix in SUFFIXES], rows, maps.size)
+    for way in maps.ways:
         for suffix in SUFFIXES:
-            columns = way.columns(asked(exhibit, way))
-            draw_stages(out / f"sheet-{way.name}{suffix}", exhibit.pixels, columns, exhibit.grid)
+            columns = way.columns(asked(maps, way))
+            draw_stages(out / f"sheet-{way.name}{suffix}", maps.pixels, columns, maps.grid)
 
 
-def asked(exhibit: Exhibit, way: Way) -> Kept:
+def asked(maps: KeptMaps, way: Way) -> Kept:
     """What is kept at the ratio that was asked for."""
-    return exhibit.kept[way.name][way.ratio]
+    return maps.kept[way.name][way.ratio]
 
 
-def rows_of(exhibit: Exhibit, way: Way, panels: list[Panel], image: int) -> list[Row]:
+def rows_of(maps: KeptMaps, way: Way, panels: list[Panel], image: int) -> list[Row]:
     """What stays of an image and the scores by which it does; the features stand below the first image."""
-    scale = exhibit.scales[way.name]
-    scores = heat_panels(way, asked(exhibit, way), scale, exhibit.grid, image)
-    if way is exhibit.ways[0]:
-        title = f"PCA of features\n{100 * sum(exhibit.explained):.0f} % explained"
-        scores[0] = Panel(title, exhibit.colours[image])
-    skipped = [None] if way.first is None and any(other.first for other in exhibit.ways) else []  # stages in columns
+    scale = maps.scales[way.name]
+    scores = heat_panels(way, asked(maps, way), scale, maps.grid, image)
+    if way is maps.ways[0]:
+        title = f"PCA of features\n{100 * sum(maps.explained):.0f} % explained"
+        scores[0] = Panel(title, maps.colours[image])
+    skipped = [None] if way.first is None and any(other.first for other in maps.ways) else []  # stages in columns
     rows = ([panels[0], *skipped, *panels[1:]], [scores[0], *skipped, *scores[1:]])
-    label = "features, scores" if way is exhibit.ways[0] else "scores"
+    label = "features, scores" if way is maps.ways[0] else "scores"
     return [Row(rows[0], way.name), Row(rows[1], label, scale)]
 
 
-def described(out: Path, exhibit: Exhibit, image: int) -> dict[str, Any]:
+def described(out: Path, maps: KeptMaps, image: int) -> dict[str, Any]:
     """The name of an image, its pictures, and in every mode the positions that were shown, and kept by each stage."""
     kept = {}
-    for way in exhibit.ways:
-        one = asked(exhibit, way)
+    for way in maps.ways:
+        one = asked(maps, way)
         stages = [{"block": stage.block, "kept_ids": stage.kept_ids[image].tolist()} for stage in one.stages]
         kept[way.name] = {"drop_ratio": way.ratio, "shown_ids": one.shown_ids[image].tolist(), "stages": stages}
-    pictures = [str(out / f"{exhibit.files[image]}{suffix}") for suffix in SUFFIXES]
-    return {"name": exhibit.names[image], "pictures": pictures, "kept": kept}
+    pictures = [str(out / f"{maps.files[image]}{suffix}") for suffix in SUFFIXES]
+    return {"name": maps.names[image], "pictures": pictures, "kept": kept}

@@ -18,7 +18,7 @@ from pcae.settings.methods import (
     PCAEConfig,
     PCAESimMIMConfig,
     SimMIMConfig,
-    foreign_settings,
+    inapplicable_settings,
 )
 from pcae.settings.network import DecoderConfig
 from pcae.settings.values import flatten
@@ -66,7 +66,7 @@ def spelled_out(
 
 def told(cls: type[Settings], config: MethodConfig) -> Settings:
     """The settings of one method. Raises ValueError for one that was set and is another method's."""
-    values, usual, foreign = flatten(config), flatten(MethodConfig()), foreign_settings(config.method)
+    values, usual, foreign = flatten(config), flatten(MethodConfig()), inapplicable_settings(config.method)
     for name in sorted(foreign & values.keys()):
         if values[name] != usual[name]:
             raise ValueError(f"{name} {values[name]} is no setting of method {config.method}; leave it out")

@@ -11,7 +11,7 @@ from pcae.model.tokens import count_visible, gather, locate, patchify, split
 from pcae.settings.methods import DiscardingMAEConfig, TeacherConfig
 from pcae.settings.network import DecoderConfig
 from pcae.training.loop import Progress, StepResult
-from pcae.training.randomness import Draw
+from pcae.training.randomness import StepRandom
 
 
 class DiscardingMAE(nn.Module):
@@ -42,13 +42,13 @@ class DiscardingMAE(nn.Module):
         self.decoder = pixel_decoder(encoder, decoder)
         self.counts = self.teacher.counts
 
-    def forward(self, batch: Float[Tensor, "batch channels height width"], draw: Draw) -> StepResult:
+    def forward(self, batch: Float[Tensor, "batch channels height width"], random: StepRandom) -> StepResult:
         """The loss of normalised images of the encoder's size."""
         grid = self.student.grid
         patches = patchify(batch, self.student.patch_size)
-        visible_ids, hidden_ids = split(draw.uniform("mask", patches.shape[1]), self.n_visible)
+        visible_ids, hidden_ids = split(random.uniform("mask", patches.shape[1]), self.n_visible)
 
-        targets = self.targets(patches, hidden_ids, draw)
+        targets = self.targets(patches, hidden_ids, random)
         seen = self.student(gather(patches, visible_ids), visible_ids, grid)
         decoded_ids = hidden_ids if self.config.discard == "loss" else targets.ids
         decoded = self.decoder(seen.prefix, seen.tokens, seen.ids, decoded_ids, grid)
@@ -58,10 +58,13 @@ class DiscardingMAE(nn.Module):
         return StepResult(loss, {"batch_student_std": spread(seen.tokens)})
 
     def targets(
-        self, patches: Float[Tensor, "batch tokens patch_dim"], hidden_ids: Int[Tensor, "batch hidden"], draw: Draw
+        self,
+        patches: Float[Tensor, "batch tokens patch_dim"],
+        hidden_ids: Int[Tensor, "batch hidden"],
+        random: StepRandom,
     ) -> Targets:
         """The pixels of the hidden patches that the teacher keeps."""
-        kept = self.teacher(gather(patches, hidden_ids), hidden_ids, draw)
+        kept = self.teacher(gather(patches, hidden_ids), hidden_ids, random)
         return Targets(pixel_targets(gather(patches, kept.ids), self.config.norm_pix_loss), kept.ids, kept.encoded)
 
     def after_step(self, progress: Progress) -> None:

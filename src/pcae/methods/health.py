@@ -11,7 +11,7 @@ from pcae.data.augment import Normalise
 from pcae.methods.choice import Pretraining
 from pcae.methods.teacher import Teacher, spread
 from pcae.model.tokens import gather, patchify, split, upcast
-from pcae.training.randomness import Draw
+from pcae.training.randomness import StepRandom
 
 
 class Look(NamedTuple):
@@ -34,12 +34,12 @@ def examine(
     method: Pretraining,
     pixels: UInt8[Tensor, "images channels height width"],
     normalise: Normalise,
-    draw: Draw,
+    random: StepRandom,
     size: int,
 ) -> dict[str, Float[Tensor, ""]]:
     """The numbers of `measure` for whole images, of which the method sees `size` at a time."""
     looks = [
-        look(method, normalise(pixels[first : first + size]), draw.of(first, first + size))
+        look(method, normalise(pixels[first : first + size]), random.of(first, first + size))
         for first in range(0, len(pixels), size)
     ]
     return measure(together(looks), math.prod(method.student.grid))
@@ -54,18 +54,18 @@ def together(looks: list[Look]) -> Look:
 
 
 @torch.no_grad()
-def look(method: Pretraining, images: Float[Tensor, "batch channels height width"], draw: Draw) -> Look:
+def look(method: Pretraining, images: Float[Tensor, "batch channels height width"], random: StepRandom) -> Look:
     """Features and targets of normalised images, hidden as in a step with this draw.
 
     The student sees the visible patches alone, without the mask tokens of SimMIM; of several views, a part of the pool.
     """
     student, grid = method.student, method.student.grid
     patches = patchify(images, student.patch_size)
-    noise = draw.uniform("mask", patches.shape[1])
+    noise = random.uniform("mask", patches.shape[1])
     visible_ids, _ = split(noise, method.n_visible)
     _, hidden_ids = split(noise, patches.shape[1] - method.counts[0])
     visible = gather(patches, visible_ids)
-    targets = method.targets(patches, hidden_ids, draw)
+    targets = method.targets(patches, hidden_ids, random)
     seen = student(visible, visible_ids, grid).tokens
     if targets.encoded is None:
         return Look(seen, targets.features, targets.ids)

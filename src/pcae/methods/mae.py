@@ -12,7 +12,7 @@ from pcae.model.tokens import count_visible, gather, patchify, split, upcast
 from pcae.settings.methods import MAEConfig
 from pcae.settings.network import DecoderConfig
 from pcae.training.loop import Progress, StepResult
-from pcae.training.randomness import Draw
+from pcae.training.randomness import StepRandom
 
 USUAL_DEPTH = 8
 """Blocks of MAE's decoder."""
@@ -38,13 +38,13 @@ class MAE(nn.Module):
         self.decoder = pixel_decoder(encoder, decoder)
         self.counts = [n_tokens - self.n_visible]
 
-    def forward(self, batch: Float[Tensor, "batch channels height width"], draw: Draw) -> StepResult:
+    def forward(self, batch: Float[Tensor, "batch channels height width"], random: StepRandom) -> StepResult:
         """The loss of normalised images of the encoder's size."""
         grid = self.student.grid
         patches = patchify(batch, self.student.patch_size)
-        visible_ids, hidden_ids = split(draw.uniform("mask", patches.shape[1]), self.n_visible)
+        visible_ids, hidden_ids = split(random.uniform("mask", patches.shape[1]), self.n_visible)
 
-        targets = self.targets(patches, hidden_ids, draw)
+        targets = self.targets(patches, hidden_ids, random)
         seen = self.student(gather(patches, visible_ids), visible_ids, grid)
         predictions = self.decoder(seen.prefix, seen.tokens, seen.ids, hidden_ids, grid)
 
@@ -52,7 +52,10 @@ class MAE(nn.Module):
         return StepResult(loss, {"batch_student_std": spread(seen.tokens)})
 
     def targets(
-        self, patches: Float[Tensor, "batch tokens patch_dim"], hidden_ids: Int[Tensor, "batch hidden"], draw: Draw
+        self,
+        patches: Float[Tensor, "batch tokens patch_dim"],
+        hidden_ids: Int[Tensor, "batch hidden"],
+        random: StepRandom,
     ) -> Targets:
         """The pixels of the hidden patches."""
         return Targets(pixel_targets(gather(patches, hidden_ids), self.config.norm_pix_loss), hidden_ids)

@@ -14,7 +14,7 @@ from pcae.model.tokens import count_visible, gather, patchify, split
 from pcae.settings.methods import PCAEConfig
 from pcae.settings.network import DecoderConfig
 from pcae.training.loop import Progress, StepResult
-from pcae.training.randomness import Draw
+from pcae.training.randomness import StepRandom
 
 
 def pool_size(config: PCAEConfig, n_tokens: int, n_visible: int) -> int:
@@ -69,14 +69,14 @@ class PCAE(nn.Module):
         )
         self.counts = self.teacher.counts
 
-    def forward(self, batch: Float[Tensor, "batch channels height width"], draw: Draw) -> StepResult:
+    def forward(self, batch: Float[Tensor, "batch channels height width"], random: StepRandom) -> StepResult:
         """The loss of normalised images of the encoder's size."""
         grid = self.student.grid
         patches = patchify(batch, self.student.patch_size)
-        pool_ids, hidden_ids = split(draw.uniform("mask", patches.shape[1]), self.n_pool)
+        pool_ids, hidden_ids = split(random.uniform("mask", patches.shape[1]), self.n_pool)
 
-        targets = self.targets(patches, hidden_ids, draw)
-        visible_ids = self.drawn_views(pool_ids, draw)
+        targets = self.targets(patches, hidden_ids, random)
+        visible_ids = self.drawn_views(pool_ids, random)
         seen = self.student(gather(self.each_view(patches), visible_ids), visible_ids, grid)
         predictions = self.decoder(seen.prefix, seen.tokens, seen.ids, self.each_view(targets.ids), grid)
 
@@ -96,20 +96,25 @@ class PCAE(nn.Module):
         return self.teacher.encoder.width + (pixels if self.pixel_weight else 0)
 
     def targets(
-        self, patches: Float[Tensor, "batch tokens patch_dim"], hidden_ids: Int[Tensor, "batch hidden"], draw: Draw
+        self,
+        patches: Float[Tensor, "batch tokens patch_dim"],
+        hidden_ids: Int[Tensor, "batch hidden"],
+        random: StepRandom,
     ) -> Targets:
         """What the teacher keeps of the hidden patches."""
-        return self.teacher(gather(patches, hidden_ids), hidden_ids, draw)
+        return self.teacher(gather(patches, hidden_ids), hidden_ids, random)
 
     def each_view(self, values: Shaped[Tensor, "batch ..."]) -> Shaped[Tensor, "batch_of_views ..."]:
         """The same for every view, one view of all images after the other."""
         return values if self.views == 1 else values.repeat(self.views, *[1] * (values.ndim - 1))
 
-    def drawn_views(self, pool_ids: Int[Tensor, "batch pool"], draw: Draw) -> Int[Tensor, "batch_of_views visible"]:
+    def drawn_views(
+        self, pool_ids: Int[Tensor, "batch pool"], random: StepRandom
+    ) -> Int[Tensor, "batch_of_views visible"]:
         """Positions that each view sees: a random part of the pool, or all of it."""
         if self.n_visible == self.n_pool:
             return self.each_view(pool_ids)
-        noise = draw.uniform("views", self.views, self.n_pool).transpose(0, 1).flatten(0, 1)
+        noise = random.uniform("views", self.views, self.n_pool).transpose(0, 1).flatten(0, 1)
         places, _ = split(noise, self.n_visible)
         return self.each_view(pool_ids).gather(1, places)
 

@@ -10,7 +10,7 @@ from pcae.model.pretrained import Predicts
 from pcae.model.tokens import count_visible, gather, patchify, split, upcast
 from pcae.settings.methods import PCAESimMIMConfig, SimMIMConfig
 from pcae.training.loop import Progress, StepResult
-from pcae.training.randomness import Draw
+from pcae.training.randomness import StepRandom
 
 
 def new_mask_token(width: int) -> nn.Parameter:
@@ -59,12 +59,12 @@ class SimMIM(nn.Module):
         self.head = new_head(encoder.width, encoder.embedding.proj.weight[0].numel())
         self.counts = [n_tokens - self.n_visible]
 
-    def forward(self, batch: Float[Tensor, "batch channels height width"], draw: Draw) -> StepResult:
+    def forward(self, batch: Float[Tensor, "batch channels height width"], random: StepRandom) -> StepResult:
         """The loss of normalised images of the encoder's size."""
         patches = patchify(batch, self.student.patch_size)
-        visible_ids, hidden_ids = split(draw.uniform("mask", patches.shape[1]), self.n_visible)
+        visible_ids, hidden_ids = split(random.uniform("mask", patches.shape[1]), self.n_visible)
 
-        targets = self.targets(patches, hidden_ids, draw)
+        targets = self.targets(patches, hidden_ids, random)
         visible = gather(patches, visible_ids)
         seen, masked = encode_masked(self.student, self.mask_token, visible, visible_ids, targets.ids)
         predictions = self.head(masked)
@@ -73,7 +73,10 @@ class SimMIM(nn.Module):
         return StepResult(loss, {"batch_student_std": spread(seen)})
 
     def targets(
-        self, patches: Float[Tensor, "batch tokens patch_dim"], hidden_ids: Int[Tensor, "batch hidden"], draw: Draw
+        self,
+        patches: Float[Tensor, "batch tokens patch_dim"],
+        hidden_ids: Int[Tensor, "batch hidden"],
+        random: StepRandom,
     ) -> Targets:
         """The pixels of the hidden patches."""
         return Targets(gather(patches, hidden_ids), hidden_ids)
@@ -104,12 +107,12 @@ class PCAESimMIM(nn.Module):
         self.head = new_head(encoder.width, self.teacher.encoder.width)
         self.counts = self.teacher.counts
 
-    def forward(self, batch: Float[Tensor, "batch channels height width"], draw: Draw) -> StepResult:
+    def forward(self, batch: Float[Tensor, "batch channels height width"], random: StepRandom) -> StepResult:
         """The loss of normalised images of the encoder's size."""
         patches = patchify(batch, self.student.patch_size)
-        visible_ids, hidden_ids = split(draw.uniform("mask", patches.shape[1]), self.n_visible)
+        visible_ids, hidden_ids = split(random.uniform("mask", patches.shape[1]), self.n_visible)
 
-        targets = self.targets(patches, hidden_ids, draw)
+        targets = self.targets(patches, hidden_ids, random)
         visible = gather(patches, visible_ids)
         seen, masked = encode_masked(self.student, self.mask_token, visible, visible_ids, targets.ids)
 
@@ -117,10 +120,13 @@ class PCAESimMIM(nn.Module):
         return StepResult(loss, {"batch_target_std": spread(targets.features), "batch_student_std": spread(seen)})
 
     def targets(
-        self, patches: Float[Tensor, "batch tokens patch_dim"], hidden_ids: Int[Tensor, "batch hidden"], draw: Draw
+        self,
+        patches: Float[Tensor, "batch tokens patch_dim"],
+        hidden_ids: Int[Tensor, "batch hidden"],
+        random: StepRandom,
     ) -> Targets:
         """What the teacher keeps of the hidden patches."""
-        return self.teacher(gather(patches, hidden_ids), hidden_ids, draw)
+        return self.teacher(gather(patches, hidden_ids), hidden_ids, random)
 
     def after_step(self, progress: Progress) -> None:
         """Move the teacher, if the optimizer's step was taken."""

@@ -18,7 +18,7 @@ from pcae.model.tokens import gather, locate, split, upcast
 from pcae.settings.methods import TeacherConfig
 from pcae.training.average import follow
 from pcae.training.loop import Progress
-from pcae.training.randomness import Draw
+from pcae.training.randomness import StepRandom
 from pcae.training.schedule import momentum_at
 
 
@@ -64,7 +64,7 @@ class Teacher(nn.Module):
 
     @torch.no_grad()
     def forward(
-        self, patches: Float[Tensor, "batch hidden patch_dim"], ids: Int[Tensor, "batch hidden"], draw: Draw
+        self, patches: Float[Tensor, "batch hidden patch_dim"], ids: Int[Tensor, "batch hidden"], random: StepRandom
     ) -> Targets:
         """The targets of hidden patches.
 
@@ -72,7 +72,7 @@ class Teacher(nn.Module):
         block standardised first.
         """
         config, grid, depth = self.config, self.encoder.grid, self.encoder.depth
-        criterion = named_criterion(config.criterion, partial(draw.uniform, "drop", grid[0] * grid[1]))
+        criterion = named_criterion(config.criterion, partial(random.uniform, "drop", grid[0] * grid[1]))
         encoded = self.encoder(
             patches,
             ids,
@@ -83,7 +83,7 @@ class Teacher(nn.Module):
         )
         features, ids = layers_mean(encoded) if config.target_layers > 1 else encoded.tokens, encoded.ids
         if config.random_targets is not None:
-            chosen, _ = split(draw.uniform("targets", grid[0] * grid[1]).gather(1, ids), config.random_targets)
+            chosen, _ = split(random.uniform("targets", grid[0] * grid[1]).gather(1, ids), config.random_targets)
             features, ids = gather(features, chosen), ids.gather(1, chosen)
         return Targets(standardise(features) if config.target_norm == "token" else upcast(features), ids, encoded)
 

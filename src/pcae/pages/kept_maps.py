@@ -19,7 +19,7 @@ LONGEST = 80
 
 
 @dataclass(frozen=True)
-class Exhibit:
+class KeptMaps:
     """What is shown of the images.
 
     names: of the images; files: of the pictures of each, without suffix. kept: by mode, then by drop ratio. scales: of
@@ -49,7 +49,7 @@ def look(
     pixels: UInt8[Tensor, "images channels height width"],
     names: list[str],
     seed: int,
-) -> Exhibit:
+) -> KeptMaps:
     """Decide in every way at every drop ratio, and look at the features of the whole images."""
     asked = [(way, ratio) for way in ways for ratio in way.ratios()]
     kept: dict[str, dict[float, Kept]] = {way.name: {} for way in ways}
@@ -61,7 +61,7 @@ def look(
         tokens = [model(part.to(model.device)).tokens.float().cpu() for part in pixels.split(BATCH)]
     colours, explained = features_rgb(torch.cat(tokens))
     grid = model.encoder.grid
-    return Exhibit(pixels, names, file_names(names), grid, ways, kept, scales, colours.unflatten(1, grid), explained)
+    return KeptMaps(pixels, names, file_names(names), grid, ways, kept, scales, colours.unflatten(1, grid), explained)
 
 
 def file_names(names: list[str]) -> list[str]:

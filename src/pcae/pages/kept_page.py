@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pcae.evaluation.kept import Kept, Way
 from pcae.pages.html import as_address, write_html
-from pcae.pages.kept_maps import Exhibit
+from pcae.pages.kept_maps import KeptMaps
 from pcae.pictures.heat import BLANK, levels, palette
 from pcae.pictures.stages import to_rgb
 
@@ -25,49 +25,49 @@ ABOUT = {
 }
 
 
-def write_page(path: Path, exhibit: Exhibit, sources: list[str]) -> None:
+def write_page(path: Path, maps: KeptMaps, sources: list[str]) -> None:
     """Write the page in one move."""
-    shares = [f"{100 * share:.0f} %" for share in exhibit.explained]
-    values = {"names": exhibit.names, "sources": sources, "explained": shares, "about": ABOUT}
-    write_html(path, "show.html", **values, data=packed(exhibit))
+    shares = [f"{100 * share:.0f} %" for share in maps.explained]
+    values = {"names": maps.names, "sources": sources, "explained": shares, "about": ABOUT}
+    write_html(path, "show.html", **values, data=packed(maps))
 
 
-def packed(exhibit: Exhibit) -> dict[str, Any]:
+def packed(maps: KeptMaps) -> dict[str, Any]:
     """What the script of the page draws."""
     return {
-        "grid": exhibit.grid,
-        "size": exhibit.size,
-        "images": [address_of(picture) for picture in to_rgb(exhibit.pixels)],
-        "features": [address_of(colours) for colours in exhibit.colours],
-        "modes": {way.name: packed_way(exhibit, way) for way in exhibit.ways},
+        "grid": maps.grid,
+        "size": maps.size,
+        "images": [address_of(picture) for picture in to_rgb(maps.pixels)],
+        "features": [address_of(colours) for colours in maps.colours],
+        "modes": {way.name: packed_way(maps, way) for way in maps.ways},
         "palette": ["#" + bytes(colour).hex() for colour in palette().tolist()],
         "blank": "#" + bytes(BLANK).hex(),
         "digits": DIGITS,
     }
 
 
-def packed_way(exhibit: Exhibit, way: Way) -> dict[str, Any]:
+def packed_way(maps: KeptMaps, way: Way) -> dict[str, Any]:
     """The steps of the stage slider and, by drop ratio, all decisions in one mode.
 
     A step's level: -1 is the whole image, 0 what is shown to the network, n what stays after stage n.
     """
-    kept, scale = exhibit.kept[way.name], exhibit.scales[way.name]
+    kept, scale = maps.kept[way.name], maps.scales[way.name]
     steps = [["input", -1]] + ([[way.first, 0]] if way.first else [])
     steps += [[f"after block {block}", stage + 1] for stage, block in enumerate(way.after)]
     return {
         "steps": steps,
         "ratios": list(kept),
         "asked": list(kept).index(way.ratio),
-        "decided": [decided(exhibit, way, one) for one in kept.values()],
+        "decided": [decided(maps, way, one) for one in kept.values()],
         "scale": {"label": scale.label, "low": f"{scale.low:.3g}", "high": f"{scale.high:.3g}"},
     }
 
 
-def decided(exhibit: Exhibit, way: Way, kept: Kept) -> list[dict[str, Any]]:
+def decided(maps: KeptMaps, way: Way, kept: Kept) -> list[dict[str, Any]]:
     """For each image how far every position came, and the scores that each stage gave to what it saw, as digits."""
-    rows, columns = exhibit.grid
+    rows, columns = maps.grid
     fates = kept.fates(rows * columns).tolist()
-    drawn = [levels(stage, exhibit.scales[way.name]).tolist() for stage in kept.stages]
+    drawn = [levels(stage, maps.scales[way.name]).tolist() for stage in kept.stages]
     scored = kept.stages[0].scores.isfinite().all()
     return [
         {

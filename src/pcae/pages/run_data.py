@@ -22,7 +22,7 @@ from pcae.settings.verbs.finetune import FinetuneConfig
 from pcae.settings.verbs.pretrain import PretrainConfig
 from pcae.tasks.dial import grid, parse_drop_ratio
 from pcae.training.checkpoint import Checkpoints, read_header
-from pcae.training.plan import plan
+from pcae.training.plan import make_plan
 from pcae.training.run_folder import BAD_FILES, BEST, config_of
 from pcae.weights.files import CLASSIFIER_FILE, find
 from pcae.weights.timm_models import START
@@ -38,7 +38,7 @@ DETECTED = ("mask_ap", "mask_ap50", "box_ap", "box_ap50")
 
 
 @dataclass(frozen=True)
-class Run:
+class RunData:
     """A run folder, read.
 
     verb: what made it. config: what of its settings this version knows, odd: the others. summary: None for a run that
@@ -66,7 +66,7 @@ class Run:
         return next((header for header in headers if header), {}) if self.verb == "finetune" else {}
 
 
-def read_run(folder: Path) -> Run:
+def read_run(folder: Path) -> RunData:
     """Read a run folder. Raises ValueError when it is none."""
     values = config_of(folder)
     verb = verb_of(values)
@@ -77,7 +77,7 @@ def read_run(folder: Path) -> Run:
         )
     config, odd = known(CONFIGS[verb], values)
     checkpoint = Checkpoints(folder / "checkpoints", 1).last()
-    return Run(
+    return RunData(
         folder=folder,
         verb=verb,
         config=config,
@@ -133,12 +133,12 @@ def text_of(path: Path) -> str:
     return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
 
 
-def warnings_of(run: Run) -> list[str]:
+def warnings_of(run: RunData) -> list[str]:
     """What the watch of the run's health has said."""
     return list(run.metrics.warnings.values())
 
 
-def steps_of(run: Run) -> int | None:
+def steps_of(run: RunData) -> int | None:
     """Steps that the run is to make; None where nobody says, because its data are gone before its first checkpoint."""
     if run.summary:
         return run.summary.get("steps")
@@ -147,12 +147,12 @@ def steps_of(run: Run) -> int | None:
         if not images and not run.config.run.steps:
             images = len(images_of(run, "train"))
         usual = {"usual_epochs": USUAL_EPOCHS[run.verb]} if run.verb in USUAL_EPOCHS else {}
-        return plan(run.config.run, run.config.optimizer, images or 1, 1, **usual).steps
+        return make_plan(run.config.run, run.config.optimizer, images or 1, 1, **usual).steps
     except ValueError:
         return None
 
 
-def reading_of(run: Run) -> dict[str, Any]:
+def reading_of(run: RunData) -> dict[str, Any]:
     """How the run's images are opened: channels, the range of their pixels, whether as a stream."""
     network = run.config.encoder if run.verb == "pretrain" else run.config.network
     channels = run.facts.get("encoder", {}).get("channels") or network.channels
@@ -160,7 +160,7 @@ def reading_of(run: Run) -> dict[str, Any]:
     return {"channels": channels, "pixel_range": found, "stream": run.config.reading.stream}
 
 
-def images_of(run: Run, split: Split = "test") -> Images:
+def images_of(run: RunData, split: Split = "test") -> Images:
     """The images of the run's own data, those for training or the held-out ones. Raises ValueError where they are not
     there, and for a detector's."""
     config = run.config
@@ -170,7 +170,7 @@ def images_of(run: Run, split: Split = "test") -> Images:
     return open_images(other or config.data, split, **reading_of(run))
 
 
-def numbers_of(run: Run) -> dict[str, Any]:
+def numbers_of(run: RunData) -> dict[str, Any]:
     """The main numbers: those of the summary, before there is one those of the last step that was written down."""
     if run.summary is not None:
         return {name: value for name, value in run.summary.items() if name not in {"weights", "source", "warnings"}}
@@ -182,7 +182,7 @@ def numbers_of(run: Run) -> dict[str, Any]:
     return numbers | seconds | {"bad_files": len(run.bad_files)}
 
 
-def last_written(run: Run) -> str | None:
+def last_written(run: RunData) -> str | None:
     """When the last number was written, here."""
     path = run.folder / "metrics.jsonl"
     if not path.is_file():
@@ -190,20 +190,20 @@ def last_written(run: Run) -> str | None:
     return datetime.fromtimestamp(path.stat().st_mtime).astimezone().strftime("%Y-%m-%d %H:%M %Z")
 
 
-def versions_of(run: Run) -> dict[str, str]:
+def versions_of(run: RunData) -> dict[str, str]:
     """Versions that are known: torch's of the run, and of what reads it now."""
     trained = {"torch, of the run": run.header["torch"]} if "torch" in run.header else {}
     return trained | {"pcae, of this report": version("pcae")}
 
 
-def cost_of(run: Run) -> dict[str, Any]:
+def cost_of(run: RunData) -> dict[str, Any]:
     """What `pcae cost` says of the run: a training image, or classifying one by drop ratio. Raises ValueError."""
     if run.verb == "detect train":
         raise ValueError("the cost of a detector, which depends on the images, is not counted here")
     return cost_of_training(run) if run.verb == "pretrain" else cost_of_classifying(run)
 
 
-def cost_of_training(run: Run) -> dict[str, Any]:
+def cost_of_training(run: RunData) -> dict[str, Any]:
     """One training image, and all that were trained on so far, in 10^15 multiply-accumulates."""
     config = run.config
     if str(config.teacher).startswith(START):
@@ -213,7 +213,7 @@ def cost_of_training(run: Run) -> dict[str, Any]:
     return cost | {"run_petamacs": cost["training_gmacs"] * run.step * config.run.batch_size / 1e6}
 
 
-def cost_of_classifying(run: Run) -> dict[str, Any]:
+def cost_of_classifying(run: RunData) -> dict[str, Any]:
     """One image by drop ratio, up to the highest one that was trained."""
     encoder = network_of(run)
     classes = len(run.facts.get("classes") or ()) or None
@@ -221,7 +221,7 @@ def cost_of_classifying(run: Run) -> dict[str, Any]:
     return {"model": encoder.model, "by_drop_ratio": [inference_cost(encoder, ratio, classes) for ratio in ratios]}
 
 
-def network_of(run: Run) -> EncoderConfig:
+def network_of(run: RunData) -> EncoderConfig:
     """The network of a fine-tuning run. Raises ValueError before the run has written what it is."""
     if "encoder" not in run.facts and run.config.weights is not None:
         raise ValueError(f"the network is that of {run.config.weights}; it is known here once weights are written")

@@ -16,7 +16,7 @@ from pcae.methods.health import most_directions
 from pcae.pages.html import as_address, write_html
 from pcae.pages.kept_tokens import draw_run
 from pcae.pages.run_data import (
-    Run,
+    RunData,
     cost_of,
     images_of,
     last_written,
@@ -28,7 +28,7 @@ from pcae.pages.run_data import (
 )
 from pcae.pages.run_text import CURVES, DETECTION, FILES, HEALTH, NUMBERS, OTHER, PROBES, SHARES, Plot
 from pcae.pictures.run_curves import draw_curves
-from pcae.settings.methods import foreign_settings
+from pcae.settings.methods import inapplicable_settings
 from pcae.settings.training import RunSettings
 from pcae.settings.values import build, to_plain
 from pcae.terminal import console, warn
@@ -47,7 +47,7 @@ def write_report(run: Path, out: Path | None = None) -> Path:
     return path
 
 
-def facts_of(run: Run) -> dict[str, Any]:
+def facts_of(run: RunData) -> dict[str, Any]:
     """What the page says, as JSON has it."""
     try:
         cost = cost_of(run)
@@ -66,7 +66,7 @@ def facts_of(run: Run) -> dict[str, Any]:
     }
 
 
-def write_page(path: Path, run: Run, facts: dict[str, Any]) -> None:
+def write_page(path: Path, run: RunData, facts: dict[str, Any]) -> None:
     """Draw what is to be drawn, and write."""
     confusion = run.folder / "confusion.png"
     write_html(
@@ -89,7 +89,7 @@ def write_page(path: Path, run: Run, facts: dict[str, Any]) -> None:
     )
 
 
-def title_of(run: Run) -> str:
+def title_of(run: RunData) -> str:
     """What the run is, in one line."""
     config = run.config
     if run.verb == "pretrain":
@@ -131,7 +131,7 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def cards(run: Run, plots: Iterable[Plot]) -> list[dict[str, Any]]:
+def cards(run: RunData, plots: Iterable[Plot]) -> list[dict[str, Any]]:
     """What the page shows of plots whose numbers are there."""
     found = []
     for plot in plots:
@@ -141,7 +141,7 @@ def cards(run: Run, plots: Iterable[Plot]) -> list[dict[str, Any]]:
     return found
 
 
-def card(run: Run, plot: Plot, curves: dict[str, Curve]) -> dict[str, Any]:
+def card(run: RunData, plot: Plot, curves: dict[str, Curve]) -> dict[str, Any]:
     """A plot, its last values and what they mean."""
     svg = draw_curves(curves, re.sub(r"\W+", "-", plot.title.lower()), share=plot.share, log=plot.log, floor=plot.floor)
     say: Callable[[float], str] = (lambda value: f"{value:.1%}") if plot.share else short
@@ -157,13 +157,13 @@ def card(run: Run, plot: Plot, curves: dict[str, Curve]) -> dict[str, Any]:
     }
 
 
-def directions(run: Run) -> int:
+def directions(run: RunData) -> int:
     """What an effective rank cannot exceed, as far as is known."""
     images = run.header.get("settings", {}).get("images") or numbers_of(run).get("images", 10**9)
     return most_directions(images, run.config.encoder.width if run.verb == "pretrain" else None)
 
 
-def other_plots(run: Run) -> Iterator[Plot]:
+def other_plots(run: RunData) -> Iterator[Plot]:
     """A plot for each number that has no words."""
     known = {name for plot in (*CURVES, *HEALTH, *PROBES, *DETECTION) for name in plot.lines}
     for name in run.metrics.curves:
@@ -171,7 +171,7 @@ def other_plots(run: Run) -> Iterator[Plot]:
             yield Plot(name, OTHER, {name: name})
 
 
-def kept_picture(run: Run) -> dict[str, str]:
+def kept_picture(run: RunData) -> dict[str, str]:
     """The picture of what the run keeps of its own images, or why there is none."""
     if run.summary is None:
         return {"missing": "it is drawn once the run is finished"}
@@ -184,10 +184,10 @@ def kept_picture(run: Run) -> dict[str, str]:
         return {"picture": as_address(path.read_bytes(), "png")}
 
 
-def settings_of(run: Run) -> list[dict[str, Any]]:
+def settings_of(run: RunData) -> list[dict[str, Any]]:
     """The settings in groups: name, value, the default where it is another, without those that the method lacks."""
     usual, hidden = to_plain(build(type(run.config), {})), {"out", "json", "dry_run"}
-    hidden |= foreign_settings(run.config.method.method) if run.verb == "pretrain" else set()
+    hidden |= inapplicable_settings(run.config.method.method) if run.verb == "pretrain" else set()
     groups = []
     for title, config in grouped(run.config):
         rows = [

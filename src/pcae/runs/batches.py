@@ -14,21 +14,21 @@ from pcae.settings.reading import DataConfig
 from pcae.training.distributed import World
 from pcae.training.micro_batches import Labelled, feed
 from pcae.training.plan import Plan
-from pcae.training.randomness import Draw
+from pcae.training.randomness import StepRandom
 
 
 def read_batches(
     crops: RandomCrops,
-    numbers: Plan,
+    plan: Plan,
     reading: DataConfig,
     bad_files: BadFiles,
-    here: World,
+    world: World,
     *,
     start: int = 0,
     accumulation: int = 1,
     order: int | None = None,
     labels: Tensor | None = None,
-) -> Iterator[tuple[Tensor | Labelled, Draw]]:
+) -> Iterator[tuple[Tensor | Labelled, StepRandom]]:
     """This process's part of batches from step `start` on, by the seed of the crops; `reading` has the statistics.
 
     order: a seed of its own for the order of the images.
@@ -36,29 +36,29 @@ def read_batches(
     """
     assert reading.mean is not None and reading.std is not None
     images, seed = crops.images, crops.seed
-    normalise = Normalise(list(reading.mean), list(reading.std), images.channels).to(here.device)
-    of_images = own_order(len(images), numbers, here, seed if order is None else order, start, accumulation)
-    finish = cropper(crops, here.device)
-    if lanes_of(reading, images, numbers.batch_size, here.size * accumulation):
-        loader = lane_loader(crops, of_images, reading, here.device)
+    normalise = Normalise(list(reading.mean), list(reading.std), images.channels).to(world.device)
+    of_images = own_order(len(images), plan, world, seed if order is None else order, start, accumulation)
+    finish = cropper(crops, world.device)
+    if lanes_of(reading, images, plan.batch_size, world.size * accumulation):
+        loader = lane_loader(crops, of_images, reading, world.device)
     else:
-        loader = training_loader(crops, of_images, training_workers(reading, here.device), here.device, finish)
+        loader = training_loader(crops, of_images, training_workers(reading, world.device), world.device, finish)
     return feed(
         loader,
-        numbers,
+        plan,
         normalise,
         bad_files,
         finish,
         seed=seed,
         start=start,
-        first_part=here.rank * accumulation,
+        first_part=world.rank * accumulation,
         accumulation=accumulation,
         mirror=reading.flip,
-        device=here.device,
+        device=world.device,
         labels=labels,
     )
 
 
-def own_order(images: int, numbers: Plan, here: World, seed: int, start: int, accumulation: int) -> MicroBatches:
+def own_order(images: int, plan: Plan, world: World, seed: int, start: int, accumulation: int) -> MicroBatches:
     """Which of so many images this process reads from step `start` on."""
-    return MicroBatches(images, seed, numbers.batch_size, start, numbers.steps, here.rank, here.size, accumulation)
+    return MicroBatches(images, seed, plan.batch_size, start, plan.steps, world.rank, world.size, accumulation)

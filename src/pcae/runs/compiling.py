@@ -12,7 +12,7 @@ from pcae.training.distributed import World
 from pcae.training.plan import compiles
 
 
-def set_blocks(method: nn.Module, run: RunConfig, steps: int, here: World) -> None:
+def set_blocks(method: nn.Module, run: RunConfig, steps: int, world: World) -> None:
     """Have the blocks computed as the run asks for. Raises ValueError where they must be compiled and cannot be.
 
     Classifiers and detectors are compiled only where that is asked for: every ratio of a ramp, every rate of drop path,
@@ -21,7 +21,7 @@ def set_blocks(method: nn.Module, run: RunConfig, steps: int, here: World) -> No
     if run.grad_checkpointing:
         checkpoint_blocks(method)
     left_alone = run.compile == "auto" and isinstance(method, Classification | Detection)
-    if not left_alone and compiling(run.compile, steps, here.device, here.is_main):
+    if not left_alone and compiling(run.compile, steps, world.device, world.is_main):
         compile_blocks(method)
 
 

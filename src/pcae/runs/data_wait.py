@@ -13,7 +13,7 @@ WAITING = 0.1
 """Share of the time spent waiting for data from which on there is something to do about it."""
 
 
-def remedy(
+def advice(
     share: float, data: str, images: Images, reading: DataConfig, device: str, *, packs: bool = True
 ) -> str | None:
     """One line on the share of the time spent waiting for data and what makes it smaller; None where it is small.

@@ -12,7 +12,7 @@ from pcae.inference.detection import Measured
 from pcae.model.compiled import uncompiled
 from pcae.runs.detection_task import Task, build_task, views_of
 from pcae.runs.dry_run import forecast
-from pcae.runs.run import announce_numbers, carry_out, finished, write_summary
+from pcae.runs.run import describe_plan, finished, train_to_end, write_summary
 from pcae.settings.reading import ViewConfig
 from pcae.settings.verbs.detect import DetectTrainConfig
 from pcae.tasks.detection import Annotated as Objects
@@ -39,52 +39,52 @@ def choose_recipe(config: DetectTrainConfig) -> str:
     return recipe
 
 
-def attempt(config: DetectTrainConfig, here: World) -> dict[str, Any]:
+def attempt(config: DetectTrainConfig, world: World) -> dict[str, Any]:
     """Train as configured, from the start or from a checkpoint; returns the summary of the run, or the forecast."""
-    task = build_task(config, here)
+    task = build_task(config, world)
     if config.dry_run:
-        if here.is_main:
-            announce(task, here)
-        return forecast(task.parts, views_of(task, here), here, partial(peak_of, task, here=here))
-    summary = finished(task.parts)
+        if world.is_main:
+            announce(task, world)
+        return forecast(task.run, views_of(task, world), world, partial(peak_of, task, world=world))
+    summary = finished(task.run)
     if summary is not None:
         return summary
     looks: list[Look] = []
-    done = carry_out(
+    done = train_to_end(
         "training the detector",
-        task.parts,
-        views_of(task, here),
-        here,
-        lambda: announce(task, here),
-        lambda journal: [look_by(task, journal, here, looks)],
+        task.run,
+        views_of(task, world),
+        world,
+        lambda: announce(task, world),
+        lambda journal: [look_by(task, journal, world, looks)],
     )
-    return conclude(task, looks[0], done, here)
+    return conclude(task, looks[0], done, world)
 
 
 class Look:
     """A watcher: COCO's figures on held-out images, written down; the best weights, kept. Every process calls it."""
 
-    def __init__(self, task: Task, journal: Journal, here: World) -> None:
-        self.task, self.journal, self.here = task, journal, here
-        self.best = here.from_main(lambda: best_so_far(task.config))
+    def __init__(self, task: Task, journal: Journal, world: World) -> None:
+        self.task, self.journal, self.world = task, journal, world
+        self.best = world.from_main(lambda: best_so_far(task.config))
         self.last: Measured | None = None
 
     def watch(self, progress: Progress) -> None:
         """Measure the weights as they are."""
         with progress.no_training(), uncompiled():
-            self.last, before = self.task.measure(self.here), self.best
+            self.last, before = self.task.measure(self.world), self.best
             self.best = max(before, self.last.main_ap)
-            if self.here.is_main:
-                self.journal.note({"step": progress.step, **self.last.numbers()})
+            if self.world.is_main:
+                self.journal.note({"step": progress.step, **self.last.plan()})
             if self.last.main_ap > before:
-                self.task.save(BEST, self.here)
+                self.task.save(BEST, self.world)
 
 
-def look_by(task: Task, journal: Journal, here: World, looks: list[Look]) -> Watcher:
+def look_by(task: Task, journal: Journal, world: World, looks: list[Look]) -> Watcher:
     """The watcher that looks at the held-out images; it is put into `looks` too."""
-    looks.append(Look(task, journal, here))
-    numbers = task.parts.numbers
-    return max(1, round(task.config.evaluate_every * numbers.images / numbers.batch_size)), looks[0].watch
+    looks.append(Look(task, journal, world))
+    plan = task.run.plan
+    return max(1, round(task.config.evaluate_every * plan.images / plan.batch_size)), looks[0].watch
 
 
 def best_so_far(config: DetectTrainConfig) -> float:
@@ -93,31 +93,31 @@ def best_so_far(config: DetectTrainConfig) -> float:
     return max((line.get("mask_ap", line["box_ap"]) for line in lines), default=-1.0)
 
 
-def conclude(task: Task, look: Look, done: dict[str, Any], here: World) -> dict[str, Any]:
+def conclude(task: Task, look: Look, done: dict[str, Any], world: World) -> dict[str, Any]:
     """Write the detector and the summary."""
-    last = look.last or task.measure(here)
+    last = look.last or task.measure(world)
     summary = {
         "weights": str(task.config.out / DETECTOR_FILE),
         "source": task.source,
         "classes": len(task.facts.classes),
         "held_out": last.images,
-        **last.numbers(),
+        **last.plan(),
         "best_ap": look.best,
         **done,
     }
-    task.save(DETECTOR_FILE, here)
-    if here.is_main:
-        write_summary(task.parts, summary)
+    task.save(DETECTOR_FILE, world)
+    if world.is_main:
+        write_summary(task.run, summary)
         if task.test.found:
             console.print(f"{task.test.describe()}; they were left out of the held-out images")
     return summary
 
 
-def announce(task: Task, here: World) -> None:
+def announce(task: Task, world: World) -> None:
     """Print, before the first step, what the run comes to."""
     for note in dict.fromkeys((*task.data.notes, *task.held_out.notes)):
         console.print(f"note: {note}")
-    announce_numbers(task.parts, here)
+    describe_plan(task.run, world)
     millions = [sum(one.numel() for one in part.parameters()) / 1e6 for part in (task.method.encoder, task.method)]
     console.print(
         f"{task.source}: {millions[0]:.1f} M of {millions[1]:.1f} M parameters; {len(task.data.labels)} objects of "
@@ -125,23 +125,23 @@ def announce(task: Task, here: World) -> None:
     )
 
 
-def peak_of(task: Task, batch: int, here: World) -> int:
+def peak_of(task: Task, batch: int, world: World) -> int:
     """Bytes at the peak of a step on so many made-up images of the largest size that views have."""
-    parts, progress = task.parts, Progress(1)
-    images = made_up(task.config.view, task.facts.encoder.channels or 3, batch, here)
-    draw = randomness(0, 0, batch, here.device)
-    states = [value for state in parts.optimizer.state.values() for value in state.values()]
-    held = [*images.images, *(one["masks"] for one in images.targets), *parts.method.parameters(), *states]
-    autocast = autocast_dtype(parts.config.run.precision, here.device)
-    step = iter([(images, draw)])
+    run, progress = task.run, Progress(1)
+    images = made_up(task.config.view, task.facts.encoder.channels or 3, batch, world)
+    random = randomness(0, 0, batch, world.device)
+    states = [value for state in run.optimizer.state.values() for value in state.values()]
+    held = [*images.images, *(one["masks"] for one in images.targets), *run.method.parameters(), *states]
+    autocast = autocast_dtype(run.config.run.precision, world.device)
+    step = iter([(images, random)])
     return peak_bytes(
-        lambda: loop(parts.method, step, parts.optimizer, lambda _: 1e-6, progress, [], autocast=autocast),
+        lambda: loop(run.method, step, run.optimizer, lambda _: 1e-6, progress, [], autocast=autocast),
         held,
-        here.device,
+        world.device,
     )
 
 
-def made_up(view: ViewConfig, channels: int, batch: int, here: World) -> Objects:
+def made_up(view: ViewConfig, channels: int, batch: int, world: World) -> Objects:
     """Images of the largest size that views have, with squares on them."""
     height, width = view.jitter_size if view.views == "jitter" else (max(view.shortest_sides), view.longest_side)
     side = max(1, min(height, width) // 4)
@@ -154,5 +154,5 @@ def made_up(view: ViewConfig, channels: int, batch: int, here: World) -> Objects
         "labels": torch.ones(SHOWN).long(),
         "masks": masks,
     }
-    there = {name: value.to(here.device) for name, value in target.items()}
-    return Objects([torch.rand(channels, height, width).to(here.device) for _ in range(batch)], [there] * batch)
+    there = {name: value.to(world.device) for name, value in target.items()}
+    return Objects([torch.rand(channels, height, width).to(world.device) for _ in range(batch)], [there] * batch)

@@ -15,9 +15,9 @@ from pcae.data.unreadable import BadFiles
 from pcae.inference.detection import Measured, measure
 from pcae.model.encoder import build_encoder
 from pcae.runs.batches import own_order
-from pcae.runs.initial_network import Start, starting_point
+from pcae.runs.initial_network import InitialNetwork, load_network
 from pcae.runs.roll_back import order_of
-from pcae.runs.run import Parts, start_or_go_on
+from pcae.runs.run import TrainingRun, start_or_resume
 from pcae.settings.reading import DataConfig
 from pcae.settings.verbs.detect import USUAL_EPOCHS, DetectTrainConfig
 from pcae.tasks.detection import Annotated as Objects
@@ -27,8 +27,8 @@ from pcae.terminal import console
 from pcae.training.distributed import World
 from pcae.training.micro_batches import draws
 from pcae.training.optimizer import build_optimizer, check_optimizer_config
-from pcae.training.plan import plan
-from pcae.training.randomness import Draw
+from pcae.training.plan import make_plan
+from pcae.training.randomness import StepRandom
 from pcae.training.sharding import shard
 from pcae.weights.detectors import DetectorFacts, build_detection, save_detector
 from pcae.weights.matching import fit
@@ -40,7 +40,7 @@ LAYER_DECAY = 0.7
 class Task:
     """A run's parts, what it is trained on, and what it is measured on."""
 
-    parts: Parts
+    run: TrainingRun
     data: CocoImages
     held_out: CocoImages
     test: BadFiles
@@ -50,25 +50,25 @@ class Task:
     @property
     def config(self) -> DetectTrainConfig:
         """What was asked for."""
-        return cast(DetectTrainConfig, self.parts.config)
+        return cast(DetectTrainConfig, self.run.config)
 
     @property
     def method(self) -> Detection:
         """What is trained."""
-        return cast(Detection, self.parts.method)
+        return cast(Detection, self.run.method)
 
-    def measure(self, here: World) -> Measured:
+    def measure(self, world: World) -> Measured:
         """COCO's figures on the held-out images in float32. Every process calls it."""
-        serving = cast(Detection, self.parts.whole()).eval()
-        workers = training_workers(self.config.reading, here.device)
-        measured = measure(serving, self.held_out, self.test, here, workers)
+        serving = cast(Detection, self.run.whole()).eval()
+        workers = training_workers(self.config.reading, world.device)
+        measured = measure(serving, self.held_out, self.test, world, workers)
         self.method.train()
         return measured
 
-    def save(self, name: str, here: World) -> None:
+    def save(self, name: str, world: World) -> None:
         """Write the detector. Every process calls it, the main one writes."""
-        serving = cast(Detection, self.parts.whole())
-        if here.is_main:
+        serving = cast(Detection, self.run.whole())
+        if world.is_main:
             save_detector(self.config.out / name, serving, self.facts)
 
 
@@ -99,28 +99,28 @@ def check(config: DetectTrainConfig) -> None:
     check_max_bad_annotations(config.max_bad_annotations)
 
 
-def build_task(config: DetectTrainConfig, here: World) -> Task:
+def build_task(config: DetectTrainConfig, world: World) -> Task:
     """Images, detector and optimizer, as they start or as the checkpoint to go on from has them."""
     check(config)
-    start = here.main_first(lambda: starting_point(config.weights, config.from_scratch, config.network))
-    config = with_statistics(config, start)
-    data, held_out = here.main_first(lambda: open_data(config, start))
-    numbers = plan(config.run, config.optimizer, len(data), here.size, USUAL_EPOCHS)
-    facts = facts_of(config, start, data)
-    method = begin(config, start, facts, here)
-    hollow = shard(method, here.device) if config.run.fully_shard else None
-    optimizer = build_optimizer(method, config.optimizer, groups_of(config, start, method))
-    size = start.encoder.image_size
+    initial = world.main_first(lambda: load_network(config.weights, config.from_scratch, config.network))
+    config = with_statistics(config, initial)
+    data, held_out = world.main_first(lambda: open_data(config, initial))
+    plan = make_plan(config.run, config.optimizer, len(data), world.size, USUAL_EPOCHS)
+    facts = facts_of(config, initial, data)
+    method = initial_detector(config, initial, facts, world)
+    meta_copy = shard(method, world.device) if config.run.fully_shard else None
+    optimizer = build_optimizer(method, config.optimizer, groups_of(config, initial, method))
+    size = initial.encoder.image_size
     about = {"classes": facts.classes, "objects": len(data.labels)}
-    parts = start_or_go_on(config, data.images, numbers, method, optimizer, size, here, **about)
-    mean, std = parts.facts["mean"], parts.facts["std"]
-    for detector in (method, hollow):
+    run = start_or_resume(config, data.images, plan, method, optimizer, size, world, **about)
+    mean, std = run.facts["mean"], run.facts["std"]
+    for detector in (method, meta_copy):
         if detector is not None:
             normalise_by(cast(Detection, detector), mean, std)
     reading = replace(config.reading, mean=tuple(mean), std=tuple(std))
-    parts = replace(parts, config=replace(config, reading=reading), hollow=hollow)
+    run = replace(run, config=replace(config, reading=reading), meta_copy=meta_copy)
     test = BadFiles(held_out.images, config.reading.max_bad_files)
-    return Task(parts, data, held_out, test, replace(facts, mean=mean, std=std), start.source)
+    return Task(run, data, held_out, test, replace(facts, mean=mean, std=std), initial.source)
 
 
 def normalise_by(detection: Detection, mean: list[float], std: list[float]) -> None:
@@ -130,9 +130,9 @@ def normalise_by(detection: Detection, mean: list[float], std: list[float]) -> N
     inputs.image_mean, inputs.image_std = mean, std
 
 
-def with_statistics(config: DetectTrainConfig, start: Start) -> DetectTrainConfig:
+def with_statistics(config: DetectTrainConfig, initial: InitialNetwork) -> DetectTrainConfig:
     """The settings, with what the weights know of pixels where nothing else is asked for."""
-    reading, known = config.reading, start.facts
+    reading, known = config.reading, initial.facts
     if known is not None and reading.mean is None:
         reading = replace(reading, mean=tuple(known.mean), std=tuple(known.std))
     if known is not None and reading.pixel_range is None:
@@ -140,9 +140,9 @@ def with_statistics(config: DetectTrainConfig, start: Start) -> DetectTrainConfi
     return replace(config, reading=reading)
 
 
-def open_data(config: DetectTrainConfig, start: Start) -> tuple[CocoImages, CocoImages]:
+def open_data(config: DetectTrainConfig, initial: InitialNetwork) -> tuple[CocoImages, CocoImages]:
     """Training and held-out images with the same labels. Raises ValueError with the remedy."""
-    channels = 3 if start.encoder.channels is None else start.encoder.channels
+    channels = 3 if initial.encoder.channels is None else initial.encoder.channels
     most = config.max_bad_annotations
     data = open_coco(config.data, "train", config.images, channels, most)
     if data.segmentations is None:
@@ -171,13 +171,13 @@ def with_range(data: CocoImages, pixel_range: tuple[float, float] | None) -> Coc
     return replace(data, images=replace(data.images, pixel_range=pixel_range))
 
 
-def facts_of(config: DetectTrainConfig, start: Start, data: CocoImages) -> DetectorFacts:
+def facts_of(config: DetectTrainConfig, initial: InitialNetwork, data: CocoImages) -> DetectorFacts:
     """What is known of the detector before the mean of the pixels is."""
     channels = data.images.channels
     view = config.view
     jittered = view.views == "jitter"
     return DetectorFacts(
-        encoder=replace(start.encoder, channels=channels),
+        encoder=replace(initial.encoder, channels=channels),
         detection=config.detection,
         classes=list(data.images.classes),
         category_ids=data.category_ids,
@@ -186,41 +186,43 @@ def facts_of(config: DetectTrainConfig, start: Start, data: CocoImages) -> Detec
         min_size=min(view.jitter_size) if jittered else max(view.shortest_sides),
         max_size=max(view.jitter_size) if jittered else view.longest_side,
         pixel_range=config.reading.pixel_range,
-        norm_eps=start.facts.norm_eps if start.facts else None,
+        norm_eps=initial.facts.norm_eps if initial.facts else None,
     )
 
 
-def begin(config: DetectTrainConfig, start: Start, facts: DetectorFacts, here: World) -> Detection:
+def initial_detector(
+    config: DetectTrainConfig, initial: InitialNetwork, facts: DetectorFacts, world: World
+) -> Detection:
     """The detector on its device, with the encoder's starting weights and new ones elsewhere."""
     torch.manual_seed(config.run.seed)
     method = build_detection(facts)
     vit = method.encoder.vit
-    if start.found is None or start.random:
+    if initial.found is None or initial.random:
         fit(vit, build_encoder(facts.encoder).vit.state_dict())
     else:
-        match = fit(vit, start.found.tensors, start.found.grid)
-        for line in (*match.describe(), *start.found.remarks) if here.is_main else ():
+        match = fit(vit, initial.found.tensors, initial.found.grid)
+        for line in (*match.describe(), *initial.found.remarks) if world.is_main else ():
             console.print(line)
-    return method.to(here.device)
+    return method.to(world.device)
 
 
-def groups_of(config: DetectTrainConfig, start: Start, method: Detection) -> list[dict]:
+def groups_of(config: DetectTrainConfig, initial: InitialNetwork, method: Detection) -> list[dict]:
     """Parameter groups with layer decay, which random weights have none of by default."""
-    usual = 1.0 if start.random else LAYER_DECAY
+    usual = 1.0 if initial.random else LAYER_DECAY
     decay = usual if config.detection.layer_decay is None else config.detection.layer_decay
     return detection_groups(method, config.optimizer.weight_decay, decay)
 
 
-def views_of(task: Task, here: World) -> Iterator[tuple[Objects, Draw]]:
+def views_of(task: Task, world: World) -> Iterator[tuple[Objects, StepRandom]]:
     """This process's part of the run's batches, from the step to go on from, and their draws."""
-    parts, config, numbers = task.parts, task.config, task.parts.numbers
-    seed, accumulation, start = config.run.seed, config.run.accumulation, parts.progress.step
-    order, first_part = order_of(seed, parts.facts["roll_backs"]), here.rank * accumulation
-    images = own_order(len(task.data), numbers, here, seed if order is None else order, start, accumulation)
-    workers = training_workers(config.reading, here.device)
-    loader = view_loader(CocoViews(task.data, config.view, seed), images, workers, here.device)
-    own = draws(numbers, seed=seed, start=start, first_part=first_part, accumulation=accumulation, device=here.device)
-    for batch, draw in zip(loader, own, strict=False):
-        parts.bad_files.add(batch.failed)
-        there = batch.to(here.device)
-        yield Objects(there.images, there.targets), draw
+    run, config, plan = task.run, task.config, task.run.plan
+    seed, accumulation, start = config.run.seed, config.run.accumulation, run.progress.step
+    order, first_part = order_of(seed, run.facts["roll_backs"]), world.rank * accumulation
+    images = own_order(len(task.data), plan, world, seed if order is None else order, start, accumulation)
+    workers = training_workers(config.reading, world.device)
+    loader = view_loader(CocoViews(task.data, config.view, seed), images, workers, world.device)
+    own = draws(plan, seed=seed, start=start, first_part=first_part, accumulation=accumulation, device=world.device)
+    for batch, random in zip(loader, own, strict=False):
+        run.bad_files.add(batch.failed)
+        there = batch.to(world.device)
+        yield Objects(there.images, there.targets), random

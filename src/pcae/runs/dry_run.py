@@ -10,13 +10,13 @@ import torch
 
 from pcae.evaluation.stepper import Stepper
 from pcae.evaluation.throughput import wait_for
-from pcae.runs.data_wait import remedy
-from pcae.runs.run import Parts, advance
+from pcae.runs.data_wait import advice
+from pcae.runs.run import TrainingRun, take_steps
 from pcae.terminal import as_json, table
 from pcae.training.distributed import World
 from pcae.training.loop import Batch, Progress
 from pcae.training.plan import autocast_dtype
-from pcae.training.randomness import Draw
+from pcae.training.randomness import StepRandom
 
 WARM_UP = 2
 STEPS = 5
@@ -26,62 +26,62 @@ HEADROOM = 0.9
 
 
 def forecast(
-    parts: Parts, stream: Iterator[tuple[Batch, Draw]], here: World, peak: Callable[[int], int]
+    run: TrainingRun, stream: Iterator[tuple[Batch, StepRandom]], world: World, peak: Callable[[int], int]
 ) -> dict[str, Any]:
     """Make a few steps on the run's own images, and work out what the whole run takes. Every process calls it.
 
     peak: bytes at the peak of a step of this process on so many images; the largest micro-batch is worked out from
     those of two sizes.
     """
-    timed = time_steps(parts, stream, here)
-    config, numbers, share = parts.config, parts.numbers, timed["data_wait_share"]
-    sizes = sorted({max(1, numbers.micro_batch // 2), numbers.micro_batch})
+    timed = time_steps(run, stream, world)
+    config, plan, share = run.config, run.plan, timed["data_wait_share"]
+    sizes = sorted({max(1, plan.micro_batch // 2), plan.micro_batch})
     peaks = [peak(size) for size in sizes]
-    free = free_bytes(here.device, peaks[-1])
+    free = free_bytes(world.device, peaks[-1])
     each = (peaks[-1] - peaks[0]) / (sizes[-1] - sizes[0]) if len(sizes) > 1 else None
     fixed = peaks[-1] - sizes[-1] * (each or 0)
     return {
-        "steps": numbers.steps - parts.progress.step,
+        "steps": plan.steps - run.progress.step,
         "images_per_second": timed["images_per_second"],
         "data_wait_share": share,
-        "remedy": remedy(share, config.data, parts.images, config.reading, config.run.device, packs=config.packs),
-        "hours": (numbers.steps - parts.progress.step) * numbers.batch_size / timed["images_per_second"] / 3600,
-        "micro_batch": numbers.micro_batch,
+        "remedy": advice(share, config.data, run.images, config.reading, config.run.device, packs=config.packs),
+        "hours": (plan.steps - run.progress.step) * plan.batch_size / timed["images_per_second"] / 3600,
+        "micro_batch": plan.micro_batch,
         "peak_bytes": peaks[-1],
         "memory_bytes": free,
         "largest_micro_batch": max(0, int((HEADROOM * free - fixed) / each)) if each and each > 0 else None,
     }
 
 
-def time_steps(parts: Parts, stream: Iterator[tuple[Batch, Draw]], here: World) -> dict[str, float]:
+def time_steps(run: TrainingRun, stream: Iterator[tuple[Batch, StepRandom]], world: World) -> dict[str, float]:
     """Images per second over all processes, and the share of the time spent waiting for data.
 
     Raises ValueError for a run that is over.
     """
-    left = parts.numbers.steps - parts.progress.step
+    left = run.plan.steps - run.progress.step
     if left < 1:
-        raise ValueError(f"out {str(parts.config.out)!r} holds this run, and it is over; there is nothing to forecast")
-    method = here.wrap(parts.method)
+        raise ValueError(f"out {str(run.config.out)!r} holds this run, and it is over; there is nothing to forecast")
+    method = world.wrap(run.method)
     progress, warm_up = Progress(0), min(WARM_UP, left - 1)
     timed = min(STEPS, left - warm_up)
     for steps in (warm_up, timed):
-        wait_for(here.device)
+        wait_for(world.device)
         started, waited = time.perf_counter(), progress.waited
         progress.steps += steps
-        advance(parts, method, stream, progress, [], here)
-        wait_for(here.device)
+        take_steps(run, method, stream, progress, [], world)
+        wait_for(world.device)
     seconds = time.perf_counter() - started
     return {
-        "images_per_second": timed * parts.numbers.batch_size / seconds,
+        "images_per_second": timed * run.plan.batch_size / seconds,
         "data_wait_share": (progress.waited - waited) / seconds,
     }
 
 
-def peak_of(parts: Parts, batch: int, here: World) -> int:
+def peak_of(run: TrainingRun, batch: int, world: World) -> int:
     """Bytes at the peak of a step on so many made-up images."""
-    config: Any = parts.config
-    images = torch.randn(batch, parts.images.channels, *config.encoder.image_size).to(here.device)
-    return int(Stepper(parts.method, parts.optimizer, images, autocast_dtype(config.run.precision, here.device)).peak())
+    config: Any = run.config
+    images = torch.randn(batch, run.images.channels, *config.encoder.image_size).to(world.device)
+    return int(Stepper(run.method, run.optimizer, images, autocast_dtype(config.run.precision, world.device)).peak())
 
 
 def free_bytes(device: torch.device, ours: int) -> int:

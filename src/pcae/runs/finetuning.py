@@ -13,12 +13,12 @@ from pcae.pages.run_page import report_on
 from pcae.pictures.confusion import draw_confusion
 from pcae.runs.finetuning_task import Task, build_task, token_counts
 from pcae.runs.roll_back import with_roll_backs
-from pcae.runs.run import announce_numbers, batches, carry_out, finished, write_summary
+from pcae.runs.run import batches, describe_plan, finished, train_to_end, write_summary
 from pcae.runs.validation import Validation, best_so_far
 from pcae.settings.recipes import configure
 from pcae.settings.verbs.finetune import FinetuneConfig
 from pcae.terminal import console
-from pcae.training.distributed import World, world
+from pcae.training.distributed import World, open_world
 from pcae.training.logging import Journal
 from pcae.training.loop import Progress, Watcher
 from pcae.training.run_folder import BEST
@@ -35,8 +35,8 @@ def finetune(data: str | Path, out: str | Path, **knobs: Any) -> dict[str, Any]:
     Raises ValueError for an unknown knob or a value that cannot be.
     """
     config = configure(FinetuneConfig, "finetune", choose_recipe, data=str(data), out=str(out), **knobs)
-    with world(config.run.device) as here:
-        return train_and_report(config, here)
+    with open_world(config.run.device) as world:
+        return train_and_report(config, world)
 
 
 def choose_recipe(config: FinetuneConfig) -> str:
@@ -47,28 +47,28 @@ def choose_recipe(config: FinetuneConfig) -> str:
     return recipe
 
 
-def train_and_report(config: FinetuneConfig, here: World) -> dict[str, Any]:
+def train_and_report(config: FinetuneConfig, world: World) -> dict[str, Any]:
     """Fine-tune, and write the page about it."""
-    summary = train(config, here)
-    if here.is_main:
+    summary = train(config, world)
+    if world.is_main:
         report_on(config.out)
     return summary
 
 
-def train(config: FinetuneConfig, here: World) -> dict[str, Any]:
+def train(config: FinetuneConfig, world: World) -> dict[str, Any]:
     """Fine-tune as configured, from the start or from a checkpoint; returns the summary of the run."""
-    return with_roll_backs(lambda again: attempt(again, here), config)
+    return with_roll_backs(lambda again: attempt(again, world), config)
 
 
-def attempt(config: FinetuneConfig, here: World) -> dict[str, Any]:
+def attempt(config: FinetuneConfig, world: World) -> dict[str, Any]:
     """Fine-tune to the end, or until the run has to go back."""
-    task = build_task(config, here)
-    parts, config = task.parts, task.config
-    summary = finished(parts)
+    task = build_task(config, world)
+    run, config = task.run, task.config
+    summary = finished(run)
     if summary is not None:
         return summary
     crops = AugmentedCrops(
-        parts.images,
+        run.images,
         task.facts.encoder.image_size,
         config.reading.crop_scale,
         config.run.seed,
@@ -76,30 +76,30 @@ def attempt(config: FinetuneConfig, here: World) -> dict[str, Any]:
         tuple(task.facts.mean),
         tuple(task.facts.std),
     )
-    stream = batches(parts, crops, here, torch.tensor(parts.images.labels))
+    stream = batches(run, crops, world, torch.tensor(run.images.labels))
     looks: list[Validation] = []
-    done = carry_out(
+    done = train_to_end(
         "fine-tuning",
-        parts,
+        run,
         stream,
-        here,
-        lambda: announce(task, here),
-        lambda journal: [validate_by(task, journal, here, looks)],
+        world,
+        lambda: announce(task, world),
+        lambda journal: [validate_by(task, journal, world, looks)],
     )
-    return conclude(task, looks[0], done, here)
+    return conclude(task, looks[0], done, world)
 
 
-def validate_by(task: Task, journal: Journal, here: World, looks: list[Validation]) -> Watcher:
+def validate_by(task: Task, journal: Journal, world: World, looks: list[Validation]) -> Watcher:
     """The watcher that looks at the held-out images; it is put into `looks` too."""
-    config, numbers = task.config, task.parts.numbers
+    config, plan = task.config, task.run.plan
     looks.append(
         Validation(
             task.method,
-            lambda: task.measure(here),
-            journal.note if here.is_main else lambda _: None,
-            lambda: task.save(BEST, here),
-            here,
-            here.from_main(lambda: best_so_far(config.out)),
+            lambda: task.measure(world),
+            journal.note if world.is_main else lambda _: None,
+            lambda: task.save(BEST, world),
+            world,
+            world.from_main(lambda: best_so_far(config.out)),
         )
     )
 
@@ -107,10 +107,10 @@ def validate_by(task: Task, journal: Journal, here: World, looks: list[Validatio
         with progress.no_training():
             looks[0].look(progress.step)
 
-    return max(1, round(config.evaluate_every * numbers.images / numbers.batch_size)), look
+    return max(1, round(config.evaluate_every * plan.images / plan.batch_size)), look
 
 
-def conclude(task: Task, validation: Validation, done: dict[str, Any], here: World) -> dict[str, Any]:
+def conclude(task: Task, validation: Validation, done: dict[str, Any], world: World) -> dict[str, Any]:
     """Write the classifier, the confusion matrix and the summary."""
     out, last = task.config.out, validation.last or validation.count()
     summary = {
@@ -126,18 +126,18 @@ def conclude(task: Task, validation: Validation, done: dict[str, Any], here: Wor
         "best_top1": validation.best,
         **done,
     }
-    task.save(CLASSIFIER_FILE, here)
-    if here.is_main:
+    task.save(CLASSIFIER_FILE, world)
+    if world.is_main:
         draw_confusion(out / "confusion.png", last.confusion, task.facts.classes or ())
-        write_summary(task.parts, summary)
+        write_summary(task.run, summary)
         if task.test.found:
             console.print(f"{task.test.describe()}; they were left out of the held-out images")
     return summary
 
 
-def announce(task: Task, here: World) -> None:
+def announce(task: Task, world: World) -> None:
     """Print, before the first step, what the run comes to."""
-    announce_numbers(task.parts, here)
+    describe_plan(task.run, world)
     schedule, encoder = task.method.schedule, Encoder(task.method.model.vit)
     millions = sum(parameter.numel() for parameter in encoder.parameters()) / 1e6
     console.print(

@@ -18,15 +18,15 @@ from pcae.model.encoder import Encoder
 from pcae.model.pretrained import Classifier, PretrainedFacts, build_vit
 from pcae.model.reduced import reduce
 from pcae.model.reduction import Reduction, kept_counts
-from pcae.runs.initial_network import Start, fill, starting_point
-from pcae.runs.run import Parts, start_or_go_on
+from pcae.runs.initial_network import InitialNetwork, fill_classifier, load_network
+from pcae.runs.run import TrainingRun, start_or_resume
 from pcae.settings.verbs.finetune import USUAL_EPOCHS, FinetuneConfig
 from pcae.tasks.classification import Classification, check_classification, drop_schedule, layer_groups
 from pcae.tasks.dial import parse_drop_ratio
 from pcae.terminal import console
 from pcae.training.distributed import World
 from pcae.training.optimizer import build_optimizer, check_optimizer_config
-from pcae.training.plan import Plan, plan
+from pcae.training.plan import Plan, make_plan
 from pcae.training.sharding import shard
 from pcae.weights.files import save_model
 
@@ -37,7 +37,7 @@ LAYER_DECAY = 0.65
 class Task:
     """A run's parts, and what they are measured on."""
 
-    parts: Parts
+    run: TrainingRun
     test: BadFiles
     facts: PretrainedFacts
     source: str
@@ -45,34 +45,34 @@ class Task:
     @property
     def config(self) -> FinetuneConfig:
         """What was asked for."""
-        return cast(FinetuneConfig, self.parts.config)
+        return cast(FinetuneConfig, self.run.config)
 
     @property
     def method(self) -> Classification:
         """What is trained."""
-        return cast(Classification, self.parts.method)
+        return cast(Classification, self.run.method)
 
-    def measure(self, here: World) -> Tally:
+    def measure(self, world: World) -> Tally:
         """Accuracy on the held-out images in float32, at the drop ratio that is trained; for a dial, the least one.
 
         Every process calls it.
         """
-        normalise = Normalise(self.facts.mean, self.facts.std, self.facts.encoder.channels or 3).to(here.device)
+        normalise = Normalise(self.facts.mean, self.facts.std, self.facts.encoder.channels or 3).to(world.device)
         facts = self.facts
         reduced = reduce(self.serving(), facts.drop_ratios[0], facts.criterion, facts.pool_dropped)
         model = Classifier(reduced, normalise)
-        workers = training_workers(self.config.reading, here.device)
-        return count_right(model, self.test, self.facts, here, workers)
+        workers = training_workers(self.config.reading, world.device)
+        return count_right(model, self.test, self.facts, world, workers)
 
-    def save(self, name: str, here: World) -> None:
+    def save(self, name: str, world: World) -> None:
         """Write the classifier. Every process calls it, the main one writes."""
         vit = self.serving()
-        if here.is_main:
+        if world.is_main:
             save_model(self.config.out / name, vit, self.facts)
 
     def serving(self) -> VisionTransformer:
         """The network to evaluate and to keep, with all of its weights. Every process calls it."""
-        return cast(Classification, self.parts.whole()).serving
+        return cast(Classification, self.run.whole()).serving
 
 
 def check(config: FinetuneConfig) -> None:
@@ -88,69 +88,73 @@ def check(config: FinetuneConfig) -> None:
         raise ValueError(f"evaluate_every must be positive, got {config.evaluate_every:g}")
 
 
-def build_task(config: FinetuneConfig, here: World) -> Task:
+def build_task(config: FinetuneConfig, world: World) -> Task:
     """Images, network and optimizer, as they start or as the checkpoint to go on from has them."""
     check(config)
-    start = here.main_first(lambda: starting_point(config.weights, config.from_scratch, config.network))
-    config, start, images, test_images = open_task(config, start, here)
-    numbers = plan(config.run, config.optimizer, len(images), here.size, USUAL_EPOCHS)
-    check_classification(config.task, numbers.micro_batch)
-    method = build_method(config, start, images, numbers, here)
-    hollow = shard(method, here.device) if config.run.fully_shard else None
-    method = method.to(here.device)
-    optimizer = build_optimizer(method, config.optimizer, groups_of(config, start, method))
-    classes, size = list(images.classes), start.encoder.image_size
-    parts = start_or_go_on(config, images, numbers, method, optimizer, size, here, classes=classes)
-    reading = replace(config.reading, mean=tuple(parts.facts["mean"]), std=tuple(parts.facts["std"]))
+    initial = world.main_first(lambda: load_network(config.weights, config.from_scratch, config.network))
+    config, initial, images, test_images = open_task(config, initial, world)
+    plan = make_plan(config.run, config.optimizer, len(images), world.size, USUAL_EPOCHS)
+    check_classification(config.task, plan.micro_batch)
+    method = build_method(config, initial, images, plan, world)
+    meta_copy = shard(method, world.device) if config.run.fully_shard else None
+    method = method.to(world.device)
+    optimizer = build_optimizer(method, config.optimizer, groups_of(config, initial, method))
+    classes, size = list(images.classes), initial.encoder.image_size
+    run = start_or_resume(config, images, plan, method, optimizer, size, world, classes=classes)
+    reading = replace(config.reading, mean=tuple(run.facts["mean"]), std=tuple(run.facts["std"]))
     facts = PretrainedFacts(
-        encoder=start.encoder,
-        mean=parts.facts["mean"],
-        std=parts.facts["std"],
+        encoder=initial.encoder,
+        mean=run.facts["mean"],
+        std=run.facts["std"],
         pixel_range=images.pixel_range,
         classes=classes,
         global_pool=config.task.global_pool,
         drop_ratios=parse_drop_ratio(config.task.drop_ratio),
         pool_dropped=config.task.pool_dropped,
         criterion=config.task.criterion,
-        crop_pct=config.crop_pct or (start.facts.crop_pct if start.facts else 1.0),
-        norm_eps=start.facts.norm_eps if start.facts else None,
+        crop_pct=config.crop_pct or (initial.facts.crop_pct if initial.facts else 1.0),
+        norm_eps=initial.facts.norm_eps if initial.facts else None,
     )
-    parts = replace(parts, config=replace(config, reading=reading), hollow=hollow)
-    return Task(parts, BadFiles(test_images, config.reading.max_bad_files), facts, start.source)
+    run = replace(run, config=replace(config, reading=reading), meta_copy=meta_copy)
+    return Task(run, BadFiles(test_images, config.reading.max_bad_files), facts, initial.source)
 
 
-def open_task(config: FinetuneConfig, start: Start, here: World) -> tuple[FinetuneConfig, Start, Images, Images]:
+def open_task(
+    config: FinetuneConfig, initial: InitialNetwork, world: World
+) -> tuple[FinetuneConfig, InitialNetwork, Images, Images]:
     """Training and held-out images, read as the weights want them; and what is then known of their pixels."""
-    reading, facts = config.reading, start.facts
+    reading, facts = config.reading, initial.facts
     if facts is not None and reading.mean is None:
         reading = replace(reading, mean=tuple(facts.mean), std=tuple(facts.std))
     if facts is not None and reading.pixel_range is None:
         reading = replace(reading, pixel_range=facts.pixel_range)
-    images, test_images = here.main_first(
-        lambda: open_labelled(config.data, start.encoder.channels, reading.pixel_range, config.validation)
+    images, test_images = world.main_first(
+        lambda: open_labelled(config.data, initial.encoder.channels, reading.pixel_range, config.validation)
     )
     check_policy(config.policy, images.channels)
-    start = replace(start, encoder=replace(start.encoder, channels=images.channels))
-    return replace(config, reading=reading), start, images, test_images
+    initial = replace(initial, encoder=replace(initial.encoder, channels=images.channels))
+    return replace(config, reading=reading), initial, images, test_images
 
 
-def build_method(config: FinetuneConfig, start: Start, images: Images, numbers: Plan, here: World) -> Classification:
+def build_method(
+    config: FinetuneConfig, initial: InitialNetwork, images: Images, plan: Plan, world: World
+) -> Classification:
     """The network with its starting weights and a new classifier, and the drop ratio of every step."""
     torch.manual_seed(config.run.seed)
-    eps = start.facts.norm_eps if start.facts else None
-    vit = build_vit(start.encoder, len(images.classes), config.task.global_pool, eps)
-    schedule = drop_schedule(config.task, numbers.steps, numbers.images / numbers.batch_size)
+    eps = initial.facts.norm_eps if initial.facts else None
+    vit = build_vit(initial.encoder, len(images.classes), config.task.global_pool, eps)
+    schedule = drop_schedule(config.task, plan.steps, plan.images / plan.batch_size)
     token_counts(Encoder(vit), schedule.high)  # a ratio that leaves no tokens is refused before any work
-    report = fill(vit, start, list(images.classes))
-    if here.is_main:
+    report = fill_classifier(vit, initial, list(images.classes))
+    if world.is_main:
         for line in report:
             console.print(line)
     return Classification(vit, config.task, schedule)
 
 
-def groups_of(config: FinetuneConfig, start: Start, method: Classification) -> list[dict]:
+def groups_of(config: FinetuneConfig, initial: InitialNetwork, method: Classification) -> list[dict]:
     """Parameter groups with layer decay, which random weights have none of by default."""
-    usual = 1.0 if start.random else LAYER_DECAY
+    usual = 1.0 if initial.random else LAYER_DECAY
     decay = usual if config.task.layer_decay is None else config.task.layer_decay
     return layer_groups(method.model.vit, config.optimizer.weight_decay, decay)
 

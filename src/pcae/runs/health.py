@@ -14,7 +14,7 @@ from pcae.methods.choice import Pretraining
 from pcae.methods.health import IMAGES, examine, most_directions
 from pcae.model.compiled import uncompiled
 from pcae.runs.collapse import describe_data, find_faults
-from pcae.runs.run import Parts
+from pcae.runs.run import TrainingRun
 from pcae.settings.run import HealthConfig
 from pcae.settings.values import flatten
 from pcae.terminal import bar, warn
@@ -42,11 +42,11 @@ def check_health(config: HealthConfig) -> None:
         raise ValueError(f"knn_every must be positive, got {config.knn_every:g}")
 
 
-def health_every(config: HealthConfig, numbers: Plan) -> int:
+def health_every(config: HealthConfig, plan: Plan) -> int:
     """Steps between looks."""
     if config.health_every is not None:
         return config.health_every
-    return max(LEAST_STEPS, math.ceil(IMAGES_TRAINED * min(IMAGES, numbers.images) / numbers.batch_size))
+    return max(LEAST_STEPS, math.ceil(IMAGES_TRAINED * min(IMAGES, plan.images) / plan.batch_size))
 
 
 class Health:
@@ -57,24 +57,24 @@ class Health:
     """
 
     def __init__(
-        self, parts: Parts, pixels: UInt8[Tensor, "images channels height width"], journal: Journal, here: World
+        self, run: TrainingRun, pixels: UInt8[Tensor, "images channels height width"], journal: Journal, world: World
     ) -> None:
-        self.parts, self.pixels, self.journal, self.here = parts, pixels, journal, here
-        self.settings = flatten(parts.config) | {"steps": parts.numbers.steps, "peak_lr": parts.numbers.peak_lr}
-        before = here.from_main(lambda: read_metrics(parts.config.out))
+        self.run, self.pixels, self.journal, self.world = run, pixels, journal, world
+        self.settings = flatten(run.config) | {"steps": run.plan.steps, "peak_lr": run.plan.peak_lr}
+        before = world.from_main(lambda: read_metrics(run.config.out))
         self.records = [line for line in before if f"{PREFIX}student_std" in line]
         self.warnings = {line["warning"]: line["says"] for line in before if "warning" in line}
         for name, sentence in describe_data(pixels).items():
-            self.tell(name, sentence, parts.progress.step)
+            self.tell(name, sentence, run.progress.step)
         if not self.records:
-            self.watch(parts.progress)
+            self.watch(run.progress)
 
     def watch(self, progress: Progress) -> None:
         """Look, write it down, and warn of what was not warned of before."""
         with progress.no_training():
-            method = cast(Pretraining, self.parts.whole())
-            numbers = {name: value.item() for name, value in self.measure(method).items()} if self.here.is_main else {}
-        if not self.here.is_main:
+            method = cast(Pretraining, self.run.whole())
+            numbers = {name: value.item() for name, value in self.measure(method).items()} if self.world.is_main else {}
+        if not self.world.is_main:
             return
         known = {name: value for name, value in numbers.items() if name not in FOR_MANY or not math.isnan(value)}
         record = {"step": progress.step, "skipped": progress.skipped.item()}
@@ -88,33 +88,33 @@ class Health:
 
     def measure(self, method: Pretraining) -> dict[str, Tensor]:
         """The numbers of the weights as they are."""
-        config, facts, device = self.parts.config, self.parts.facts, self.pixels.device
+        config, facts, device = self.run.config, self.run.facts, self.pixels.device
         normalise = Normalise(facts["mean"], facts["std"], self.pixels.shape[1]).to(device)
-        draw = randomness(config.run.seed, 0, len(self.pixels), device)
-        size = 4 * self.parts.numbers.micro_batch  # fits where a step does, which keeps much more
+        random = randomness(config.run.seed, 0, len(self.pixels), device)
+        size = 4 * self.run.plan.micro_batch  # fits where a step does, which keeps much more
         autocast = autocast_dtype(config.run.precision, device)
         method.eval()
         with uncompiled(), torch.autocast(device.type, dtype=autocast, enabled=autocast is not None):
-            numbers = examine(method, self.pixels, normalise, draw, size)
+            numbers = examine(method, self.pixels, normalise, random, size)
         method.train()
         return numbers
 
     def tell(self, name: str, sentence: str, step: int) -> None:
         """Warn, once of each thing, and write it down, in the main process."""
-        if self.here.is_main and name not in self.warnings:
+        if self.world.is_main and name not in self.warnings:
             self.warnings[name] = sentence
             self.journal.remark(step, name, sentence)
             warn(sentence)
 
 
-def begin_health(parts: Parts, size: tuple[int, int], journal: Journal, here: World) -> list[Health]:
+def open_health(run: TrainingRun, size: tuple[int, int], journal: Journal, world: World) -> list[Health]:
     """The watcher of a run's health, unless none of the images that it would look at can be read.
 
     Every process calls it, and has the images that the main one read.
     """
-    with parts.progress.no_training():
-        pixels = here.from_main(lambda: look_at(parts.images, size))
-    return [Health(parts, pixels.to(here.device), journal, here)] if len(pixels) else []
+    with run.progress.no_training():
+        pixels = world.from_main(lambda: look_at(run.images, size))
+    return [Health(run, pixels.to(world.device), journal, world)] if len(pixels) else []
 
 
 def look_at(images: Images, size: tuple[int, int]) -> UInt8[Tensor, "images channels height width"]:

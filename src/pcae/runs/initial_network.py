@@ -15,7 +15,7 @@ from pcae.weights.matching import fit
 
 
 @dataclass(frozen=True)
-class Start:
+class InitialNetwork:
     """What is known of the network before the first image is read.
 
     found: the weights that say what it is; None for a new network. random: they are not loaded.
@@ -38,7 +38,7 @@ class Start:
         return self.found.facts if self.found else None
 
 
-def starting_point(weights: str | None, from_scratch: bool, network: NetworkConfig) -> Start:
+def load_network(weights: str | None, from_scratch: bool, network: NetworkConfig) -> InitialNetwork:
     """The weights, or with `from_scratch` random weights: of their architecture, or of the network that is described.
 
     Raises ValueError when neither is there, or when both say what the network is.
@@ -46,22 +46,22 @@ def starting_point(weights: str | None, from_scratch: bool, network: NetworkConf
     if weights is None:
         if not from_scratch:
             raise ValueError("weights are missing; give --weights W, or --from-scratch for random weights")
-        return Start(network.encoder(), None, True)
+        return InitialNetwork(network.encoder(), None, True)
     if replace(network, image_size=None) != NetworkConfig():
         raise ValueError("a network is described, but the weights say what it is; use --from-scratch without --weights")
     found = find(weights)
     size = network.image_size or found.facts.encoder.image_size
-    return Start(replace(found.facts.encoder, image_size=size), found, from_scratch)
+    return InitialNetwork(replace(found.facts.encoder, image_size=size), found, from_scratch)
 
 
-def fill(vit: VisionTransformer, start: Start, classes: list[str]) -> list[str]:
+def fill_classifier(vit: VisionTransformer, initial: InitialNetwork, classes: list[str]) -> list[str]:
     """Put the starting weights in place; a classifier of other classes starts anew. Returns what was matched."""
     report = []
-    if start.found is None or start.random:
-        fit(vit, build_encoder(start.encoder).vit.state_dict())
+    if initial.found is None or initial.random:
+        fit(vit, build_encoder(initial.encoder).vit.state_dict())
     else:
-        report = [*fit(vit, start.found.tensors, start.found.grid).describe(), *start.found.remarks]
-    if start.random or start.facts is None or start.facts.classes != classes:
+        report = [*fit(vit, initial.found.tensors, initial.found.grid).describe(), *initial.found.remarks]
+    if initial.random or initial.facts is None or initial.facts.classes != classes:
         head = cast(nn.Linear, vit.head)
         nn.init.trunc_normal_(head.weight, std=2e-5)  # as MAE does: the first predictions are even
         nn.init.zeros_(head.bias)

@@ -17,7 +17,7 @@ from pcae.weights.matching import fit
 
 
 @dataclass(frozen=True)
-class Beginning:
+class InitialWeights:
     """What is known before the first image is read: the network, how pixels are normalised, the weights.
 
     lines: what of the weights matched.
@@ -35,7 +35,7 @@ class Beginning:
         return self.init.facts.norm_eps if self.init else None
 
 
-def find_beginning(encoder: EncoderConfig, reading: DataConfig, init: str | None, teacher: str | None) -> Beginning:
+def load_initial(encoder: EncoderConfig, reading: DataConfig, init: str | None, teacher: str | None) -> InitialWeights:
     """The network and the normalisation that the weights ask for. Raises ValueError where settings say otherwise.
 
     A network that is not described is that of `init`. Pixels are normalised as the fixed teacher has it, else `init`.
@@ -48,7 +48,7 @@ def find_beginning(encoder: EncoderConfig, reading: DataConfig, init: str | None
             encoder = with_channels(encoder, found)
             reading = normalised_as(reading, found, strict=found is fixed)
             reading = replace(reading, pixel_range=reading.pixel_range or found.facts.pixel_range)
-    return Beginning(encoder, reading, first, fixed)
+    return InitialWeights(encoder, reading, first, fixed)
 
 
 def network_of(config: EncoderConfig, found: Found) -> EncoderConfig:
@@ -83,22 +83,24 @@ def normalised_as(reading: DataConfig, found: Found, *, strict: bool) -> DataCon
     return reading
 
 
-def begin(beginning: Beginning, method: MethodConfig, decoder: DecoderConfig) -> tuple[Pretraining, Beginning]:
+def initial_method(
+    initial: InitialWeights, method: MethodConfig, decoder: DecoderConfig
+) -> tuple[Pretraining, InitialWeights]:
     """The method with all that the weights have for it, and what of them matched."""
-    encoder, of_encoder = begin_encoder(beginning)
-    teacher, of_teacher = fixed_teacher(beginning)
+    encoder, of_encoder = initial_encoder(initial)
+    teacher, of_teacher = fixed_teacher(initial)
     built = build_method(encoder, method, decoder, teacher)
-    of_decoder = begin_decoder(built, beginning)
-    return built, replace(beginning, lines=(*of_encoder, *of_decoder, *of_teacher))
+    of_decoder = fill_decoder(built, initial)
+    return built, replace(initial, lines=(*of_encoder, *of_decoder, *of_teacher))
 
 
-def begin_encoder(beginning: Beginning) -> tuple[Encoder, list[str]]:
+def initial_encoder(initial: InitialWeights) -> tuple[Encoder, list[str]]:
     """The encoder that is trained, and what of the weights matched. Its positions stay as they begin."""
-    encoder, found = build_encoder(beginning.encoder), beginning.init
+    encoder, found = build_encoder(initial.encoder), initial.init
     if found is None:
         return encoder, []
-    if beginning.norm_eps is not None:
-        set_norm_eps(encoder, beginning.norm_eps)
+    if initial.norm_eps is not None:
+        set_norm_eps(encoder, initial.norm_eps)
     try:
         match = fit(encoder.vit, found.tensors, found.grid)
     except ValueError as error:
@@ -107,15 +109,15 @@ def begin_encoder(beginning: Beginning) -> tuple[Encoder, list[str]]:
     return encoder, [f"init: {found.source}", *match.describe(), *found.remarks]
 
 
-def begin_decoder(method: Pretraining, beginning: Beginning) -> list[str]:
+def fill_decoder(method: Pretraining, initial: InitialWeights) -> list[str]:
     """Put the decoder that came with the weights into the method's; returns what matched."""
     decoder = decoder_of(method)
-    if beginning.init is None:
+    if initial.init is None:
         return []
     if decoder is None:
         return ["decoder: the method has a mask token and a linear head instead, which start as initialised"]
-    lines = fit_decoder(decoder, beginning.init, method.predicts)
-    there = beginning.init.decoder and beginning.init.decoder.facts.norm_pix_loss
+    lines = fit_decoder(decoder, initial.init, method.predicts)
+    there = initial.init.decoder and initial.init.decoder.facts.norm_pix_loss
     if isinstance(method, MAE | DiscardingMAE) and there not in (None, method.config.norm_pix_loss):
         lines.append(f"decoder: it was trained with norm_pix_loss {there}, here it is {method.config.norm_pix_loss}")
     return lines
@@ -127,10 +129,10 @@ def decoder_of(method: Pretraining) -> Decoder | None:
     return decoder if isinstance(decoder, Decoder) else None
 
 
-def fixed_teacher(beginning: Beginning) -> tuple[Encoder | None, list[str]]:
+def fixed_teacher(initial: InitialWeights) -> tuple[Encoder | None, list[str]]:
     """The teacher that stays as it is, for the same images, and what of its weights matched."""
-    found = beginning.teacher
+    found = initial.teacher
     if found is None:
         return None, []
-    model, match = fill(found, image_size=beginning.encoder.image_size)
+    model, match = fill(found, image_size=initial.encoder.image_size)
     return model.encoder, [f"teacher, fixed: {found.source}", *match.describe(), *found.remarks]

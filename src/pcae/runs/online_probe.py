@@ -46,56 +46,56 @@ class OnlineProbe:
     workers: int = 0
     last: float | None = None
 
-    def begin(self, method: Pretraining, progress: Progress, journal: Journal, here: World) -> None:
+    def begin(self, method: Pretraining, progress: Progress, journal: Journal, world: World) -> None:
         """Probe before the first step, unless that was done; what cannot be read is named, and too much refused."""
-        done = here.from_main(lambda: [line[NAME] for line in read_metrics(journal.folder) if NAME in line])
+        done = world.from_main(lambda: [line[NAME] for line in read_metrics(journal.folder) if NAME in line])
         if done:
             self.last = done[-1]
         else:
-            self.probe(method, progress, journal, here)
+            self.probe(method, progress, journal, world)
         for bad_files in (self.train, self.test):
-            if bad_files.found and here.is_main:
+            if bad_files.found and world.is_main:
                 console.print(f"{bad_files.describe()}; they are left out of the probe")
 
-    def watch(self, method: Pretraining, progress: Progress, journal: Journal, here: World) -> None:
+    def watch(self, method: Pretraining, progress: Progress, journal: Journal, world: World) -> None:
         """Probe; images that are gone since the run began are no reason to end it."""
         try:
-            self.probe(method, progress, journal, here)
+            self.probe(method, progress, journal, world)
         except ValueError as error:  # in all processes alike
-            if here.is_main:
+            if world.is_main:
                 warn(f"step {progress.step}: no nearest neighbours: {error}")
 
-    def probe(self, method: Pretraining, progress: Progress, journal: Journal, here: World) -> None:
+    def probe(self, method: Pretraining, progress: Progress, journal: Journal, world: World) -> None:
         """Sort the held-out images, write down how many were right, and keep the encoder if none before was as good."""
         with progress.no_training(), uncompiled():
-            self.last = self.measure(method, here)
-        if here.is_main:
+            self.last = self.measure(method, world)
+        if world.is_main:
             if progress.step and self.last > best_so_far(journal.folder):
                 save_model(journal.folder / BEST, method.student.vit, self.facts)
             journal.note({"step": progress.step, NAME: self.last})
             journal.beside["knn"] = f"kNN {self.last:.1%}"
 
-    def measure(self, method: Pretraining, here: World) -> float:
+    def measure(self, method: Pretraining, world: World) -> float:
         """Accuracy with the student as it is."""
-        model = Pretrained(method.student, self.facts).to(here.device)
+        model = Pretrained(method.student, self.facts).to(world.device)
         method.eval()
         try:
-            train, test = (self.encode(model, bad_files, here) for bad_files in (self.train, self.test))
+            train, test = (self.encode(model, bad_files, world) for bad_files in (self.train, self.test))
         finally:
             method.train()
-        return here.from_main(lambda: sorted_right(train, test))
+        return world.from_main(lambda: sorted_right(train, test))
 
-    def encode(self, model: Pretrained, bad_files: BadFiles, here: World) -> Shares:
+    def encode(self, model: Pretrained, bad_files: BadFiles, world: World) -> Shares:
         """Mean patch features of all images that can be read and their labels, share by share, in the main process.
 
         Raises ValueError, in all of them, when too many cannot be read.
         """
         places, rows = [], [torch.empty(0, model.encoder.width)]
         with torch.inference_mode():
-            for batch in share_of(bad_files, model.facts, here, "encoding", self.workers):
+            for batch in share_of(bad_files, model.facts, world, "encoding", self.workers):
                 places += batch.indices
-                rows.append(pool(model, model(batch.pixels.to(here.device)), "mean").float().cpu())
-        return here.collect((torch.cat(rows), torch.tensor(bad_files.images.labels)[places]))
+                rows.append(pool(model, model(batch.pixels.to(world.device)), "mean").float().cpu())
+        return world.collect((torch.cat(rows), torch.tensor(bad_files.images.labels)[places]))
 
 
 def sorted_right(train: Shares, test: Shares) -> float:

@@ -8,7 +8,7 @@ from torch import nn
 
 from pcae.runs.roll_back import count_roll_backs
 from pcae.settings.recipes import AUTO
-from pcae.settings.training import NEUTRAL, RunSettings
+from pcae.settings.training import RUNTIME_SETTINGS, RunSettings
 from pcae.settings.values import build, to_plain
 from pcae.terminal import warn
 from pcae.training.checkpoint import Checkpoints, restore
@@ -22,22 +22,22 @@ def checkpoints_of(config: RunSettings) -> Checkpoints:
     return Checkpoints(config.out / "checkpoints", config.run.keep_checkpoints)
 
 
-def go_on(
+def resume_from(
     config: RunSettings,
     identity: dict[str, Any],
     method: nn.Module,
     optimizer: torch.optim.AdamW,
     progress: Progress,
-    here: World,
+    world: World,
 ) -> dict[str, Any]:
     """Put the state of the checkpoint to go on from in place, if there is one; settings, the data's statistics, and how
     often the run went back.
 
     identity: what the run is of beside its settings: which images, which classes.
     """
-    settings = {name: value for name, value in to_plain(config).items() if name not in NEUTRAL}
+    settings = {name: value for name, value in to_plain(config).items() if name not in RUNTIME_SETTINGS}
     mean, std = (None if given is None else list(given) for given in (config.reading.mean, config.reading.std))
-    checkpoint = here.from_main(lambda: chosen(config, settings))
+    checkpoint = world.from_main(lambda: checkpoint_to_resume(config, settings))
     settings |= identity
     if checkpoint is None:
         facts: dict[str, Any] = {"mean": mean, "std": std}
@@ -46,11 +46,11 @@ def go_on(
         if mean is not None and (mean, std) != (facts["mean"], facts["std"]):
             raise ValueError(f"{checkpoint} has mean {facts['mean']} and std {facts['std']}, not {mean} and {std}")
         restore(checkpoint, method, optimizer, progress)
-    roll_backs = max(facts.get("roll_backs", 0), here.from_main(lambda: count_roll_backs(config.out, progress.step)))
+    roll_backs = max(facts.get("roll_backs", 0), world.from_main(lambda: count_roll_backs(config.out, progress.step)))
     return {"settings": settings, "mean": facts["mean"], "std": facts["std"], "roll_backs": roll_backs}
 
 
-def chosen(config: RunSettings, settings: dict[str, Any]) -> Path | None:
+def checkpoint_to_resume(config: RunSettings, settings: dict[str, Any]) -> Path | None:
     """The checkpoint to go on from, if there is one: with resume=auto the newest that is not damaged; newer ones are
     named. Raises ValueError when all are damaged, or when the folder holds another run."""
     checkpoint = find_checkpoint(checkpoints_of(config), config.resume, settings)

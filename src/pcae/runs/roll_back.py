@@ -43,7 +43,7 @@ class Skips:
     start: int
     saved: list[Path]
     journal: Journal
-    here: World
+    world: World
 
     @property
     def watcher(self) -> Watcher:
@@ -60,7 +60,7 @@ class Skips:
         run = self.config.run
         said = f"step {progress.step}: {in_a_row} in a row skipped, the gradient not being finite"
         if in_a_row < run.roll_back_after:
-            if self.here.is_main:
+            if self.world.is_main:
                 warn(f"{said}; the weights stayed as they were")
             return
         if self.roll_backs >= run.most_roll_backs:
@@ -69,7 +69,7 @@ class Skips:
                 f"--base-lr (now {self.config.optimizer.base_lr:g}), --clip-grad 1 or --precision fp32 in another "
                 "--out, or look for what is wrong with the images by pcae check-data"
             )
-        if self.here.is_main:
+        if self.world.is_main:
             self.write_down(said)
         raise RolledBack(bool(self.saved))
 

@@ -22,10 +22,10 @@ class Validation:
         measure: Callable[[], Tally],
         note: Callable[[dict[str, int | float]], None],
         save: Callable[[], None],
-        here: World,
+        world: World,
         best: float,
     ) -> None:
-        self.method, self.measure, self.note, self.save, self.here = method, measure, note, save, here
+        self.method, self.measure, self.note, self.save, self.world = method, measure, note, save, world
         self.best = best
         self.last: Tally | None = None
 
@@ -40,7 +40,7 @@ class Validation:
         """Evaluate, write it down and keep the weights if they are the best. Every process calls it."""
         found, before = self.count(), self.best
         self.best = max(before, found.top1)
-        if self.here.is_main:
+        if self.world.is_main:
             self.note({"step": step, "top1": found.top1, "top5": found.top5})
         if found.top1 > before:
             self.save()

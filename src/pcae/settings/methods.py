@@ -123,7 +123,7 @@ CONFIGS: dict[str, Any] = {
 }
 
 
-def foreign_settings(method: str) -> set[str]:
+def inapplicable_settings(method: str) -> set[str]:
     """Names of the settings that a method does not have, the decoder's among them where it has none; a method that is
     not known has all."""
     if method not in CONFIGS:

@@ -30,7 +30,7 @@ def layered(
     recipe = recipe or values.get("recipe")
     if recipe == AUTO:
         recipe = picked
-    usual = cls.fitting(read_recipe(cls, recipe), values | dict(flags or {})) if recipe else {}
+    usual = cls.applicable(read_recipe(cls, recipe), values | dict(flags or {})) if recipe else {}
     return without_rivals(usual, values) | values
 
 

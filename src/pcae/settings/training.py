@@ -9,7 +9,7 @@ from tyro.conf import Positional, arg
 from pcae.settings.reading import DataConfig
 from pcae.settings.run import OptimizerConfig, RunConfig
 
-NEUTRAL = {
+RUNTIME_SETTINGS = {
     "data", "out", "recipe", "config", "resume", "json", "device", "accumulation", "workers", "max_bad_files",
     "checkpoint_every", "keep_checkpoints", "log_every", "mean", "std", "validation", "evaluate_every",
     "dry_run", "compile", "grad_checkpointing", "fully_shard", "health_every", "knn_data", "knn_every",
@@ -46,6 +46,6 @@ class RunSettings:
         return True
 
     @staticmethod
-    def fitting(recipe: dict[str, Any], chosen: dict[str, Any]) -> dict[str, Any]:
+    def applicable(recipe: dict[str, Any], chosen: dict[str, Any]) -> dict[str, Any]:
         """What of a recipe goes with what was chosen over it."""
         return recipe

@@ -23,7 +23,7 @@ from pcae.tasks.drop_path import draw_paths, install_drop_path
 from pcae.training.average import follow
 from pcae.training.loop import Progress, StepResult
 from pcae.training.micro_batches import Labelled
-from pcae.training.randomness import Draw, seed_of
+from pcae.training.randomness import StepRandom, seed_of
 
 
 def check_classification(config: ClassificationConfig, micro_batch: int) -> None:
@@ -87,21 +87,21 @@ class Classification(nn.Module):
         """The network to evaluate and to keep."""
         return self.model.vit if self.average is None else self.average
 
-    def forward(self, batch: Labelled, draw: Draw) -> StepResult:
+    def forward(self, batch: Labelled, random: StepRandom) -> StepResult:
         """The loss of normalised images and their labels."""
-        ratio = self.schedule.at(draw.step, draw.seed)
-        self.model.reduction = self.reduction(ratio, draw)
-        images, targets = self.mix(batch, draw)
-        draw_paths(self.paths, draw.uniform("drop-path", len(self.paths)))
+        ratio = self.schedule.at(random.step, random.seed)
+        self.model.reduction = self.reduction(ratio, random)
+        images, targets = self.mix(batch, random)
+        draw_paths(self.paths, random.uniform("drop-path", len(self.paths)))
         logits = self.model(images)
         smoothing = 0.0 if self.mixes else self.config.label_smoothing  # mixed targets are smooth already
         loss = F.cross_entropy(upcast(logits), targets, label_smoothing=smoothing)
         return StepResult(loss, {"drop_ratio": torch.full_like(loss.detach(), ratio)})
 
-    def reduction(self, ratio: float, draw: Draw) -> Reduction:
+    def reduction(self, ratio: float, random: StepRandom) -> Reduction:
         """A step's reduction; random criteria draw with it."""
         vit = self.model.vit
-        criterion = named_criterion(self.config.criterion, lambda: draw.uniform("drop", vit.patch_embed.num_patches))
+        criterion = named_criterion(self.config.criterion, lambda: random.uniform("drop", vit.patch_embed.num_patches))
         return Reduction.for_finetuning(len(vit.blocks), drop_ratio=ratio, criterion=criterion)
 
     @property
@@ -109,12 +109,12 @@ class Classification(nn.Module):
         """Whether images are blended."""
         return self.config.mixup > 0 or self.config.cutmix > 0
 
-    def mix(self, batch: Labelled, draw: Draw) -> tuple[Float[Tensor, "batch channels height width"], Tensor]:
+    def mix(self, batch: Labelled, random: StepRandom) -> tuple[Float[Tensor, "batch channels height width"], Tensor]:
         """Each row blended with its neighbour in the global batch, by timm's Mixup; and the targets."""
         if not self.mixes:
             return batch.images, batch.labels
         order = mirrored_pairs(len(batch.labels)).to(batch.device)
-        with numpy_seeded(seed_of(draw.seed, draw.step, "mixup")):
+        with numpy_seeded(seed_of(random.seed, random.step, "mixup")):
             images, targets = self.mixup(batch.images[order], batch.labels[order])
         back = order.argsort()
         return images[back], targets[back]

@@ -18,7 +18,7 @@ from pcae.tasks.drop_path import draw_paths, install_drop_path
 from pcae.tasks.mask_rcnn import Inputs, mask_rcnn
 from pcae.tasks.pyramid import STRIDES
 from pcae.training.loop import Progress, StepResult
-from pcae.training.randomness import Draw, seed_of
+from pcae.training.randomness import StepRandom, seed_of
 
 MOST = 65_536
 """Channels, features, patches and predictions that anything may have."""
@@ -160,10 +160,10 @@ class Detection(nn.Module):
         assert isinstance(self.network.backbone, DetectionBackbone)
         return self.network.backbone.encoder
 
-    def forward(self, batch: Annotated, draw: Draw) -> StepResult:
+    def forward(self, batch: Annotated, random: StepRandom) -> StepResult:
         """The loss of images at the size that they have, and its parts; random in (seed, step, rows) alone."""
-        draw_paths(self.paths, draw.uniform("drop-path", len(self.paths)))
-        seed = seed_of(draw.seed, draw.step, "boxes", draw.rows.start, draw.rows.stop)
+        draw_paths(self.paths, random.uniform("drop-path", len(self.paths)))
+        seed = seed_of(random.seed, random.step, "boxes", random.rows.start, random.rows.stop)
         with seeded(seed, batch.device):
             losses = self.network(batch.images, batch.targets)
         loss = torch.stack(list(losses.values())).sum()

@@ -95,8 +95,8 @@ def filled_maps(
     """
     maps, last = {}, None
     for block, (tokens, ids) in sorted(recorded.items()):
-        here = put_back(tokens, ids, grid)
+        dense = put_back(tokens, ids, grid)
         if last is not None and ids.shape[1] < grid[0] * grid[1]:
-            here = torch.where(present(ids, grid).unsqueeze(1), here, last)
-        maps[block] = last = here
+            dense = torch.where(present(ids, grid).unsqueeze(1), dense, last)
+        maps[block] = last = dense
     return maps

@@ -135,7 +135,7 @@ def pick_device(name: str) -> torch.device:
 
 
 @contextmanager
-def world(device: str) -> Iterator[World]:
+def open_world(device: str) -> Iterator[World]:
     """The processes of this run: those that torchrun or a Slurm step started, else this one alone.
 
     They speak by gloo on CPU, by nccl on CUDA. Raises Lost when one of them is gone.

@@ -38,7 +38,7 @@ Others = dict[socket.socket, tuple[int, str]]
 """Rank and host of other processes, by the connection to each."""
 
 
-class Lost(RuntimeError):
+class ProcessLost(RuntimeError):
     """Another process of the run is gone; the same command goes on from the last checkpoint."""
 
     def __init__(self, rank: int, host: str) -> None:
@@ -53,7 +53,7 @@ class Watch:
 
     def __init__(self, rank: int, others: Others) -> None:
         self.rank, self.others = rank, others
-        self.lost: Lost | None = None
+        self.lost: ProcessLost | None = None
         self.told, self.over = threading.Event(), threading.Event()
         self.wake, self.woken = socket.socketpair()
         self.thread = threading.Thread(target=self.listen, daemon=True)
@@ -82,7 +82,7 @@ class Watch:
         if said.strip() == GOODBYE:
             return False
         rank, host = said.strip().split(" ", 1) if said else self.others[connection]
-        self.lost = Lost(int(rank), host)
+        self.lost = ProcessLost(int(rank), host)
         if self.rank == 0:
             for other in self.others:
                 send(other, f"{rank} {host}\n")
@@ -170,17 +170,17 @@ def connect_others(size: int, announce: Callable[[str], object]) -> tuple[Others
 
 def connect_main(rank: int, announced: Callable[[], str]) -> tuple[Others, str]:
     """The connection to the main process, and the word. Raises ValueError when it cannot be reached."""
-    end, here = time.monotonic() + REACH, socket.gethostname()
+    end, host = time.monotonic() + REACH, socket.gethostname()
     while True:
         word, port, host = announced().split()
         for address in (os.environ["MASTER_ADDR"], host):  # the former may be another machine's that torchrun meets on
             with suppress(OSError):
                 connection = socket.create_connection((address, int(port)), REACH)
-                if exchange(connection, f"{word} {rank} {here}\n", REACH).strip() == word:
+                if exchange(connection, f"{word} {rank} {host}\n", REACH).strip() == word:
                     return {connection: (0, host)}, word
                 connection.close()
         if time.monotonic() > end:
-            raise ValueError(f"process {rank} on {here} cannot reach process 0 on {host}, port {port}")
+            raise ValueError(f"process {rank} on {host} cannot reach process 0 on {host}, port {port}")
         time.sleep(AGAIN)
 
 

@@ -31,14 +31,14 @@ class Journal:
     stands in metrics.jsonl twice. beside: what other watchers want to be shown, by name.
     """
 
-    def __init__(self, what: str, folder: Path, numbers: Plan, start: int, here: World, console: Console) -> None:
-        self.what, self.folder, self.numbers, self.start = what, folder, numbers, start
-        self.here, self.console = here, console
+    def __init__(self, what: str, folder: Path, plan: Plan, start: int, world: World, console: Console) -> None:
+        self.what, self.folder, self.plan, self.start = what, folder, plan, start
+        self.world, self.console = world, console
         self.seen = (time.perf_counter(), start, 0.0, 0.0)
         self.beside: dict[str, str] = {}
 
     def __enter__(self) -> "Journal":
-        if self.here.is_main:
+        if self.world.is_main:
             path = self.folder / "metrics.jsonl"
             if path.exists():
                 replace_text(path, "".join(kept_lines(path, self.start)))
@@ -46,12 +46,12 @@ class Journal:
             self.bar = rich.progress.Progress(
                 *COLUMNS, console=self.console, transient=True, disable=not self.console.is_terminal
             )
-            self.task = self.bar.add_task(self.what, total=self.numbers.steps, completed=self.start, now="")
+            self.task = self.bar.add_task(self.what, total=self.plan.steps, completed=self.start, now="")
             self.bar.start()
         return self
 
     def __exit__(self, kind: type | None, value: BaseException | None, trace: TracebackType | None) -> None:
-        if self.here.is_main:
+        if self.world.is_main:
             self.bar.stop()
             self.board.close()
             self.file.close()
@@ -59,7 +59,7 @@ class Journal:
     def write(self, progress: Progress) -> None:
         """Write a line, send it to TensorBoard, show it."""
         record = self.measure(progress)
-        if self.here.is_main:
+        if self.world.is_main:
             self.note(record)
             self.show(progress, record)
 
@@ -101,18 +101,18 @@ class Journal:
         seconds = max(now - then - (progress.aside - aside), 1e-9)
         return {
             "step": progress.step,
-            "loss": self.here.mean(progress.loss).item(),
+            "loss": self.world.mean(progress.loss).item(),
             "learning_rate": progress.learning_rate,
             "grad_norm": progress.grad_norm.item(),
             "skipped": progress.skipped.item(),
-            "images_per_second": (progress.step - step) * self.numbers.batch_size / seconds,
+            "images_per_second": (progress.step - step) * self.plan.batch_size / seconds,
             "data_wait_share": (progress.waited - waited) / seconds,
-            **{name: self.here.mean(value).item() for name, value in progress.signals.items()},
+            **{name: self.world.mean(value).item() for name, value in progress.signals.items()},
         }
 
     def time_left(self, progress: Progress, record: dict[str, int | float]) -> str:
         """Minutes to go at the present speed."""
-        images = (progress.steps - progress.step) * self.numbers.batch_size
+        images = (progress.steps - progress.step) * self.plan.batch_size
         return f"{images / max(record['images_per_second'], 1e-9) / 60:.1f} min left"
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from pcae.training.optimizer import set_learning_rate, take_step
-from pcae.training.randomness import Draw
+from pcae.training.randomness import StepRandom
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Batch(Protocol):
 class Method(Protocol):
     """A self-supervised method or a supervised task."""
 
-    def forward(self, batch: Any, draw: Draw) -> StepResult:
+    def forward(self, batch: Any, random: StepRandom) -> StepResult:
         """The loss of some rows of the global batch."""
         ...
 
@@ -98,7 +98,7 @@ Watcher = tuple[int, Callable[[Progress], None]]
 
 def loop(
     method: nn.Module,
-    batches: Iterator[tuple[Batch, Draw]],
+    batches: Iterator[tuple[Batch, StepRandom]],
     optimizer: torch.optim.AdamW,
     schedule: Callable[[int], float],
     progress: Progress,
@@ -133,7 +133,7 @@ def loop(
 
 def backward(
     method: nn.Module,
-    batches: Iterator[tuple[Batch, Draw]],
+    batches: Iterator[tuple[Batch, StepRandom]],
     progress: Progress,
     accumulation: int,
     autocast: torch.dtype | None,
@@ -143,12 +143,12 @@ def backward(
     """Loss and gradient of the next micro-batch; processes exchange gradients at the last one of a step only, but at
     each of them where weights are split."""
     started = time.perf_counter()
-    batch, draw = next(batches)
+    batch, random = next(batches)
     progress.waited += time.perf_counter() - started
     distributed = isinstance(method, DistributedDataParallel)
     with method.no_sync() if distributed and not last else nullcontext():
         with torch.autocast(batch.device.type, dtype=autocast, enabled=autocast is not None):
-            result = method(batch, draw)
+            result = method(batch, random)
         # a loss that is not finite makes every gradient so, on all processes, and the step is skipped
         weight = torch.where(result.loss.detach().isfinite(), 1 / accumulation, torch.nan)
         result.loss.backward(weight.to(result.loss.dtype))

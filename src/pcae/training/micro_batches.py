@@ -13,7 +13,7 @@ from pcae.data.augment import Normalise, flip
 from pcae.data.unreadable import BadFiles, Batch
 from pcae.training.plan import Plan
 from pcae.training.prefetch import on_device
-from pcae.training.randomness import Draw, randomness
+from pcae.training.randomness import StepRandom, randomness
 
 
 class Labelled(NamedTuple):
@@ -30,7 +30,7 @@ class Labelled(NamedTuple):
 
 def feed(
     loader: Iterable[Batch],
-    numbers: Plan,
+    plan: Plan,
     normalise: Normalise,
     bad_files: BadFiles,
     finish: Cropper,
@@ -42,28 +42,28 @@ def feed(
     mirror: bool,
     device: torch.device,
     labels: Int[Tensor, " images"] | None = None,
-) -> Iterator[tuple[Tensor | Labelled, Draw]]:
+) -> Iterator[tuple[Tensor | Labelled, StepRandom]]:
     """Normalised images and their draw, from optimizer step `start` on; what cannot be read counts in `bad_files`.
 
     finish: makes crops of batches that come without. With the `labels` of all images, Labelled batches.
 
     first_part: which of the global batch's equal parts is this process's first; it has `accumulation` in a row.
     """
-    own = draws(numbers, seed=seed, start=start, first_part=first_part, accumulation=accumulation, device=device)
-    for batch, draw in zip(on_device(loader, device), own, strict=False):
+    own = draws(plan, seed=seed, start=start, first_part=first_part, accumulation=accumulation, device=device)
+    for batch, random in zip(on_device(loader, device), own, strict=False):
         bad_files.add(batch.failed)
-        here = finish(batch).pixels
-        images = normalise(flip(here, draw.uniform("flip")) if mirror else here)
-        yield (images if labels is None else Labelled(images, sent(labels[batch.indices], device))), draw
+        crops = finish(batch).pixels
+        images = normalise(flip(crops, random.uniform("flip")) if mirror else crops)
+        yield (images if labels is None else Labelled(images, sent(labels[batch.indices], device))), random
 
 
 def draws(
-    numbers: Plan, *, seed: int, start: int, first_part: int, accumulation: int, device: torch.device
-) -> Iterator[Draw]:
+    plan: Plan, *, seed: int, start: int, first_part: int, accumulation: int, device: torch.device
+) -> Iterator[StepRandom]:
     """The draws of a process's micro-batches, from optimizer step `start` on, without end."""
-    parts = numbers.batch_size // numbers.micro_batch
+    parts = plan.batch_size // plan.micro_batch
     for step in count(start):
-        whole = randomness(seed, step, numbers.batch_size, device)
+        whole = randomness(seed, step, plan.batch_size, device)
         yield from (whole.part(first_part + micro, parts) for micro in range(accumulation))
 
 

@@ -42,7 +42,7 @@ class Plan:
         return warmup_cosine(step, steps=self.steps, warmup_steps=self.warmup_steps, peak=self.peak_lr)
 
 
-def plan(run: RunConfig, optimizer: OptimizerConfig, images: int, processes: int, usual_epochs: int = 300) -> Plan:
+def make_plan(run: RunConfig, optimizer: OptimizerConfig, images: int, processes: int, usual_epochs: int = 300) -> Plan:
     """Work out a run over `images` images, of `usual_epochs` where it has no length of its own.
 
     Raises ValueError, with the numbers, when it could not be made.

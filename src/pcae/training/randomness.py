@@ -15,7 +15,7 @@ def seed_of(*parts: int | str) -> int:
 
 
 @dataclass(frozen=True)
-class Draw:
+class StepRandom:
     """The randomness of some rows of the global batch of one step.
 
     Every purpose ("mask", "flip", ...) has its own stream, so that methods with the same seed see the same masks.
@@ -42,6 +42,6 @@ class Draw:
         return replace(self, rows=slice(first, end))
 
 
-def randomness(seed: int, step: int, batch_size: int, device: torch.device) -> Draw:
+def randomness(seed: int, step: int, batch_size: int, device: torch.device) -> StepRandom:
     """The randomness of the whole global batch of optimizer step `step`."""
-    return Draw(seed, step, batch_size, device, slice(0, batch_size))
+    return StepRandom(seed, step, batch_size, device, slice(0, batch_size))

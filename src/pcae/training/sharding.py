@@ -23,13 +23,13 @@ def shard(method: nn.Module, device: torch.device) -> nn.Module:
     weight, for autocast keeps the bf16 copies until the forward pass is over. Tested on CPUs with gloo; it has not run
     on CUDA yet.
     """
-    hollow = without_weights(method)
+    meta_copy = without_weights(method)
     mesh = DeviceMesh.from_group(cast(distributed.ProcessGroup, distributed.group.WORLD), device.type)
     for block in blocks_of(method):
         fully_shard(block, mesh=mesh)
     fully_shard(method, mesh=mesh)
     assert all(isinstance(parameter, DTensor) for parameter in method.parameters())
-    return hollow
+    return meta_copy
 
 
 def blocks_of(method: nn.Module) -> list[nn.Module]:
@@ -44,12 +44,12 @@ def without_weights(method: nn.Module) -> nn.Module:
     return copy.deepcopy(method, empty)
 
 
-def filled(hollow: nn.Module, method: nn.Module) -> nn.Module:
+def materialise(meta_copy: nn.Module, method: nn.Module) -> nn.Module:
     """A copy of a split method with all of its weights, in the same mode. Every process calls it.
 
     What is done with it waits for no other process: the copy is a plain one.
     """
-    there = copy.deepcopy(hollow)
+    there = copy.deepcopy(meta_copy)
     there.load_state_dict(dict(gathered(method.state_dict())), assign=True)
     return there.to(next(method.parameters()).device).train(method.training)
 

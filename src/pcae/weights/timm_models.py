@@ -86,9 +86,9 @@ def check_same(vit: VisionTransformer, facts: PretrainedFacts, name: str) -> Non
     """Raise ValueError when name and sizes do not make this model: its author gave it other settings beside them."""
     with torch.device("meta"):
         twin = build_model(facts).encoder.vit
-    for here, there in zip(settings(vit), settings(twin), strict=False):
-        if here != there:
-            raise ValueError(f"weights {START + name} have {here}, where timm's {facts.encoder.model} has {there}")
+    for ours, theirs in zip(settings(vit), settings(twin), strict=False):
+        if ours != theirs:
+            raise ValueError(f"weights {START + name} have {ours}, where timm's {facts.encoder.model} has {theirs}")
 
 
 def settings(vit: VisionTransformer) -> list[str]:

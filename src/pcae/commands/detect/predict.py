@@ -20,15 +20,15 @@ from pcae.writing import check_place
 def run(config: DetectPredictConfig) -> None:
     """Find, write and draw."""
     check(config)
-    here = World(0, 1, pick_device(config.model.device))
+    world = World(0, 1, pick_device(config.model.device))
     found = find_used(config.model, True, config.threshold)
-    detection, facts = fill_detector(found, here.device), found.facts
+    detection, facts = fill_detector(found, world.device), found.facts
     images = open_images(config.data, config.split, facts.encoder.channels, facts.pixel_range)
     bad_files = BadFiles(images, config.model.max_bad_files)
     ids = list(range(1, len(images) + 1))
     open = partial(pixels_of, images)
     rows, results = [], []
-    for one in find_objects(detection, open, ids, bad_files, here, config.model.workers):
+    for one in find_objects(detection, open, ids, bad_files, world, config.model.workers):
         rows.append(written(config, one, images, facts))
         results += to_results(one.objects, facts.category_ids)
     write(config, facts, rows, results)

@@ -9,18 +9,18 @@ from pcae.runs.dry_run import show_forecast
 from pcae.runs.roll_back import with_roll_backs
 from pcae.settings.verbs.detect import DetectTrainConfig
 from pcae.terminal import as_json, console
-from pcae.training.distributed import world
+from pcae.training.distributed import open_world
 
 __all__ = ["choose_recipe", "run"]
 
 
 def run(config: DetectTrainConfig) -> None:
     """Train, and say where everything lies; or with --dry-run what it would take."""
-    with world(config.run.device) as here:
-        found = with_roll_backs(partial(attempt, here=here), config)
-        if here.is_main and not config.dry_run:
+    with open_world(config.run.device) as world:
+        found = with_roll_backs(partial(attempt, world=world), config)
+        if world.is_main and not config.dry_run:
             report_on(config.out)
-        if here.is_main:
+        if world.is_main:
             show(found, config)
 
 

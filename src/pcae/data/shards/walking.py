@@ -162,8 +162,8 @@ class Reader:
 
         More can only be seen where the last one is read.
         """
-        here, next_row, process = self.place
-        if (here, process) != (shard, os.getpid()) or row < next_row:  # a fork shares the position in an open file
+        world, next_row, process = self.place
+        if (world, process) != (shard, os.getpid()) or row < next_row:  # a fork shares the position in an open file
             self.open(shard)
         self.place = shard, row, os.getpid()
         try:

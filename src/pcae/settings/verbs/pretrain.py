@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from pcae.settings.methods import WITHOUT_TEACHER, MethodConfig, foreign_settings
+from pcae.settings.methods import WITHOUT_TEACHER, MethodConfig, inapplicable_settings
 from pcae.settings.network import DecoderConfig, EncoderConfig
 from pcae.settings.run import HealthConfig
 from pcae.settings.training import RunSettings
@@ -33,16 +33,16 @@ class PretrainConfig(RunSettings):
     health: HealthConfig = HealthConfig()
 
     @staticmethod
-    def fitting(recipe: dict[str, Any], chosen: dict[str, Any]) -> dict[str, Any]:
+    def applicable(recipe: dict[str, Any], chosen: dict[str, Any]) -> dict[str, Any]:
         """A recipe less the settings that another method, a fixed teacher or a network that exists does not have."""
         usual = recipe.get("method", "pcae")
-        void = void_settings(recipe | chosen) | (BY_METHOD if chosen.get("method", usual) != usual else set())
+        void = settings_without_effect(recipe | chosen) | (BY_METHOD if chosen.get("method", usual) != usual else set())
         return {name: value for name, value in recipe.items() if name not in void}
 
 
-def void_settings(values: dict[str, Any]) -> set[str]:
+def settings_without_effect(values: dict[str, Any]) -> set[str]:
     """Settings that another method, a fixed teacher or a network that exists does not have."""
     method = values.get("method", "pcae")
-    void = foreign_settings(method) | ({"teacher"} if method in WITHOUT_TEACHER else set())
+    void = inapplicable_settings(method) | ({"teacher"} if method in WITHOUT_TEACHER else set())
     void |= {"momentum", "momentum_end"} if values.get("teacher") else set()
     return void | ({"patch_scale"} if values.get("init") else set())

@@ -150,9 +150,9 @@ def unsaid(model: Pretrained, decoder: TrainedDecoder | None) -> list[str]:
         taken["heads of the decoder"] = (decoder.facts.decoder.decoder_heads, DECODER_HEADS)
         taken["epsilon of the decoder's norms"] = (decoder.facts.norm_eps, EPSILON)
     return [
-        f"{what}: the weights are for {here}, MAE's code takes {there} if it is not told"
-        for what, (here, there) in taken.items()
-        if here != there
+        f"{what}: the weights are for {world}, MAE's code takes {there} if it is not told"
+        for what, (world, there) in taken.items()
+        if world != there
     ]
 
 
@@ -170,6 +170,6 @@ def same_tensors(decoder: TrainedDecoder | None, other: TrainedDecoder | None) -
     """Whether two decoders predict the same kind of thing by equal tensors, or neither is there."""
     if decoder is None or other is None:
         return decoder is other
-    here, there = decoder.tensors, other.tensors
-    equal = here.keys() == there.keys() and all(torch.equal(value, there[name]) for name, value in here.items())
+    world, there = decoder.tensors, other.tensors
+    equal = world.keys() == there.keys() and all(torch.equal(value, there[name]) for name, value in world.items())
     return equal and decoder.facts.predicts == other.facts.predicts

@@ -24,13 +24,13 @@ def remarks_on_timm(model: Pretrained) -> list[str]:
     """What timm will compute otherwise: it has no setting for the norms' epsilon."""
     with torch.device("meta"):
         twin = build_model(replace(model.facts, norm_eps=None)).encoder.vit
-    here, there = (
+    ours, theirs = (
         next((part.eps for part in vit.modules() if isinstance(part, nn.LayerNorm)), None)
         for vit in (model.encoder.vit, twin)
     )
-    if here == there:
+    if ours == theirs:
         return []
-    return [f"timm computes the norms with epsilon {there:g}, the weights are for {here:g}"]
+    return [f"timm computes the norms with epsilon {theirs:g}, the weights are for {ours:g}"]
 
 
 def write_timm(model: Pretrained, folder: Path) -> None:
