@@ -186,6 +186,7 @@ def parse(cls: type, words: list[str], prog: str, picked: str | None = None) -> 
     """
     import tyro
 
+    from pcae.settings.bounds import check_bounds
     from pcae.settings.values import at_home, build
 
     check_flags(cls, words)
@@ -194,11 +195,13 @@ def parse(cls: type, words: list[str], prog: str, picked: str | None = None) -> 
     try:
         with contextlib.redirect_stderr(said) if not wants_help(words) else contextlib.nullcontext():
             config = tyro.cli(cls, prog=prog, args=words, default=default, config=(tyro.conf.OmitArgPrefixes,))
-            return at_home(config)
+            config = at_home(config)
     except SystemExit as stop:
         if stop.code:
             raise ValueError(plain(said.getvalue(), cls, words)) from None
         raise
+    check_bounds(config)
+    return config
 
 
 def wants_help(words: list[str]) -> bool:

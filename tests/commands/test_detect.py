@@ -276,7 +276,7 @@ def test_wrong_annotations_are_one_line(data, encoder, tmp_path, capsys, content
         (["--mean", "0", "0", "0", "--std", "0", "0", "0"], "std must be positive"),
         (["--jitter-scale", "1", "inf"], "jitter_scale must be two positive numbers, ascending, that make no side"),
         (["--drop-ratio", "0.3"], "drop_ratio 0.3 needs blocks after which tokens are dropped"),
-        (["--longest-side", "30000"], "must be at most 20000, got 30000"),
+        (["--longest-side", "30000"], "must lie in [1, 20000], got 30000"),
         (["--lr-drops", "0.9", "0.7"], "lr_drops must be shares of the run, ascending"),
         (["--evaluate-every", "0"], "evaluate_every must be positive"),
         (["--recipe", "finetune-small"], "is for another verb"),

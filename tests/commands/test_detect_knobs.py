@@ -73,7 +73,7 @@ def test_so_many_wrong_annotations_as_are_allowed_are_left_out(encoder, tmp_path
     assert "1 of 9 annotations are left out: annotation 5 of image 11" in " ".join(capsys.readouterr().err.split())
     line = ["detect", "evaluate", str(folder / "train.json"), "--weights", str(tmp_path / "run"), "--device", "cpu"]
     assert "has a box of no area" in refused(capsys, *line)
-    assert "max_bad_annotations must be a share" in refused(capsys, *line, "--max-bad-annotations", "1")
+    assert "max_bad_annotations must lie in [0, 1), got 1" in refused(capsys, *line, "--max-bad-annotations", "1")
     found = evaluated(capsys, folder / "train.json", tmp_path / "run", "--max-bad-annotations", "0.2")
     assert (found["images"], found["objects"]) == (3, 8)
 
@@ -188,7 +188,7 @@ def test_window_0_is_the_detector_without_windows(data, windowed, tmp_path, caps
             ["--longest-side", "50"],
             "shortest_side must be pixels of at least 1 and at most longest_side, got 64 an",
         ),
-        (["--window", "-1"], "window must be at least 1, got -1"),
+        (["--window", "-1"], "window must lie in [1, 65536], got -1"),
     ],
 )
 def test_what_cannot_be_used_is_called_by_what_was_typed(data, windowed, tmp_path, capsys, more, message):

@@ -55,8 +55,8 @@ def snapshot(folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--side", "0"], "side and image_size must be at least 1, got 0"),
-        (["--image-size", "8", "-1"], "side and image_size must be at least 1, got 8 -1"),
+        (["--side", "0"], "side must be at least 1, got 0"),
+        (["--image-size", "8", "-1"], "image_size must be at least 1, got -1"),
         (["--image-size", "8", "8", "--side", "9"], "give side or image_size, not both"),
         (["--quality", "50"], "quality is no setting of form pixels"),
         (["--form", "jpeg", "--image-size", "8", "8"], "image_size is no setting of form jpeg"),
@@ -65,8 +65,8 @@ def snapshot(folder: Path) -> dict[str, bytes]:
         (["--form", "png"], "--form takes one of pixels, jpeg, got 'png'"),
         (["--channels", "5"], "it has 3 channels, not 5"),
         (["--pixel-range", "5", "1"], "pixel_range must be two values"),
-        (["--max-bad-files", "1"], "max_bad_files must be a share"),
-        (["--workers", "-1"], "workers must not be negative"),
+        (["--max-bad-files", "1"], "max_bad_files must lie in [0, 1), got 1"),
+        (["--workers", "-1"], "workers must be 0 or more, got -1"),
         (["--side", "9999999"], "are wanted and"),
     ],
 )

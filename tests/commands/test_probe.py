@@ -179,8 +179,8 @@ def test_unreadable_files_are_left_out_and_named(capsys, tmp_path, weights):
         (["--epochs", "0"], "epochs must be at least 1, got 0"),
         (["--seed", "-1"], "seed must lie in [0, 2^63), got -1"),
         (["--token-gib", "nan"], "token_gib must be 0 or more, got nan"),
-        (["--max-bad-files", "1"], "max_bad_files must be a share"),
-        (["--workers", "-1"], "workers must not be negative"),
+        (["--max-bad-files", "1"], "max_bad_files must lie in [0, 1), got 1"),
+        (["--workers", "-1"], "workers must be 0 or more, got -1"),
     ],
 )
 def test_settings_that_cannot_be_are_refused_before_any_image_is_read(

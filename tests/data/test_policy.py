@@ -84,7 +84,6 @@ def test_timms_policies_are_known_by_timms_names(name):
 @pytest.mark.parametrize(
     ("policy", "channels", "message"),
     [
-        (replace(NOTHING, erasing=1.1), 3, r"erasing must be a probability in \[0, 1\], got 1.1"),
         (replace(NOTHING, auto_augment="nothing"), 3, "auto_augment 'nothing' is no policy of timm's"),
         (PolicyConfig(), 5, "is for gray or colour, not 5 channels; use --auto-augment none"),
     ],

@@ -450,7 +450,7 @@ def test_pretrain_on_an_index_goes_on_bit_for_bit_in_the_middle_of_a_shard(
     """Stopped after step 3 of 8, which is in the middle of the first of almost two epochs."""
     words = ["pretrain", places[place], *TINY, "--steps", "8", "--workers", workers]
     main([*words, "--out", str(tmp_path / "whole")])
-    from pcae.runs import run as run
+    from pcae.runs import run
 
     real, seen = run.TrainingRun.stop_if, []
 

@@ -11,7 +11,8 @@ from pcae.data.batches import epoch_order
 from pcae.evaluation.attentive import attentive_probe
 from pcae.evaluation.frozen import Cached
 from pcae.evaluation.linear import MOMENTUM, LinearHeads, linear_probe
-from pcae.evaluation.probes import Examples, Heads, Standardise, check_probe_config, fit, hold_out, probe, score
+from pcae.evaluation.probes import Examples, Heads, Standardise, fit, hold_out, probe, score
+from pcae.settings.bounds import check_bounds
 from pcae.settings.trained import ProbeTrainingConfig
 
 CPU = torch.device("cpu")
@@ -155,7 +156,7 @@ def test_score_counts_by_rate():
 )
 def test_settings_that_cannot_be(config, message):
     with pytest.raises(ValueError, match=message):
-        check_probe_config(config)
+        check_bounds(config)
 
 
 def test_one_training_image_is_too_few():

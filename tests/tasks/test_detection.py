@@ -258,9 +258,9 @@ def test_layer_decay_falls_from_the_last_block_and_all_else_learns_at_the_full_r
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"window": 0}, "window must be at least 1, got 0"),
-        ({"pyramid_channels": 0}, "pyramid_channels must be at least 1, got 0"),
-        ({"mask_convs": -1}, "mask_convs must be 0 or more, got -1"),
+        ({"window": 0}, r"window must lie in \[1, 65536\], got 0"),
+        ({"pyramid_channels": 0}, r"pyramid_channels must lie in \[1, 65536\], got 0"),
+        ({"mask_convs": -1}, r"mask_convs must lie in \[0, 100\], got -1"),
         ({"anchors": (8, 16)}, r"anchors must be 5 sides in pixels, one a level, got \(8, 16\)"),
         ({"drop_path": 1.0}, r"drop_path must lie in \[0, 1\), got 1"),
         ({"score_threshold": -0.1}, r"score_threshold must lie in \[0, 1\), got -0.1"),

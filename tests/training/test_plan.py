@@ -30,7 +30,7 @@ def test_accumulation_does_not_change_the_learning_rate():
         (RunConfig(batch_size=10, accumulation=4), "batch_size 10 must be a multiple"),
         (RunConfig(batch_size=0), "batch_size must be positive"),
         (RunConfig(epochs=float("nan")), "epochs must be positive"),
-        (RunConfig(seed=-1), "seed must not be negative"),
+        (RunConfig(seed=-1), "seed must lie in"),
     ],
 )
 def test_runs_that_cannot_be_are_refused_with_the_numbers(run, message):

@@ -28,8 +28,6 @@ from pcae.writing import check_writable
 
 ON_ACCELERATORS = 10
 """Steps of a turn where one is too short to be timed alone."""
-MOST = 1_000_000
-"""Images of a batch, steps of a turn, or rounds: above it, a slip of the hand."""
 AHEAD = 4
 """Steps of a turn for each reading process, which has two batches ready when the turn begins."""
 INFERENCE = {"drop_ratios", "batch_sizes"}
@@ -48,8 +46,6 @@ FOREIGN: dict[str, set[str]] = {
 def check(config: BenchmarkConfig) -> None:
     """Raise ValueError for what cannot be, before any work."""
     check_mode(config)
-    for name in ("batch_size", "rounds", "steps"):
-        check_count(name, getattr(config, name))
     if config.encoder.patch_scale != 1:
         raise ValueError(f"patch_scale {config.encoder.patch_scale:g} does not change the speed; leave it out")
     check_sizes(config.encoder)
@@ -57,13 +53,6 @@ def check(config: BenchmarkConfig) -> None:
     {"train": check_rows, "loader": lambda _: None, "inference": check_inference}[config.mode](config)
     if config.out is not None:
         check_writable(config.out, ".json")
-
-
-def check_count(name: str, value: int | None) -> None:
-    """Raise ValueError for a number of images or turns that cannot be."""
-    if value is not None and not 1 <= value <= MOST:
-        bound = "least 1" if value < 1 else f"most {MOST}"
-        raise ValueError(f"{name} must be at {bound}, got {value}")
 
 
 def check_mode(config: BenchmarkConfig) -> None:
@@ -103,8 +92,6 @@ def check_inference(config: BenchmarkConfig) -> None:
             raise ValueError(f"{name} has a value twice: {words(values)}")
     if 0 not in config.drop_ratios:
         raise ValueError(f"drop_ratios must have 0, which others are held against, got {words(config.drop_ratios)}")
-    for size in config.batch_sizes or ():
-        check_count("batch_sizes", size)
 
 
 def repositories_of(config: BenchmarkConfig) -> dict[AnyRow, Path]:

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 
 from pcae.data.tables.labelled import for_classifier
-from pcae.inference.evaluate import check, cost_of, evaluate, measure_all, picture_of, speeds_of
+from pcae.inference.evaluate import check, cost_of, draw, evaluate, measure_all, picture_of, speeds_of
 from pcae.inference.trained import open_shown, open_trained
 from pcae.model.pretrained import Pretrained
 from pcae.settings.verbs.evaluate import EvaluateConfig

@@ -3,7 +3,6 @@
 from dataclasses import replace
 from typing import Any
 
-from pcae.data.batches import check_max_bad_files
 from pcae.inference.export import batches, images_of, ratio_of, remarks
 from pcae.inference.trained import open_trained
 from pcae.model.pretrained import Pretrained
@@ -15,7 +14,6 @@ from pcae.weights.export.parity import Parity
 
 def run(config: ExportConfig) -> None:
     """Export and check."""
-    check_max_bad_files(config.max_bad_files)
     check_format(config.to, config.out, config.drop_ratio, config.pool_dropped)
     if config.model.device not in ("auto", "cpu"):
         raise ValueError(f"device {config.model.device!r} is not for exporting: files are made and checked on the CPU")

@@ -9,8 +9,6 @@ from pcae.writing import check_writable, replace_text
 
 def run(config: IndexConfig) -> None:
     """Count and write."""
-    if not 1 <= config.threads <= 1024:
-        raise ValueError(f"threads must lie in [1, 1024], got {config.threads}")
     check_writable(config.out, ".json")
     counts = count_all(every_shard(config.data), config.threads, bar("counting samples"))
     replace_text(config.out, index_text(counts, config.out))

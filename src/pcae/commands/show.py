@@ -1,7 +1,7 @@
 """`pcae show`: what a model keeps of images, stage by stage, as pictures and one page with sliders."""
 
 from pcae.data.unreadable import BadFiles
-from pcae.inference.show import PAGE, check, described, find_teacher
+from pcae.inference.show import PAGE, check, described, draw, find_teacher
 from pcae.inference.trained import open_shown, open_trained
 from pcae.pages.kept_maps import KeptMaps, look
 from pcae.pages.kept_page import write_page

@@ -25,28 +25,12 @@ Follow = Callable[[DataLoader], Iterable[Batch]]
 def check_data_config(config: DataConfig) -> None:
     """Raise ValueError for values that cannot be."""
     low, high = config.crop_scale
-    if not 0 < low <= high <= 1:
+    if low > high:
         raise ValueError(f"crop_scale must be two shares of the area, ascending in (0, 1], got {config.crop_scale}")
-    check_max_bad_files(config.max_bad_files)
-    check_workers(config.workers)
-    if config.shuffle is not None and config.shuffle < 1:
-        raise ValueError(f"shuffle must be at least 1, got {config.shuffle}")
     if not all(math.isfinite(value) for value in (*(config.mean or ()), *(config.std or ()))):
         raise ValueError(f"mean and std must be numbers, got mean {config.mean} and std {config.std}")
     if (config.mean is None) != (config.std is None):
         raise ValueError(f"give mean and std together, or neither; got mean {config.mean} and std {config.std}")
-
-
-def check_workers(workers: int | None) -> None:
-    """Raise ValueError for a negative number of processes."""
-    if workers is not None and workers < 0:
-        raise ValueError(f"workers must not be negative, got {workers}")
-
-
-def check_max_bad_files(share: float) -> None:
-    """Raise ValueError for what is no share of the images, or all of them."""
-    if not 0 <= share < 1:
-        raise ValueError(f"max_bad_files must be a share of the images in [0, 1), got {share:g}")
 
 
 @lru_cache(maxsize=2)

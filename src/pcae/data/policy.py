@@ -104,8 +104,6 @@ def distortion(policy: PolicyConfig, mean: tuple[float, ...], side: int) -> Dist
 
 def check_policy(policy: PolicyConfig, channels: int) -> None:
     """Raise ValueError for values that cannot be, or do not fit the images."""
-    if not 0 <= policy.erasing <= 1:
-        raise ValueError(f"erasing must be a probability in [0, 1], got {policy.erasing:g}")
     distorts = distortion(policy, (0.5,) * channels, 32) is not None
     if distorts and channels not in MODES:
         raise ValueError(

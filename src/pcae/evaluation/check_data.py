@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 
-from pcae.data.batches import check_workers
 from pcae.data.files.survey import Facts, survey
 from pcae.data.images import Images, open_images
 from pcae.evaluation.dataset_report import Everything, Fault
@@ -20,9 +19,6 @@ from pcae.writing import check_writable
 
 def check(config: CheckDataConfig) -> None:
     """Raise ValueError for what cannot be, before any work."""
-    if not 0 < config.alike <= 1:
-        raise ValueError(f"alike must lie in (0, 1], got {config.alike:g}")
-    check_workers(config.workers)
     if config.out is not None:
         check_writable(config.out, ".html")
 

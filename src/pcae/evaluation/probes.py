@@ -24,15 +24,6 @@ Epochs = Callable[[range], Iterable[int]]
 """Epoch by epoch, and something shown of it on the way."""
 
 
-def check_probe_config(config: ProbeTrainingConfig) -> None:
-    """Raise ValueError for values that cannot be."""
-    for name in ("epochs", "batch_size"):
-        if getattr(config, name) < 1:
-            raise ValueError(f"{name} must be at least 1, got {getattr(config, name)}")
-    if not 0 <= config.seed < 2**63:
-        raise ValueError(f"seed must lie in [0, 2^63), got {config.seed}")
-
-
 @dataclass(frozen=True)
 class Examples:
     """Features of images, and the class of each."""

@@ -50,7 +50,7 @@ class Stepper:
         loop(self.method, batches, self.optimizer, lambda _: 1e-6, self.progress, [], autocast=self.autocast)
 
     def stream(self) -> Iterator[tuple[Tensor, StepRandom]]:
-        """The images with the draw of each step."""
+        """The images with the random numbers of each step."""
         while True:
             yield self.images, randomness(0, self.progress.step, self.batch, self.images.device)
 

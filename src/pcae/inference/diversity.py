@@ -52,13 +52,9 @@ class Measured(NamedTuple):
 
 def check(config: DiversityConfig) -> None:
     """Raise ValueError for what cannot be, before any work."""
-    check_specimens(config.specimens, config.shown)
+    check_specimens(config.specimens)
     if len(set(config.reductions)) != max(1, len(config.reductions)):
         raise ValueError("reductions needs at least one value, and each once")
-    if config.stages < 1:
-        raise ValueError(f"stages must be at least 1, got {config.stages}; to drop nothing use --reductions none")
-    if not 0 < config.keep_ratio < 1:
-        raise ValueError(f"keep_ratio must lie in (0, 1), got {config.keep_ratio:g}")
     if config.out is not None:
         check_place(config.out, config.data)
 

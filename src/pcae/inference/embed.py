@@ -2,14 +2,12 @@
 
 from pathlib import Path
 
-from pcae.inference.trained import check_shown
 from pcae.settings.verbs.embed import EmbedConfig
 from pcae.writing import check_writable
 
 
 def check(config: EmbedConfig) -> None:
     """Raise ValueError for what cannot be, before any work."""
-    check_shown(config.shown, config.batch_size)
     if config.tokens and config.pool != "mean":
         raise ValueError(f"tokens are not pooled; leave --pool {config.pool} out")
     check_writable(config.out, ".npy", ".parquet")

@@ -11,7 +11,6 @@ from pcae.evaluation.accuracy import Tally
 from pcae.evaluation.cost import measure
 from pcae.evaluation.throughput import large_batch, take_turns
 from pcae.inference.held_out import count_right
-from pcae.inference.trained import check_shown
 from pcae.model.pretrained import Classifier, Pretrained
 from pcae.pictures.accuracy_speed import draw_curve
 from pcae.pictures.confusion import draw_confusion
@@ -25,9 +24,6 @@ PICTURES = (".png", ".svg", ".pdf")
 
 def check(config: EvaluateConfig) -> None:
     """Raise ValueError for what cannot be, before any work."""
-    check_shown(config.shown, config.batch_size)
-    if config.rounds < 0:
-        raise ValueError(f"rounds must be 0 or more, got {config.rounds}")
     ratios = config.drop_ratio or ()
     if len(set(ratios)) < len(ratios):
         raise ValueError(f"drop_ratio names a ratio twice: {' '.join(f'{ratio:g}' for ratio in ratios)}")

@@ -12,7 +12,6 @@ from pcae.data.images import open_images
 from pcae.data.unreadable import BadFiles, Batch
 from pcae.evaluation.features import readable
 from pcae.inference.probe import at_most
-from pcae.inference.trained import check_shown
 from pcae.model.encoder import build_encoder, create_vit
 from pcae.model.pretrained import Pretrained, PretrainedFacts
 from pcae.settings.network import EncoderConfig
@@ -20,8 +19,6 @@ from pcae.settings.trained import RANDOM, ShownConfig, SpecimensConfig
 from pcae.terminal import bar, console
 from pcae.weights.files import fill, find
 from pcae.weights.loaded import Found
-
-MOST_SEEDS = 1000
 
 
 class Specimen(NamedTuple):
@@ -40,13 +37,8 @@ class Specimen(NamedTuple):
         return Pretrained(build_encoder(self.facts.encoder), self.facts).to(device).eval()
 
 
-def check_specimens(config: SpecimensConfig, shown: ShownConfig) -> None:
+def check_specimens(config: SpecimensConfig) -> None:
     """Raise ValueError for what cannot be, before any work."""
-    check_shown(shown, config.batch_size)
-    if config.most_images < 1:
-        raise ValueError(f"most_images must be at least 1, got {config.most_images}")
-    if not 1 <= config.seeds <= MOST_SEEDS:
-        raise ValueError(f"seeds must lie in [1, {MOST_SEEDS}], got {config.seeds}")
     if len(set(config.weights)) != max(1, len(config.weights)):
         raise ValueError(f"weights needs at least one value, and each once, got {' '.join(config.weights) or 'none'}")
     if config.model is not None and config.weights != (RANDOM,):

@@ -10,7 +10,6 @@ import torch
 
 from pcae.data.batches import whole_loader
 from pcae.data.unreadable import BadFiles
-from pcae.inference.trained import check_shown
 from pcae.model.pretrained import Pretrained
 from pcae.settings.verbs.predict import PredictConfig
 from pcae.terminal import bar
@@ -19,9 +18,6 @@ from pcae.writing import check_writable, in_one_move
 
 def check(config: PredictConfig) -> None:
     """Raise ValueError for what cannot be, before any work."""
-    check_shown(config.shown, config.batch_size)
-    if config.top < 1:
-        raise ValueError(f"top must be at least 1, got {config.top}")
     if config.out:
         check_writable(config.out, ".jsonl")
 

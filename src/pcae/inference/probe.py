@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import torch
 from timm.layers.attention import Attention
 
-from pcae.data.batches import check_max_bad_files, check_workers
 from pcae.data.images import Images
 from pcae.data.tables.labelled import open_labelled
 from pcae.data.unreadable import BadFiles
@@ -15,7 +14,7 @@ from pcae.evaluation.attentive import attentive_probe
 from pcae.evaluation.frozen import Frozen, freeze, token_bytes
 from pcae.evaluation.knn import check_k, knn_accuracies
 from pcae.evaluation.linear import linear_probe
-from pcae.evaluation.probes import Examples, Probed, check_probe_config
+from pcae.evaluation.probes import Examples, Probed
 from pcae.model.pretrained import Pretrained
 from pcae.settings.choices import Pool, Probe
 from pcae.settings.verbs.probe import ProbeConfig
@@ -53,18 +52,9 @@ def measure(config: ProbeConfig, model: Pretrained) -> Found:
 
 def check(config: ProbeConfig) -> None:
     """Raise ValueError for what cannot be, before any work."""
-    check_max_bad_files(config.max_bad_files)
-    check_workers(config.workers)
-    check_probe_config(config.training)
     for name in ("probes", "k", "pool"):
         if getattr(config, name) == ():
             raise ValueError(f"{name} needs at least one value; leave the flag out for the default")
-    if min(config.k) < 1:
-        raise ValueError(f"k must be at least 1, got {min(config.k)}")
-    if config.most_images is not None and config.most_images < 1:
-        raise ValueError(f"most_images must be at least 1, got {config.most_images}")
-    if not config.token_gib >= 0:
-        raise ValueError(f"token_gib must be 0 or more, got {config.token_gib:g}")
     if set(config.probes) == {"attentive"} and (config.pool or config.pixels):
         raise ValueError("pool and pixels are for the kNN and the linear probe; add --probes knn or linear")
 

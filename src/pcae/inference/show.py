@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 from pcae.evaluation.kept import Kept, Way
-from pcae.inference.trained import check_shown
 from pcae.model.pretrained import Pretrained
 from pcae.pages.kept_maps import KeptMaps
 from pcae.pages.kept_tokens import check_keeping
@@ -22,10 +21,7 @@ MOST = 200
 
 def check(config: ShowConfig) -> None:
     """Raise ValueError for what cannot be, before any work."""
-    check_shown(config.shown, None)
     check_keeping(config.keeping)
-    if not 1 <= config.most_images <= MOST:
-        raise ValueError(f"most_images must lie in [1, {MOST}], got {config.most_images}")
     check_place(config.out, config.data)
 
 

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-from pcae.data.batches import check_max_bad_files, check_workers
 from pcae.data.images import open_images
 from pcae.data.unreadable import BadFiles
 from pcae.model.pretrained import Pretrained
@@ -10,14 +9,6 @@ from pcae.settings.trained import ShownConfig, TrainedConfig
 from pcae.terminal import console
 from pcae.training.distributed import pick_device
 from pcae.weights.files import fill, find
-
-
-def check_shown(config: ShownConfig, batch_size: int | None) -> None:
-    """Raise ValueError for values that cannot be."""
-    check_max_bad_files(config.max_bad_files)
-    check_workers(config.workers)
-    if batch_size is not None and batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
 
 
 def open_shown(data: str, config: ShownConfig, model: Pretrained) -> BadFiles:

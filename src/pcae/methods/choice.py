@@ -25,7 +25,7 @@ from pcae.settings.values import flatten
 
 Pretraining = PCAE | MAE | DiscardingMAE | SimMIM | PCAESimMIM
 """A self-supervised method: each has a `student`, its `n_visible` tokens, `counts` of what is left to predict, in
-`predicts` a word for what that is, and in `targets(patches, hidden_ids, draw)` what it predicts of images."""
+`predicts` a word for what that is, and in `targets(patches, hidden_ids, random)` what it predicts of images."""
 Settings = TypeVar("Settings")
 
 

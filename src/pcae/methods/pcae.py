@@ -1,7 +1,5 @@
 """PCAE: predict the few features of hidden patches that the teacher did not drop on its way."""
 
-import math
-
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
@@ -11,6 +9,7 @@ from pcae.model.decoder import Decoder
 from pcae.model.encoder import Encoder
 from pcae.model.pretrained import Predicts
 from pcae.model.tokens import count_visible, gather, patchify, split
+from pcae.settings.bounds import check_bounds
 from pcae.settings.methods import PCAEConfig
 from pcae.settings.network import DecoderConfig
 from pcae.training.loop import Progress, StepResult
@@ -19,10 +18,6 @@ from pcae.training.randomness import StepRandom
 
 def pool_size(config: PCAEConfig, n_tokens: int, n_visible: int) -> int:
     """Patches that views are drawn from. Raises ValueError for settings that do not go together."""
-    if config.views < 1:
-        raise ValueError(f"views must be at least 1, got {config.views}")
-    if config.pool_ratio is not None and not 0 < config.pool_ratio < 1:
-        raise ValueError(f"pool_ratio must lie in (0, 1), got {config.pool_ratio:g}")
     n_pool = n_visible if config.pool_ratio is None else count_visible(n_tokens, 1 - config.pool_ratio)
     if n_pool < n_visible or (config.views > 1 and n_pool == n_visible):
         raise ValueError(
@@ -56,8 +51,7 @@ class PCAE(nn.Module):
     ) -> None:
         super().__init__()
         config = config or PCAEConfig()
-        if not 0 <= config.pixel_weight < math.inf:
-            raise ValueError(f"pixel_weight must be 0 or more, got {config.pixel_weight:g}")
+        check_bounds(config)
         n_tokens = encoder.grid[0] * encoder.grid[1]
         self.views, self.n_visible = config.views, count_visible(n_tokens, config.mask_ratio)
         self.pixel_weight = config.pixel_weight

@@ -60,8 +60,6 @@ def check_keeping(config: KeepingConfig) -> None:
     """Raise ValueError for what cannot be, before any work."""
     if config.modes is not None and len(set(config.modes)) != max(1, len(config.modes)):
         raise ValueError(f"modes needs at least one name and none twice, got {' '.join(config.modes) or 'nothing'}")
-    if config.seed is not None and not 0 <= config.seed < 2**63:
-        raise ValueError(f"seed must lie in [0, 2^63), got {config.seed}")
 
 
 def modes_of(config: KeepingConfig, model: Pretrained) -> tuple[KeptMode, ...]:

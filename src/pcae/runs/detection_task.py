@@ -8,7 +8,7 @@ import torch
 
 from pcae.data.augment import Normalise
 from pcae.data.batches import check_data_config, training_workers
-from pcae.data.coco.annotations import CocoImages, check_max_bad_annotations, open_coco
+from pcae.data.coco.annotations import CocoImages, open_coco
 from pcae.data.coco.views import CocoViews, check_view_config, view_loader
 from pcae.data.files.decode import check_pixel_range
 from pcae.data.unreadable import BadFiles
@@ -94,9 +94,6 @@ def check(config: DetectTrainConfig) -> None:
         raise ValueError(f"reduce_after {config.detection.reduce_after} drops nothing without drop_ratio; give it, too")
     check_optimizer_config(config.optimizer)
     check_view_config(config.view)
-    if not 0 < config.evaluate_every < float("inf"):
-        raise ValueError(f"evaluate_every must be positive, got {config.evaluate_every:g}")
-    check_max_bad_annotations(config.max_bad_annotations)
 
 
 def build_task(config: DetectTrainConfig, world: World) -> Task:

@@ -82,10 +82,6 @@ def check(config: FinetuneConfig) -> None:
         if getattr(config.reading, name):
             raise ValueError(f"{name} is for pretrain: streams have no labels; leave --{name} out")
     check_optimizer_config(config.optimizer)
-    if config.crop_pct is not None and not 0 < config.crop_pct <= 1:
-        raise ValueError(f"crop_pct must lie in (0, 1], got {config.crop_pct:g}")
-    if not 0 < config.evaluate_every < float("inf"):
-        raise ValueError(f"evaluate_every must be positive, got {config.evaluate_every:g}")
 
 
 def build_task(config: FinetuneConfig, world: World) -> Task:

@@ -34,14 +34,6 @@ IMAGES_TRAINED = 100
 as many, and at most once in `LEAST_STEPS`."""
 
 
-def check_health(config: HealthConfig) -> None:
-    """Raise ValueError for values that cannot be."""
-    if config.health_every is not None and config.health_every < 0:
-        raise ValueError(f"health_every must be a number of steps, or 0 for never, got {config.health_every}")
-    if not 0 < config.knn_every < math.inf:
-        raise ValueError(f"knn_every must be positive, got {config.knn_every:g}")
-
-
 def health_every(config: HealthConfig, plan: Plan) -> int:
     """Steps between looks."""
     if config.health_every is not None:

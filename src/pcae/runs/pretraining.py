@@ -18,7 +18,7 @@ from pcae.methods.pcae import PCAE
 from pcae.model.pretrained import PretrainedFacts
 from pcae.pages.run_page import report_on
 from pcae.runs.dry_run import forecast, peak_of
-from pcae.runs.health import Health, check_health, health_every, open_health
+from pcae.runs.health import Health, health_every, open_health
 from pcae.runs.initial_weights import InitialWeights, decoder_of, initial_method, load_initial
 from pcae.runs.online_probe import OnlineProbe, open_online
 from pcae.runs.roll_back import with_roll_backs
@@ -164,7 +164,6 @@ def build_run(config: PretrainConfig, world: World) -> tuple[TrainingRun, Initia
     """Images, method and optimizer, as they start or as the checkpoint to go on from has them; and the beginning."""
     check_data_config(config.reading)
     check_optimizer_config(config.optimizer)
-    check_health(config.health)
     initial = world.main_first(lambda: load_initial(config.encoder, config.reading, config.init, config.teacher))
     config = replace(config, encoder=initial.encoder, reading=initial.reading)
     channels, pixel_range = config.encoder.channels, config.reading.pixel_range

@@ -1,8 +1,11 @@
 """The methods of pre-training and their settings."""
 
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from annotated_types import Interval
+
+from pcae.settings.bounds import Count, NotNegative
 from pcae.settings.choices import CriterionName
 from pcae.settings.network import DecoderConfig
 from pcae.settings.values import flatten
@@ -52,11 +55,11 @@ class PCAEConfig(TeacherConfig):
 
     mask_ratio: float = 0.75
     """Share of the patches that the student does not see, in (0, 1)."""
-    views: int = 1
+    views: Count = 1
     """Students' views of an image for one pass of the teacher; each sees its own part of the pool. 1 is the paper."""
-    pool_ratio: float | None = None
+    pool_ratio: Annotated[float, Interval(gt=0, lt=1)] | None = None
     """Share of the patches that views are drawn from; the teacher sees the others. Without it, one view is the pool."""
-    pixel_weight: float = 0.0
+    pixel_weight: NotNegative = 0.0
     """Weight of MAE's loss, normalised pixels, at the targets, beside their features; 0 is the paper."""
 
 
@@ -100,12 +103,12 @@ class MethodConfig:
     pcae-simmim: both ideas. mae-discard: mae without the targets that the teacher drops (Table 9)."""
     mask_ratio: float | None = None
     """Share of the patches that the student does not see, in (0, 1); without it 0.75, with simmim 0.6."""
-    views: int = 1
+    views: Count = 1
     """For pcae: students' views of an image for one pass of the teacher; each sees its own part of the pool."""
-    pool_ratio: float | None = None
+    pool_ratio: Annotated[float, Interval(gt=0, lt=1)] | None = None
     """For pcae: share of the patches that views are drawn from, such as 0.25 with several views and a mask ratio of
     0.85; the teacher sees the others. Without it, one view is the pool."""
-    pixel_weight: float = 0.0
+    pixel_weight: NotNegative = 0.0
     """For pcae: weight of mae's loss at the targets, beside their features; 0 is the paper."""
     norm_pix_loss: bool = True
     """For mae: predict the pixels of each patch less their mean, over their standard deviation."""

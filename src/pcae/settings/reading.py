@@ -1,14 +1,22 @@
 """How images are read."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+from annotated_types import Interval
+
+from pcae.settings.bounds import Count, Natural, Portion, Positive, Share
+
+MOST_SIDE = 20_000
+"""Pixels of a side of a view: above it, a slip of the hand."""
+Side = Annotated[int, Interval(ge=1, le=MOST_SIDE)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
     """How images are read."""
 
-    crop_scale: tuple[float, float] = (0.2, 1.0)
+    crop_scale: tuple[Portion, Portion] = (0.2, 1.0)
     """Least and most share of an image's area in a random crop; 1 1 takes whole images."""
     flip: bool = True
     """Mirror half of the images, left to right."""
@@ -18,16 +26,16 @@ class DataConfig:
     """Standard deviation of the pixels by channel; without it, computed from the data."""
     pixel_range: tuple[float, float] | None = None
     """Values of 16-bit and float pixels that become black and white; without it 0 65535 and 0 1."""
-    max_bad_files: float = 0.05
+    max_bad_files: Share = 0.05
     """Share of the images that may be unreadable, in [0, 1); others take their place. More end the run."""
-    workers: int | None = None
+    workers: Natural | None = None
     """Processes that read images; without it, one less than the cores of each GPU's share, and none on a CPU."""
     stream: bool = False
     """Read shards (.tar, .parquet, hf:NAME) in order, with nothing held of each image; those of an index always are."""
     lanes: int | None = None
     """For streams: equal parts of every batch, each read in order by itself; a multiple of processes x accumulation
     that divides the batch size. Without it as many as fit, up to 64. It decides the order."""
-    shuffle: int | None = None
+    shuffle: Count | None = None
     """For streams: samples in a row of a lane that are shown in random order, and held in memory; without it 64."""
 
 
@@ -37,7 +45,7 @@ class PolicyConfig:
 
     auto_augment: str = "rand-m9-mstd0.5-inc1"
     """timm's name of a policy of random distortions: rand-m9-mstd0.5-inc1 is RandAugment 9 / 0.5; none for none."""
-    erasing: float = 0.25
+    erasing: Annotated[float, Interval(ge=0, le=1)] = 0.25
     """Probability that a random rectangle of a crop becomes noise, in [0, 1]."""
 
 
@@ -47,15 +55,18 @@ class ViewConfig:
 
     views: Literal["multi-scale", "jitter"] = "multi-scale"
     """Whole images in several sizes, or large-scale jitter: resized far more, then cropped and padded to one size."""
-    shortest_sides: tuple[int, ...] = (480, 512, 544, 576, 608, 640, 672, 704, 736, 768, 800)
+    shortest_sides: tuple[Count, ...] = (480, 512, 544, 576, 608, 640, 672, 704, 736, 768, 800)
     """Pixels of the shorter side in multi-scale views, one of them each time."""
-    longest_side: int = 1333
+    longest_side: Side = 1333
     """Pixels that the longer side may have; the shorter one is then smaller, too."""
-    jitter_size: tuple[int, int] = (1024, 1024)
+    jitter_size: tuple[Side, Side] = (
+        1024,
+        1024,
+    )
     """Height and width of jittered views."""
-    jitter_scale: tuple[float, float] = (0.1, 2.0)
+    jitter_scale: tuple[Positive, Positive] = (0.1, 2.0)
     """Least and most of the size in which an image just fits into a jittered view."""
-    padding: int = 114
+    padding: Annotated[int, Interval(ge=0, le=255)] = 114
     """How light, from 0 to 255, is what surrounds an image smaller than a jittered view; photographs have this mean."""
     mirror: bool = True
     """Mirror half of the views, left to right."""

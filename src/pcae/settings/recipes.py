@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import yaml
 
+from pcae.settings.bounds import check_bounds
 from pcae.settings.training import RunSettings
 from pcae.settings.values import at_home, build, check_values, leaves, without_rivals
 from pcae.settings.yaml_files import Yaml, read_yaml
@@ -71,4 +72,5 @@ def configure(cls: type[C], verb: str, choose_recipe: Callable[[C], str], **flag
         return at_home(build(cls, values))
 
     config = layers()
+    check_bounds(config)
     return layers(choose_recipe(config)) if config.recipe == AUTO else config

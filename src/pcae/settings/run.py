@@ -1,22 +1,26 @@
 """How long, how large and how watched a run is."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+from annotated_types import Interval
+
+from pcae.settings.bounds import Natural, NotNegative, Positive, Seed, Share
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
     """How long and how large a run is, and what it leaves behind."""
 
-    epochs: float | None = None
+    epochs: Positive | None = None
     """Length of the run in passes over the images; without it or `steps`, as long as the paper's."""
-    steps: int | None = None
+    steps: Annotated[int, Interval(gt=0)] | None = None
     """Length of the run in optimizer steps, instead of `epochs`."""
-    batch_size: int = 1024
+    batch_size: Annotated[int, Interval(gt=0)] = 1024
     """Images per optimizer step, over all processes and micro-batches; the learning rate follows it."""
-    seed: int = 0
+    seed: Seed = 0
     """Decides the initial weights, the order of images, crops, flips and masks."""
-    accumulation: int = 1
+    accumulation: Annotated[int, Interval(gt=0)] = 1
     """Micro-batches per optimizer step and process; more need less memory. Same result, up to rounding."""
     device: str = "auto"
     """cpu, cuda, cuda:1, mps, ...; auto is the first accelerator, else the CPU."""
@@ -30,16 +34,16 @@ class RunConfig:
     fully_shard: bool = False
     """Split weights, gradients and the optimizer's state over the processes: for models that do not fit into each of
     them, such as ViT-L and ViT-H. Same result, up to rounding; more traffic between the processes."""
-    checkpoint_every: int = 500
+    checkpoint_every: Annotated[int, Interval(gt=0)] = 500
     """Optimizer steps between checkpoints; one is always written at the end."""
-    keep_checkpoints: int = 2
+    keep_checkpoints: Annotated[int, Interval(gt=0)] = 2
     """Newest checkpoints that stay."""
-    log_every: int = 10
+    log_every: Annotated[int, Interval(gt=0)] = 10
     """Optimizer steps between lines of metrics.jsonl."""
-    roll_back_after: int = 10
+    roll_back_after: Annotated[int, Interval(gt=0)] = 10
     """Steps in a row that are skipped, their gradients not being finite, after which the run goes back to its last
     checkpoint and takes the images in another order."""
-    most_roll_backs: int = 3
+    most_roll_backs: Natural = 3
     """Times that a run goes back before it gives up; with 0 it gives up at once."""
 
 
@@ -47,18 +51,18 @@ class RunConfig:
 class OptimizerConfig:
     """AdamW and its learning rate; the defaults are the paper's (MAE's)."""
 
-    base_lr: float = 1.5e-4
+    base_lr: Positive = 1.5e-4
     """Peak learning rate for 256 images a step; the one in use is base_lr * batch_size / 256."""
-    warmup_epochs: float | None = None
+    warmup_epochs: NotNegative | None = None
     """Epochs over which the learning rate rises; without it, a twentieth of the run."""
-    lr_drops: tuple[float, ...] | None = None
+    lr_drops: tuple[Annotated[float, Interval(gt=0, lt=1)], ...] | None = None
     """Shares of the run, ascending in (0, 1), after each of which the learning rate falls to a tenth and stays there
     until the next; without it, a half cosine down to 0."""
-    weight_decay: float = 0.05
+    weight_decay: NotNegative = 0.05
     """Decoupled weight decay of matrices; biases, norms and learned tokens have none."""
-    betas: tuple[float, float] = (0.9, 0.95)
+    betas: tuple[Share, Share] = (0.9, 0.95)
     """AdamW's decay rates of the two moments."""
-    clip_grad: float | None = None
+    clip_grad: Positive | None = None
     """Largest norm of the gradient; without it, gradients are not clipped."""
 
 
@@ -66,10 +70,10 @@ class OptimizerConfig:
 class HealthConfig:
     """What is watched while a run trains, beside the loss."""
 
-    health_every: int | None = None
+    health_every: Natural | None = None
     """Optimizer steps between looks at the features of 128 images, which warn of a collapse; 0 never looks. Without it,
     so many that it costs less than 1 % of the time."""
     knn_data: str | None = None
     """Labelled images, with held-out ones, to sort by 20 nearest neighbours during the run; DATA as probe takes it."""
-    knn_every: float = 10.0
+    knn_every: Positive = 10.0
     """Epochs between these probes; there is always one at the end."""

@@ -1,8 +1,11 @@
 """What a fine-tuned network does: classify or detect."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
+from annotated_types import Interval
+
+from pcae.settings.bounds import NotNegative, Portion, Share
 from pcae.settings.choices import PyramidName, Ramp
 
 
@@ -15,9 +18,9 @@ class ClassificationConfig:
     step, so that one checkpoint serves all of them."""
     criterion: Literal["mean-similarity", "random"] = "mean-similarity"
     """Which tokens go: those most like the mean (the method), or random ones, to compare it with."""
-    drop_start_epochs: float | None = None
+    drop_start_epochs: NotNegative | None = None
     """Epochs in which nothing is dropped; without it, a tenth of the run (the paper: 10 of 100)."""
-    drop_ramp_epochs: float | None = None
+    drop_ramp_epochs: NotNegative | None = None
     """Epochs over which the drop ratio then climbs; without it, a quarter of the run (the paper: 25 of 100)."""
     drop_ramp: Ramp = "cosine"
     """How it climbs: cosine, as in EViT, or linear; in steps of 0.05."""
@@ -26,17 +29,17 @@ class ClassificationConfig:
     pool_dropped: bool = False
     """Pool the means of dropped tokens, too, each for as many as it stands for; needs --global-pool avg. Ours: the
     paper pools what is left."""
-    layer_decay: float | None = None
+    layer_decay: Portion | None = None
     """Factor on the learning rate from each block to the one before it; without it 0.65, and 1 from scratch."""
-    drop_path: float = 0.1
+    drop_path: Share = 0.1
     """Probability that the last block's branches are left out; it climbs from 0 with the depth."""
-    mixup: float = 0.8
+    mixup: NotNegative = 0.8
     """Parameter of the beta distribution that two images are blended by; 0 for none."""
-    cutmix: float = 1.0
+    cutmix: NotNegative = 1.0
     """The same for a rectangle of one image in the other; where both are on, each has half of the steps."""
-    label_smoothing: float = 0.1
+    label_smoothing: Share = 0.1
     """Share of the target that is spread over all classes, in [0, 1)."""
-    ema: float | None = None
+    ema: Share | None = None
     """Momentum of a moving average of the weights, which is then evaluated and kept, such as 0.9999; early steps have
     (1 + step) / (10 + step) at most, so that the start is forgotten."""
 
@@ -47,31 +50,31 @@ class DetectionConfig:
 
     pyramid: PyramidName = "fpn"
     """fpn: maps of four blocks, a quarter of the depth apart, through an FPN; simple: all of the last, as in ViTDet."""
-    pyramid_channels: int = 256
+    pyramid_channels: Annotated[int, Interval(ge=1, le=65_536)] = 256
     """Channels of the pyramid's maps."""
-    window: int | None = None
+    window: Annotated[int, Interval(ge=1, le=65_536)] | None = None
     """Side in patches of the windows in which blocks attend; without it, all attend to the whole image."""
     global_blocks: tuple[int, ...] | None = None
     """Blocks, counted from 0, that attend to the whole image all the same; without it, the last of each quarter."""
-    drop_ratio: float = 0.0
+    drop_ratio: Share = 0.0
     """Share of the patch tokens that each stage of `reduce_after` drops, in [0, 1)."""
     reduce_after: tuple[int, ...] = ()
     """Blocks, counted from 0, after which tokens are dropped; none may stand before a block with windows."""
-    head_width: int = 1024
+    head_width: Annotated[int, Interval(ge=1, le=65_536)] = 1024
     """Width of the box head's two layers."""
-    mask_channels: int = 256
+    mask_channels: Annotated[int, Interval(ge=1, le=65_536)] = 256
     """Channels of the mask head's convolutions."""
-    mask_convs: int = 4
+    mask_convs: Annotated[int, Interval(ge=0, le=100)] = 4
     """Number of convolutions in the mask head before it doubles its side."""
     anchors: tuple[int, ...] = (32, 64, 128, 256, 512)
     """Side in pixels of the anchor boxes, by level (strides 4, 8, 16, 32, 64); each in three shapes."""
-    sampled_proposals: int = 512
+    sampled_proposals: Annotated[int, Interval(ge=1, le=65_536)] = 512
     """Proposals of an image that the box head is trained on."""
-    layer_decay: float | None = None
+    layer_decay: Portion | None = None
     """Factor on the learning rate from each block to the one before it; without it 0.7, and 1 from scratch."""
-    drop_path: float = 0.1
+    drop_path: Share = 0.1
     """Probability that the last block's branches are left out; it climbs from 0 with the depth."""
-    score_threshold: float = 0.05
+    score_threshold: Share = 0.05
     """Predictions with a lower score are left out, in [0, 1)."""
-    detections_per_image: int = 100
+    detections_per_image: Annotated[int, Interval(ge=1, le=65_536)] = 100
     """Most predictions that an image gets, the best ones."""

@@ -1,7 +1,11 @@
 """Trained models at work: which, on what images, how."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
+from annotated_types import Interval
+
+from pcae.settings.bounds import Count, Natural, Seed, Share
 from pcae.settings.choices import CriterionName, KeptMode, Split
 
 
@@ -27,7 +31,7 @@ class KeepingConfig:
     drop_ratio: float | None = None
     """Share of the tokens that each stage of the classifier drops, in (0, 1); without it, the most that it was
     fine-tuned with, else 0.3."""
-    seed: int | None = None
+    seed: Seed | None = None
     """Decides what is hidden."""
 
 
@@ -35,11 +39,11 @@ class KeepingConfig:
 class ProbeTrainingConfig:
     """How the trained probes (linear and attentive) are trained."""
 
-    epochs: int = 50
+    epochs: Count = 50
     """Passes of the linear and the attentive probe through the training images."""
-    batch_size: int = 256
+    batch_size: Count = 256
     """Images in a step of these probes."""
-    seed: int = 0
+    seed: Seed = 0
     """Decides the order of images, initial weights and which images choose the learning rate."""
 
 
@@ -61,9 +65,9 @@ class ShownConfig:
 
     split: Split = "test"
     """Which split, where the data has splits; test is also the val folder."""
-    max_bad_files: float = 0.05
+    max_bad_files: Share = 0.05
     """Share of the images that may be unreadable, in [0, 1); they are left out and named at the end."""
-    workers: int = 0
+    workers: Natural = 0
     """Processes that read images beside this one."""
 
 
@@ -85,9 +89,9 @@ class UsedConfig:
     """Blocks, counted from 0, after which tokens are dropped; without it, as it was trained."""
     detections_per_image: int | None = None
     """Most predictions that an image gets, the best ones; without it, as it was trained."""
-    max_bad_files: float = 0.05
+    max_bad_files: Share = 0.05
     """Share of the images that may be unreadable, in [0, 1); they are left out and named at the end."""
-    workers: int = 0
+    workers: Natural = 0
     """Processes that read images beside this one."""
     device: str = "auto"
     """cpu, cuda, mps, ...; auto is the first accelerator, else the CPU."""
@@ -107,11 +111,11 @@ class SpecimensConfig:
     """What the weights are called in tables and plots; without it, the last part of each."""
     model: str | None = None
     """Name of a timm VisionTransformer for random weights alone; without it, vit_base_patch16_224."""
-    seeds: int = 5
+    seeds: Annotated[int, Interval(ge=1, le=1000)] = 5
     """Networks with random weights that are measured; trained ones are measured once."""
     image_size: tuple[int, int] | None = None
     """Height and width of the images in pixels; without it, the model's own. Positions are resized."""
-    most_images: int = 64
+    most_images: Count = 64
     """At most so many images, drawn at random."""
-    batch_size: int = 16
+    batch_size: Count = 16
     """Images that are encoded at once."""

@@ -17,6 +17,7 @@ from pcae.model.criteria import named_criterion
 from pcae.model.reduced import ReducedViT
 from pcae.model.reduction import Reduction
 from pcae.model.tokens import upcast
+from pcae.settings.bounds import check_bounds
 from pcae.settings.tasks import ClassificationConfig
 from pcae.tasks.dial import DropSchedule, parse_drop_ratio
 from pcae.tasks.drop_path import draw_paths, install_drop_path
@@ -29,18 +30,9 @@ from pcae.training.randomness import StepRandom, seed_of
 def check_classification(config: ClassificationConfig, micro_batch: int) -> None:
     """Raise ValueError for values that cannot be, or do not fit the size of a micro-batch."""
     parse_drop_ratio(config.drop_ratio)
-    for name in ("mixup", "cutmix", "drop_start_epochs", "drop_ramp_epochs"):
-        value = getattr(config, name)
-        if value is not None and not 0 <= value < float("inf"):
-            raise ValueError(f"{name} must be 0 or more, got {value:g}")
-    for name in ("drop_path", "label_smoothing", "ema"):
-        value = getattr(config, name)
-        if value is not None and not 0 <= value < 1:
-            raise ValueError(f"{name} must lie in [0, 1), got {value:g}")
+    check_bounds(config)
     if config.pool_dropped and config.global_pool != "avg":
         raise ValueError(f"pool_dropped needs --global-pool avg, got {config.global_pool!r}")
-    if config.layer_decay is not None and not 0 < config.layer_decay <= 1:
-        raise ValueError(f"layer_decay must lie in (0, 1], got {config.layer_decay:g}")
     if (config.mixup or config.cutmix) and micro_batch % 2:
         raise ValueError(
             f"mixup and cutmix need an even number of images in a micro-batch, got {micro_batch}; change --batch-size "

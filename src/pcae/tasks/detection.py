@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from pcae.model.blocks import check_blocks
 from pcae.model.encoder import Encoder
 from pcae.model.reduction import Reduction
+from pcae.settings.bounds import check_bounds
 from pcae.settings.tasks import DetectionConfig
 from pcae.tasks.classification import layer_groups
 from pcae.tasks.detection_backbone import DetectionBackbone, quarters
@@ -33,33 +34,13 @@ def check_detection(config: DetectionConfig, depth: int, patch_size: tuple[int, 
         raise ValueError(f"detection needs square patches whose side is a power of two, got {height} x {width}")
     if depth < len(STRIDES):
         raise ValueError(f"detection needs an encoder of at least {len(STRIDES)} blocks, got {depth}")
-    check_sizes(config)
-    for name in ("drop_ratio", "drop_path", "score_threshold"):
-        if not 0 <= getattr(config, name) < 1:
-            raise ValueError(f"{name} must lie in [0, 1), got {getattr(config, name):g}")
-    if config.layer_decay is not None and not 0 < config.layer_decay <= 1:
-        raise ValueError(f"layer_decay must lie in (0, 1], got {config.layer_decay:g}")
+    check_bounds(config)
+    if len(config.anchors) != len(STRIDES) + 1 or min(config.anchors) < 1:
+        raise ValueError(f"anchors must be {len(STRIDES) + 1} sides in pixels, one a level, got {config.anchors}")
     check_blocks(depth, (*(config.global_blocks or ()), *config.reduce_after))
     if config.global_blocks is not None and config.window is None:
         raise ValueError(f"global_blocks {config.global_blocks} need windows in the other blocks; give window, too")
     check_reduction(config, depth)
-
-
-def check_sizes(config: DetectionConfig) -> None:
-    """Raise ValueError for numbers of things that cannot be."""
-    sizes = ("pyramid_channels", "window", "head_width", "mask_channels", "sampled_proposals", "detections_per_image")
-    for name in sizes:
-        value = getattr(config, name)
-        if value is not None and value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}")
-        if value is not None and value > MOST:
-            raise ValueError(f"{name} must be at most {MOST}, got {value}")
-    if config.mask_convs < 0:
-        raise ValueError(f"mask_convs must be 0 or more, got {config.mask_convs}")
-    if config.mask_convs > MOST_CONVS:
-        raise ValueError(f"mask_convs must be at most {MOST_CONVS}, got {config.mask_convs}")
-    if len(config.anchors) != len(STRIDES) + 1 or min(config.anchors) < 1:
-        raise ValueError(f"anchors must be {len(STRIDES) + 1} sides in pixels, one a level, got {config.anchors}")
 
 
 def check_reduction(config: DetectionConfig, depth: int) -> None:

@@ -1,4 +1,4 @@
-"""The training loop: a batch, a draw, a loss and signals. It knows nothing of any method."""
+"""The training loop: a batch, its random numbers, a loss and signals. It knows nothing of any method."""
 
 import time
 from collections.abc import Callable, Iterator

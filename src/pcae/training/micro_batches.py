@@ -1,4 +1,4 @@
-"""Micro-batches as the loop wants them: on the device, mirrored and normalised, each with its part of the draw."""
+"""Micro-batches as the loop wants them: on the device, mirrored, normalised, each with its share of random numbers."""
 
 from collections.abc import Iterable, Iterator
 from itertools import count
@@ -43,7 +43,7 @@ def feed(
     device: torch.device,
     labels: Int[Tensor, " images"] | None = None,
 ) -> Iterator[tuple[Tensor | Labelled, StepRandom]]:
-    """Normalised images and their draw, from optimizer step `start` on; what cannot be read counts in `bad_files`.
+    """Normalised images and their random numbers, from step `start` on; what cannot be read counts in `bad_files`.
 
     finish: makes crops of batches that come without. With the `labels` of all images, Labelled batches.
 
@@ -60,7 +60,7 @@ def feed(
 def draws(
     plan: Plan, *, seed: int, start: int, first_part: int, accumulation: int, device: torch.device
 ) -> Iterator[StepRandom]:
-    """The draws of a process's micro-batches, from optimizer step `start` on, without end."""
+    """The random numbers of a process's micro-batches, from optimizer step `start` on, without end."""
     parts = plan.batch_size // plan.micro_batch
     for step in count(start):
         whole = randomness(seed, step, plan.batch_size, device)

@@ -1,31 +1,21 @@
 """AdamW with the right weight-decay groups, and a step that leaves the weights alone when a gradient is not finite."""
 
-import math
-
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
+from pcae.settings.bounds import check_bounds
 from pcae.settings.run import OptimizerConfig
 from pcae.training.sharding import whole
 
 
 def check_optimizer_config(config: OptimizerConfig) -> None:
     """Raise ValueError for values that cannot be."""
-    for name in ("base_lr", "clip_grad"):
-        value = getattr(config, name)
-        if value is not None and not 0 < value < math.inf:
-            raise ValueError(f"{name} must be positive, got {value:g}")
-    for name in ("warmup_epochs", "weight_decay"):
-        value = getattr(config, name)
-        if value is not None and not 0 <= value < math.inf:
-            raise ValueError(f"{name} must be 0 or more, got {value:g}")
+    check_bounds(config)
     drops = config.lr_drops or ()
-    if not all(0 < share < 1 for share in drops) or sorted(set(drops)) != list(drops):
+    if sorted(set(drops)) != list(drops):
         raise ValueError(f"lr_drops must be shares of the run, ascending in (0, 1), got {drops}")
-    if not all(0 <= beta < 1 for beta in config.betas):
-        raise ValueError(f"betas must lie in [0, 1), got {config.betas}")
 
 
 def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict]:

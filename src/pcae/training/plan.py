@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
+from pcae.settings.bounds import check_bounds
 from pcae.settings.run import OptimizerConfig, RunConfig
 from pcae.training.schedule import warmup_cosine, warmup_drops
 
@@ -47,7 +48,7 @@ def make_plan(run: RunConfig, optimizer: OptimizerConfig, images: int, processes
 
     Raises ValueError, with the numbers, when it could not be made.
     """
-    check_positive(run)
+    check_bounds(run)
     if run.epochs is not None and run.steps is not None:
         raise ValueError(f"give epochs or steps, not both (got epochs {run.epochs:g} and steps {run.steps})")
     if run.fully_shard and processes == 1:
@@ -67,29 +68,6 @@ def make_plan(run: RunConfig, optimizer: OptimizerConfig, images: int, processes
     warmup = max(1, steps // 20) if asked is None else round(asked * per_epoch)
     peak = optimizer.base_lr * run.batch_size / 256
     return Plan(images, steps, warmup, peak, run.batch_size, run.batch_size // parts, optimizer.lr_drops or ())
-
-
-def check_positive(run: RunConfig) -> None:
-    """Raise ValueError for a count that is not positive."""
-    for name in (
-        "epochs",
-        "steps",
-        "batch_size",
-        "accumulation",
-        "checkpoint_every",
-        "keep_checkpoints",
-        "log_every",
-        "roll_back_after",
-    ):
-        value = getattr(run, name)
-        if value is not None and not 0 < value < math.inf:
-            raise ValueError(f"{name} must be positive, got {value:g}")
-    if run.most_roll_backs < 0:
-        raise ValueError(f"most_roll_backs must be 0 or more, got {run.most_roll_backs}")
-    if run.seed < 0:
-        raise ValueError(f"seed must not be negative, got {run.seed}")
-    if run.seed >= 2**63:
-        raise ValueError(f"seed must be below 2^63, got {run.seed}")
 
 
 def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:

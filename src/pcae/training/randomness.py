@@ -32,12 +32,12 @@ class StepRandom:
         generator = torch.Generator(self.device).manual_seed(seed_of(self.seed, self.step, purpose))
         return torch.rand(self.batch_size, *shape, generator=generator, device=self.device)[self.rows]
 
-    def part(self, index: int, parts: int) -> "Draw":
+    def part(self, index: int, parts: int) -> "StepRandom":
         """The rows of part `index` of the global batch cut into `parts` equal parts."""
         size = self.batch_size // parts
         return self.of(index * size, (index + 1) * size)
 
-    def of(self, first: int, end: int) -> "Draw":
+    def of(self, first: int, end: int) -> "StepRandom":
         """The rows of the global batch from `first` to before `end`."""
         return replace(self, rows=slice(first, end))
 

@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from pcae.data.batches import check_max_bad_files, check_workers
-from pcae.data.coco.annotations import CocoImages, check_max_bad_annotations
+from pcae.data.coco.annotations import CocoImages
 from pcae.data.unreadable import BadFiles
 from pcae.evaluation.coco_metrics import write_results
 from pcae.inference.detection import Measured, by_category, measure, open_labelled_as, rows_of
@@ -32,9 +31,6 @@ def run(config: DetectEvaluateConfig) -> None:
 
 def check(config: DetectEvaluateConfig) -> None:
     """Raise ValueError for what cannot be, before any work."""
-    check_max_bad_files(config.model.max_bad_files)
-    check_workers(config.model.workers)
-    check_max_bad_annotations(config.max_bad_annotations)
     if config.predictions is not None:
         check_writable(config.predictions, ".json")
 

@@ -3,7 +3,6 @@
 from functools import partial
 from typing import Any
 
-from pcae.data.batches import check_max_bad_files, check_workers
 from pcae.data.images import open_images
 from pcae.data.unreadable import BadFiles
 from pcae.evaluation.coco_metrics import Result, to_results
@@ -37,11 +36,7 @@ def run(config: DetectPredictConfig) -> None:
 
 def check(config: DetectPredictConfig) -> None:
     """Raise ValueError for what cannot be, before any work."""
-    check_max_bad_files(config.model.max_bad_files)
-    check_workers(config.model.workers)
     check_place(config.out, config.data)
-    if not 0 <= config.threshold < 1:
-        raise ValueError(f"threshold must lie in [0, 1), got {config.threshold:g}")
 
 
 def report(config: DetectPredictConfig, bad_files: BadFiles, rows: list[dict[str, Any]], results: list[Result]) -> None:

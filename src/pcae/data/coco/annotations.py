@@ -151,12 +151,6 @@ def as_stored(
     return pixels.mT.contiguous() if 5 <= orientation <= 8 else pixels
 
 
-def check_max_bad_annotations(share: float) -> None:
-    """Raise ValueError for what is no share of the annotations, or all of them."""
-    if not 0 <= share < 1:
-        raise ValueError(f"max_bad_annotations must be a share of the annotations in [0, 1), got {share:g}")
-
-
 def open_coco(
     data: str,
     split: Split = "train",

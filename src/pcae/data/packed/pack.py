@@ -9,7 +9,7 @@ from typing import Any
 
 import PIL
 
-from pcae.data.batches import check_max_bad_files, check_workers, scanning_workers
+from pcae.data.batches import scanning_workers
 from pcae.data.images import Images, open_images
 from pcae.data.packed.folder import BAD_FILES, FORMAT, HEADER, UNFINISHED, check_sizes, is_packed, read_header, sealed
 from pcae.data.packed.packing import Files, Jpeg, Pixels, alone, finish_split, pack_split, part_of, write_whole
@@ -29,13 +29,6 @@ def check(config: PackConfig) -> None:
             raise ValueError(f"{name} is no setting of form {other}; leave --{name.replace('_', '-')} out")
     if config.side is not None and config.image_size is not None:
         raise ValueError(f"give side or image_size, not both; got {config.side} and {config.image_size}")
-    sides = config.image_size or (SIDE if config.side is None else config.side,)
-    if min(sides) < 1:
-        raise ValueError(f"side and image_size must be at least 1, got {' '.join(map(str, sides))}")
-    if config.quality is not None and not 1 <= config.quality <= 100:
-        raise ValueError(f"quality must lie in [1, 100], got {config.quality}")
-    check_max_bad_files(config.max_bad_files)
-    check_workers(config.workers)
 
 
 def form_of(config: PackConfig) -> Pixels | Jpeg:

@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
+
+from annotated_types import Interval
 
 from pcae.settings.choices import AnyRow, BenchmarkMode, RowName
 from pcae.settings.network import DecoderConfig, EncoderConfig
@@ -33,14 +35,14 @@ class BenchmarkConfig:
     """The row that others are held against in training; in inference it is drop ratio 0 at the same batch size."""
     drop_ratios: tuple[float, ...] = (0.0, 0.1, 0.2, 0.3, 0.4)
     """For inference: shares of the patch tokens that each of three stages drops; 0 is among them."""
-    batch_sizes: tuple[int, ...] | None = None
+    batch_sizes: tuple[Annotated[int, Interval(ge=1, le=1_000_000)], ...] | None = None
     """For inference: images of a forward pass; without it 1, and 16 on a CPU or 256 elsewhere."""
-    batch_size: int = 32
+    batch_size: Annotated[int, Interval(ge=1, le=1_000_000)] = 32
     """Images of a step in training, or of a batch that is read."""
-    steps: int | None = None
+    steps: Annotated[int, Interval(ge=1, le=1_000_000)] | None = None
     """Steps, batches or forward passes of one turn; without it 1 on a CPU, 10 elsewhere. With DATA, take more than the
     2 that each reading process has ready when a turn begins; without it, 4 for each of them at least."""
-    rounds: int = 5
+    rounds: Annotated[int, Interval(ge=1, le=1_000_000)] = 5
     """Turns of each row that are timed, after one that is not."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """Of matrix products; auto is bf16 on GPUs that have it, else fp32."""

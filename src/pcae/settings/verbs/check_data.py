@@ -6,6 +6,8 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
+from pcae.settings.bounds import Natural, Portion
+
 
 @dataclass(frozen=True, kw_only=True)
 class CheckDataConfig:
@@ -24,9 +26,9 @@ class CheckDataConfig:
     """Channels that a run would read; without it, 1 for `sample` and `fashion-mnist`, 3 for image files."""
     pixel_range: tuple[float, float] | None = None
     """Values of 16-bit and float pixels that become black and white; without it 0 65535 and 0 1."""
-    alike: float = 0.985
+    alike: Portion = 0.985
     """Correlation of small gray copies from which on two images are near duplicates, in (0, 1]."""
-    workers: int | None = None
+    workers: Natural | None = None
     """Processes that read images; without it, as many as there are cores."""
     device: str = "auto"
     """Where images are compared and what the recipe is for; auto is the first accelerator, else the CPU."""

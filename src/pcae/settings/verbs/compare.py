@@ -4,8 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+from annotated_types import Interval
 from tyro.conf import Positional, arg
 
+from pcae.settings.bounds import Natural, Positive, Seed
 from pcae.settings.choices import Measure, ScaleName
 
 
@@ -29,19 +31,19 @@ class CompareConfig:
     folder)."""
     out: Path
     """Folder of cells, runs and tables; several comparisons may share it, and then their cells too."""
-    seeds: tuple[int, ...] = (0,)
+    seeds: tuple[Seed, ...] = (0,)
     """Each row is run with each of them."""
     measures: tuple[Measure, ...] | None = None
     """What is measured; without it, what the file or the table says."""
-    epochs: float | None = None
+    epochs: Positive | None = None
     """The same pre-training in passes over the images for all rows, instead of their own."""
-    seconds: float | None = None
+    seconds: Positive | None = None
     """The same pre-training in seconds for all rows: as many steps as fit by each row's own speed, measured first."""
     device: str = "auto"
     """cpu, cuda, mps, ...; auto is the first accelerator, else the CPU."""
-    workers: int = 0
+    workers: Natural = 0
     """Processes that read images beside this one."""
-    accumulation: int = 1
+    accumulation: Annotated[int, Interval(gt=0)] = 1
     """Micro-batches per optimizer step of pre-training, where memory is short."""
     json: bool = False
     """Print the table as JSON."""

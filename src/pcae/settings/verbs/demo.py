@@ -2,6 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+from annotated_types import Interval
+
+from pcae.settings.bounds import Seed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,9 +19,9 @@ class DemoConfig:
 
     out: Path = Path("demo")
     """Folder for the run and the picture; a finished demo there is shown again, not run again."""
-    steps: int | None = None
+    steps: Annotated[int, Interval(gt=0)] | None = None
     """Optimizer steps; without it, the recipe's."""
-    seed: int = 0
+    seed: Seed = 0
     """Decides the initial weights, the order of images, flips and masks."""
     device: str = "auto"
     """cpu, cuda, mps, ...; auto is the first accelerator, else the CPU."""

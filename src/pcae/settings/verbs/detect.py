@@ -6,6 +6,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
+from pcae.settings.bounds import Positive, Share
 from pcae.settings.choices import Split
 from pcae.settings.network import NetworkConfig
 from pcae.settings.reading import MAX_BAD_ANNOTATIONS, ViewConfig
@@ -35,11 +36,11 @@ class DetectTrainConfig(RunSettings):
     """Held-out annotations in another place; without it, the val part of DATA."""
     validation_images: str | None = None
     """Folder of the held-out images, where it is not found; without it, that of --images."""
-    evaluate_every: float = 1.0
+    evaluate_every: Positive = 1.0
     """Epochs between looks at the held-out images; there is always one at the end."""
     empty_images: bool = False
     """Train on images without objects, too, which teach what is background; as usual on COCO, they are left out."""
-    max_bad_annotations: float = MAX_BAD_ANNOTATIONS
+    max_bad_annotations: Share = MAX_BAD_ANNOTATIONS
     """Share of the annotations that may be wrong in themselves, such as boxes of no area; they are left out."""
     dry_run: bool = False
     """Make a few steps, say what the run would take in time and memory, and write nothing."""
@@ -70,7 +71,7 @@ class DetectEvaluateConfig:
     """Folder of the images, where it is not found beside the annotations."""
     split: Split = "test"
     """Which part of a folder; test is also its val part."""
-    max_bad_annotations: float = MAX_BAD_ANNOTATIONS
+    max_bad_annotations: Share = MAX_BAD_ANNOTATIONS
     """Share of the annotations that may be wrong in themselves, such as boxes of no area; they are left out."""
     predictions: Path | None = None
     """The .json file that all predictions are written to, as COCO's results."""
@@ -91,7 +92,7 @@ class DetectPredictConfig:
     model: UsedConfig
     out: Path
     """Folder to write to."""
-    threshold: float = 0.5
+    threshold: Share = 0.5
     """Least score of objects that are written and drawn, in [0, 1)."""
     split: Split = "test"
     """Which split, where the data has splits; test is also the val folder."""

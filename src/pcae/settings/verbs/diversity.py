@@ -4,8 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+from annotated_types import Interval
 from tyro.conf import Positional, arg
 
+from pcae.settings.bounds import Count
 from pcae.settings.choices import Dropping
 from pcae.settings.trained import ShownConfig, SpecimensConfig
 
@@ -24,9 +26,9 @@ class DiversityConfig:
     reductions: tuple[Dropping, ...] = ("none", "random", "ptr")
     """none: all tokens stay. random, ptr: random ones, or those most like the mean, are dropped. sampled: all stay, but
     only those that random would keep are measured."""
-    keep_ratio: float = 0.5
+    keep_ratio: Annotated[float, Interval(gt=0, lt=1)] = 0.5
     """Share of the tokens that each stage keeps, in (0, 1)."""
-    stages: int = 3
+    stages: Count = 3
     """Times that tokens are dropped: after blocks 0, 4, 8 of 12, likewise for other numbers."""
     device: str = "auto"
     """cpu, cuda, mps, ...; auto is the first accelerator, else the CPU."""

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
+from pcae.settings.bounds import Count
 from pcae.settings.choices import Pool
 from pcae.settings.trained import ShownConfig, TrainedConfig
 
@@ -27,7 +28,7 @@ class EmbedConfig:
     """mean of the patch tokens, or the class token (cls)."""
     tokens: bool = False
     """All patch tokens of each image (tokens x features, row by row of the grid) instead of one pooled row."""
-    batch_size: int = 64
+    batch_size: Count = 64
     """Images that are encoded at once."""
     json: bool = False
     """Print what was written as JSON."""

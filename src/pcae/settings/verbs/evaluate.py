@@ -6,6 +6,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
+from pcae.settings.bounds import Count, Natural
 from pcae.settings.choices import CriterionName
 from pcae.settings.trained import ShownConfig, TrainedConfig
 
@@ -30,9 +31,9 @@ class EvaluateConfig:
     """Pool the means of dropped tokens, too, each for as many as it stands for: without training it keeps more of the
     accuracy. Weights that were fine-tuned so always do."""
     shown: ShownConfig = ShownConfig()
-    batch_size: int | None = None
+    batch_size: Count | None = None
     """Images of a large batch; without it, 16 on a CPU and 256 elsewhere."""
-    rounds: int = 5
+    rounds: Natural = 5
     """Turns that each drop ratio has in the measurement of speed; 0 for none."""
     out: Path | None = None
     """Picture of accuracy against speed (.png, .svg or .pdf) of two drop ratios or more; without it,

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from pcae.settings.bounds import Share
 from pcae.settings.choices import ExportFormat
 from pcae.settings.trained import TrainedConfig
 
@@ -21,7 +22,7 @@ class ExportConfig:
     the public PCAE code, with the decoder that predicts features), safetensors (ours)."""
     out: Path
     """The .onnx, .pt2, .pth or .safetensors file, or the new folder, to write."""
-    drop_ratio: float | None = None
+    drop_ratio: Share | None = None
     """Share of the patch tokens that each of three stages drops, for onnx and torch-export; without it, as it was
     fine-tuned."""
     pool_dropped: bool = False
@@ -29,7 +30,7 @@ class ExportConfig:
     training it keeps more of the accuracy. Weights that were fine-tuned so always do."""
     data: str | None = None
     """Images for the check: as for other verbs; without it, 64 of the built-in ones."""
-    max_bad_files: float = 0.05
+    max_bad_files: Share = 0.05
     """Share of the images of the check that may be unreadable, in [0, 1)."""
     json: bool = False
     """Print what was written, and the check, as JSON."""

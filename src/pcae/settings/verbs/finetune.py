@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from pcae.settings.bounds import Portion, Positive
 from pcae.settings.network import NetworkConfig
 from pcae.settings.reading import DataConfig, PolicyConfig
 from pcae.settings.run import OptimizerConfig
@@ -23,9 +24,9 @@ class FinetuneConfig(RunSettings):
     """Begin with random weights; --weights then only says the architecture, without it --model and so on do."""
     validation: str | None = None
     """Held-out images in another place; without it, the val folder or test split of DATA."""
-    evaluate_every: float = 1.0
+    evaluate_every: Positive = 1.0
     """Epochs between looks at the held-out images; there is always one at the end."""
-    crop_pct: float | None = None
+    crop_pct: Portion | None = None
     """Share of the shorter side that evaluation looks at, in (0, 1]; without it, that of the weights (MAE: 0.875)."""
     network: NetworkConfig = NetworkConfig()
     task: ClassificationConfig = ClassificationConfig()

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+from annotated_types import Interval
 from tyro.conf import Positional, arg
 
 from pcae.settings.reading import THREADS
@@ -20,7 +21,7 @@ class IndexConfig:
     """Folder of .tar or .parquet shards, one of them, or a pattern such as 's3://bucket/train-{000000..000999}.tar'."""
     out: Annotated[Path, Positional, arg(metavar="OUT")]
     """The .json file to write. Shards below its folder are named from there, so that both can move together."""
-    threads: int = THREADS
+    threads: Annotated[int, Interval(ge=1, le=1024)] = THREADS
     """Shards that are counted at once."""
     json: bool = False
     """Print what was counted as JSON."""

@@ -4,8 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+from annotated_types import Interval
 from tyro.conf import Positional, arg
 
+from pcae.settings.bounds import Count, Natural, Share
 from pcae.settings.choices import Form, Split
 
 
@@ -22,11 +24,11 @@ class PackConfig:
     """The folder to write."""
     form: Form = "pixels"
     """pixels: 8-bit values of images of one size, the fastest to read. jpeg: the smallest, for 1 or 3 channels."""
-    side: int | None = None
+    side: Count | None = None
     """Pixels of a side; without it, 256. jpeg: of the shorter side, which is only shrunk. pixels: of both."""
-    image_size: tuple[int, int] | None = None
+    image_size: tuple[Count, Count] | None = None
     """Height and width of pixels, which images are resized to cover; without it, side x side."""
-    quality: int | None = None
+    quality: Annotated[int, Interval(ge=1, le=100)] | None = None
     """Quality of jpeg, 1 to 100; without it, 90."""
     channels: int | None = None
     """Channels to keep; without it, 1 for `sample` and `fashion-mnist`, 3 for image files."""
@@ -34,9 +36,9 @@ class PackConfig:
     """Values of 16-bit and float pixels that become black and white; without it 0 65535 and 0 1."""
     split: Split | None = None
     """The only split to pack, where DATA has several; without it, all."""
-    max_bad_files: float = 0.05
+    max_bad_files: Share = 0.05
     """Share of a split's images that may be unreadable, in [0, 1); they are left out and named."""
-    workers: int | None = None
+    workers: Natural | None = None
     """Processes that decode images; without it, as many as there are cores."""
     json: bool = False
     """Print what was packed as JSON."""

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
+from pcae.settings.bounds import Count
 from pcae.settings.trained import ShownConfig, TrainedConfig
 
 
@@ -26,10 +27,10 @@ class PredictConfig:
     pool_dropped: bool = False
     """Pool the means of dropped tokens, too, each for as many as it stands for: without training it keeps more of the
     accuracy. Weights that were fine-tuned so always do."""
-    top: int = 5
+    top: Count = 5
     """Classes that are named for each image."""
     shown: ShownConfig = ShownConfig()
-    batch_size: int = 32
+    batch_size: Count = 32
     """Images that are classified at once."""
     json: bool = False
     """Print one JSON document instead of lines: all predictions, or with --out what was written."""

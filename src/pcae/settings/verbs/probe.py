@@ -5,6 +5,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
+from pcae.settings.bounds import Count, Natural, NotNegative, Share
 from pcae.settings.choices import Pool, Probe
 from pcae.settings.trained import ProbeTrainingConfig, TrainedConfig
 
@@ -23,19 +24,19 @@ class ProbeConfig:
     """Held-out images from another folder or csv list."""
     probes: tuple[Probe, ...] = ("knn", "linear")
     """Which probes: knn, linear, attentive."""
-    k: tuple[int, ...] = (20,)
+    k: tuple[Count, ...] = (20,)
     """Neighbours that vote; several numbers are tried one by one."""
     pool: tuple[Pool, ...] | None = None
     """mean of the patch tokens, class token (cls), or both; without it, mean, and cls where the model has one."""
     pixels: bool = False
     """Probe raw pixels too: the baseline that any encoder should be held against."""
-    most_images: int | None = None
+    most_images: Count | None = None
     """At most so many training and test images, drawn at random, for a quick look; without it, all of them."""
-    token_gib: float = 4.0
+    token_gib: NotNegative = 4.0
     """GiB that patch tokens may take for the attentive probe; where they take more, every epoch encodes anew."""
-    max_bad_files: float = 0.05
+    max_bad_files: Share = 0.05
     """Share of the images that may be unreadable, in [0, 1); they are left out and named at the end."""
-    workers: int = 0
+    workers: Natural = 0
     """Processes that read images beside this one."""
     json: bool = False
     """Print everything as JSON."""

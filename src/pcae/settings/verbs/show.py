@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+from annotated_types import Interval
 from tyro.conf import Positional, arg
 
 from pcae.settings.trained import KeepingConfig, ShownConfig, TrainedConfig
@@ -23,7 +24,7 @@ class ShowConfig:
     model: TrainedConfig
     out: Path
     """Folder to write to, outside IMAGES."""
-    most_images: int = 24
+    most_images: Annotated[int, Interval(ge=1, le=200)] = 24
     """Images that are shown, spread evenly over the data; at most 200."""
     keeping: KeepingConfig = KeepingConfig()
     shown: ShownConfig = ShownConfig()
