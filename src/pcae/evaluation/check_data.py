@@ -1,4 +1,4 @@
-"""TODO."""
+"""What `pcae check-data` asks of images: opened splits, the facts of each image, a recipe for them."""
 
 import shlex
 from collections.abc import Sequence

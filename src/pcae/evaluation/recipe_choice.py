@@ -1,4 +1,4 @@
-"""TODO."""
+"""Which recipe fits images: by their number, their size and the device."""
 
 import os
 from collections.abc import Sequence

@@ -5,10 +5,10 @@ from dataclasses import replace
 from pcae.data.coco.views import check_sides
 from pcae.settings.trained import UsedConfig
 from pcae.terminal import console
-from pcae.weights.detectors import DetectorFacts, FoundDetector, find_detector
+from pcae.weights.detectors import DetectorFacts, LoadedDetector, find_detector
 
 
-def find_used(config: UsedConfig, is_main: bool, score_threshold: float | None = None) -> FoundDetector:
+def find_used(config: UsedConfig, is_main: bool, score_threshold: float | None = None) -> LoadedDetector:
     """The detector with what was chosen anew; says where it comes from. Raises ValueError for what cannot be."""
     found = find_detector(config.weights)
     if is_main:

@@ -18,7 +18,7 @@ from pcae.settings.network import EncoderConfig
 from pcae.settings.trained import RANDOM, ShownConfig, SpecimensConfig
 from pcae.terminal import bar, console
 from pcae.weights.files import fill, find
-from pcae.weights.loaded import Found
+from pcae.weights.loaded import Loaded
 
 
 class Specimen(NamedTuple):
@@ -26,7 +26,7 @@ class Specimen(NamedTuple):
 
     label: str
     facts: PretrainedFacts
-    found: Found | None
+    found: Loaded | None
     seeds: int
 
     def model(self, seed: int, device: torch.device) -> Pretrained:

@@ -10,7 +10,7 @@ from pcae.model.encoder import build_encoder
 from pcae.model.pretrained import PretrainedFacts
 from pcae.settings.network import EncoderConfig, NetworkConfig
 from pcae.weights.files import find
-from pcae.weights.loaded import Found
+from pcae.weights.loaded import Loaded
 from pcae.weights.matching import fit
 
 
@@ -22,7 +22,7 @@ class InitialNetwork:
     """
 
     encoder: EncoderConfig
-    found: Found | None
+    found: Loaded | None
     random: bool
 
     @property

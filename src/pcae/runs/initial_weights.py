@@ -12,7 +12,7 @@ from pcae.settings.network import DecoderConfig, EncoderConfig
 from pcae.settings.reading import DataConfig
 from pcae.weights.decoders import fit_decoder
 from pcae.weights.files import fill, find
-from pcae.weights.loaded import Found
+from pcae.weights.loaded import Loaded
 from pcae.weights.matching import fit
 
 
@@ -25,8 +25,8 @@ class InitialWeights:
 
     encoder: EncoderConfig
     reading: DataConfig
-    init: Found | None
-    teacher: Found | None
+    init: Loaded | None
+    teacher: Loaded | None
     lines: tuple[str, ...] = ()
 
     @property
@@ -51,7 +51,7 @@ def load_initial(encoder: EncoderConfig, reading: DataConfig, init: str | None, 
     return InitialWeights(encoder, reading, first, fixed)
 
 
-def network_of(config: EncoderConfig, found: Found) -> EncoderConfig:
+def network_of(config: EncoderConfig, found: Loaded) -> EncoderConfig:
     """The network that is described, or where none is, that of the weights; at the image size that is asked for."""
     if config.patch_scale != 1:
         raise ValueError(f"patch_scale {config.patch_scale:g} is for new networks; leave it out with --init")
@@ -62,7 +62,7 @@ def network_of(config: EncoderConfig, found: Found) -> EncoderConfig:
     return replace(found.facts.encoder, image_size=size, channels=config.channels)
 
 
-def with_channels(config: EncoderConfig, found: Found) -> EncoderConfig:
+def with_channels(config: EncoderConfig, found: Loaded) -> EncoderConfig:
     """As many channels as the weights take. Raises ValueError when another number is asked for."""
     theirs = found.facts.encoder.channels or 3
     if config.channels not in (None, theirs):
@@ -70,7 +70,7 @@ def with_channels(config: EncoderConfig, found: Found) -> EncoderConfig:
     return replace(config, channels=theirs)
 
 
-def normalised_as(reading: DataConfig, found: Found, *, strict: bool) -> DataConfig:
+def normalised_as(reading: DataConfig, found: Loaded, *, strict: bool) -> DataConfig:
     """Pixels normalised as the weights had them, where nothing else is asked for; with `strict` nothing else may be."""
     mean, std = tuple(found.facts.mean), tuple(found.facts.std)
     if reading.mean is None and reading.std is None:

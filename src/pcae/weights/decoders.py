@@ -18,7 +18,7 @@ from pcae.model.tokens import Grid, sincos_positions
 from pcae.settings.network import DecoderConfig
 from pcae.settings.values import check_values
 from pcae.training.checkpoint import read, save_atomically
-from pcae.weights.loaded import EMBEDDING, Found
+from pcae.weights.loaded import EMBEDDING, Loaded
 from pcae.weights.matching import group_of
 from pcae.weights.reading import number_in
 
@@ -55,18 +55,18 @@ def save_decoder(
     save_atomically(path, decoder.state_dict(), asdict(facts))
 
 
-def with_our_decoder(found: Found, path: Path) -> Found:
+def with_our_decoder(loaded: Loaded, path: Path) -> Loaded:
     """The weights with the decoder in a file of ours."""
-    return with_decoder(found, lambda: read_ours(path), name=path.name)
+    return with_decoder(loaded, lambda: read_ours(path), name=path.name)
 
 
-def with_mae_decoder(found: Found, settings: dict[str, Any]) -> Found:
+def with_mae_decoder(loaded: Loaded, settings: dict[str, Any]) -> Loaded:
     """The weights with the decoder that stands among their tensors in MAE's names, if there is one.
 
     settings: of the training script, where the file holds them; they tell pixels from features.
     """
-    if not any(name.startswith("decoder_") for name in found.tensors):
-        return found
+    if not any(name.startswith("decoder_") for name in loaded.tensors):
+        return loaded
     predicts, said = kind_of(settings)
     heads, norm_pix_loss = number_in(settings, HEADS_OF_DECODER), settings.get(OF_MAE)
     facts = DecoderFacts(
@@ -75,7 +75,7 @@ def with_mae_decoder(found: Found, settings: dict[str, Any]) -> Found:
         norm_pix_loss=norm_pix_loss if isinstance(norm_pix_loss, bool) else None,
     )
     granted = [*([] if heads else [f"{DECODER_HEADS} heads"]), *([] if said else [predicts])]
-    return with_decoder(found, lambda: from_mae(found, found.tensors, facts), granted)
+    return with_decoder(loaded, lambda: from_mae(loaded, loaded.tensors, facts), granted)
 
 
 def kind_of(settings: dict[str, Any]) -> tuple[Predicts, bool]:
@@ -85,39 +85,39 @@ def kind_of(settings: dict[str, Any]) -> tuple[Predicts, bool]:
 
 
 def with_decoder(
-    found: Found, take: Callable[[], TrainedDecoder], granted: Iterable[str] = (), name: str = "decoder"
-) -> Found:
+    loaded: Loaded, take: Callable[[], TrainedDecoder], granted: Iterable[str] = (), name: str = "decoder"
+) -> Loaded:
     """The weights with the decoder that `take` reads, which is none of the encoder's tensors then.
 
     granted: what of it was taken for granted, in words. Where it cannot be read, the remarks say why.
     """
     try:
         decoder = take()
-        check_decoder(decoder, found)
+        check_decoder(decoder, loaded)
     except (TypeError, IndexError, KeyError, AttributeError, RuntimeError, ValueError) as error:
         lacks = f"it lacks {error.args[0]}" if isinstance(error, KeyError) and error.args else ""
         reason = lacks or " ".join(str(error).split())[:200] or type(error).__name__
-        return replace(found, remarks=(*found.remarks, f"{name} left out: {reason}"))
-    tensors = {name: value for name, value in found.tensors.items() if group_of(name) != "decoder"}
+        return replace(loaded, remarks=(*loaded.remarks, f"{name} left out: {reason}"))
+    tensors = {name: value for name, value in loaded.tensors.items() if group_of(name) != "decoder"}
     words = f"decoder of {size(asdict(decoder.facts.decoder))}, predicts {decoder.facts.predicts}"
     words += f"; taken for granted: {', '.join(granted)}" if granted else ""
-    return replace(found, tensors=tensors, decoder=decoder, remarks=(*found.remarks, words))
+    return replace(loaded, tensors=tensors, decoder=decoder, remarks=(*loaded.remarks, words))
 
 
-def check_decoder(decoder: TrainedDecoder, found: Found) -> None:
+def check_decoder(decoder: TrainedDecoder, loaded: Loaded) -> None:
     """Raise ValueError or RuntimeError when the tensors fit neither what is said of them nor the encoder."""
-    width = len(found.tensors[EMBEDDING])
+    width = len(loaded.tensors[EMBEDDING])
     if decoder.in_dim != width:
         raise ValueError(f"it takes tokens of width {decoder.in_dim}, the encoder has {width}")
     if decoder.facts.predicts == "pixels":
-        check_pixels(decoder.out_dim, found)
+        check_pixels(decoder.out_dim, loaded)
     with torch.device("meta"):
         build_decoder(decoder, (1, 1))
 
 
-def check_pixels(out_dim: int, found: Found) -> None:
+def check_pixels(out_dim: int, loaded: Loaded) -> None:
     """Raise ValueError unless as many values are predicted as a patch has."""
-    values = found.tensors[EMBEDDING][0].numel()
+    values = loaded.tensors[EMBEDDING][0].numel()
     if out_dim != values:
         raise ValueError(f"it predicts {out_dim} values, a patch has {values}")
 
@@ -132,9 +132,9 @@ def read_ours(path: Path) -> TrainedDecoder:
     return TrainedDecoder(tensors=tensors, facts=facts)
 
 
-def from_mae(found: Found, tensors: dict[str, Tensor], facts: DecoderFacts) -> TrainedDecoder:
+def from_mae(loaded: Loaded, tensors: dict[str, Tensor], facts: DecoderFacts) -> TrainedDecoder:
     """A decoder in MAE's names; width and depth are read off its tensors. Raises ValueError or KeyError."""
-    check_positions(tensors[POSITIONS], found.grid)
+    check_positions(tensors[POSITIONS], loaded.grid)
     ours = {
         own + name.removeprefix(theirs): value
         for name, value in tensors.items()
@@ -142,8 +142,8 @@ def from_mae(found: Found, tensors: dict[str, Tensor], facts: DecoderFacts) -> T
         if name.startswith(theirs)
     }
     if facts.predicts == "pixels":
-        check_pixels(len(ours["head.weight"]), found)
-        channels, height, width = found.tensors[EMBEDDING].shape[1:]
+        check_pixels(len(ours["head.weight"]), loaded)
+        channels, height, width = loaded.tensors[EMBEDDING].shape[1:]
         for name in ("head.weight", "head.bias"):
             ours[name] = channels_first(ours[name], channels, (height, width))
     config = replace(
@@ -180,15 +180,15 @@ def channels_last(values: Tensor, channels: int, patch_size: tuple[int, int]) ->
     return values.unflatten(0, (channels, *patch_size)).movedim(0, 2).flatten(0, 2)
 
 
-def fit_decoder(decoder: Decoder, found: Found, predicts: Predicts) -> list[str]:
-    """Put what fits of the found decoder into one that predicts `predicts`; returns what became of it, in lines.
+def fit_decoder(decoder: Decoder, loaded: Loaded, predicts: Predicts) -> list[str]:
+    """Put what fits of the loaded decoder into one that predicts `predicts`; returns what became of it, in lines.
 
     All of it where sizes and predictions agree; all but the head, which stays as it is, where the predictions are
     of another kind or width; nothing where sizes differ. The norms take the epsilon that the tensors are for.
     """
-    theirs = found.decoder
+    theirs = loaded.decoder
     if theirs is None:
-        return [f"decoder: none in {found.source} that can be taken; it starts as initialised"]
+        return [f"decoder: none in {loaded.source} that can be taken; it starts as initialised"]
     own, said = sizes_of(decoder), asdict(theirs.facts.decoder)
     flags = [f"--{name.replace('_', '-')} {said[name]}" for name in own if own[name] != said[name]]
     if flags:

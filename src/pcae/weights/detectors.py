@@ -44,7 +44,7 @@ class DetectorFacts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FoundDetector:
+class LoadedDetector:
     """A detector's tensors, on the CPU, what it knows of itself, and where it comes from, in words."""
 
     tensors: dict[str, Tensor]
@@ -72,7 +72,7 @@ def save_detector(path: Path, detection: Detection, facts: DetectorFacts) -> Non
     save_atomically(path, detection.state_dict(), asdict(facts))
 
 
-def find_detector(weights: str | Path) -> FoundDetector:
+def find_detector(weights: str | Path) -> LoadedDetector:
     """The detector in a run folder or a file, nothing of which is run. Raises ValueError when it is none or damaged."""
     path = expand(weights)
     path = path / DETECTOR_FILE if path.is_dir() else path
@@ -92,15 +92,15 @@ def find_detector(weights: str | Path) -> FoundDetector:
             raise ValueError
     except (KeyError, TypeError, AttributeError, RecursionError, ValueError) as error:
         raise ValueError(f"{path} holds no detector of pcae's; pcae detect train makes one of an encoder") from error
-    return FoundDetector(tensors=tensors, facts=facts, source=str(path))
+    return LoadedDetector(tensors=tensors, facts=facts, source=str(path))
 
 
-def fill_detector(found: FoundDetector, device: torch.device) -> Detection:
+def fill_detector(loaded: LoadedDetector, device: torch.device) -> Detection:
     """The detector on a device, in evaluation mode. Raises ValueError when the tensors are not those of its facts."""
-    detection = build_detection(found.facts)
+    detection = build_detection(loaded.facts)
     try:
-        detection.load_state_dict(found.tensors)
+        detection.load_state_dict(loaded.tensors)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
-        raise ValueError(f"{found.source} holds another detector than it says: {reason}") from error
+        raise ValueError(f"{loaded.source} holds another detector than it says: {reason}") from error
     return detection.to(device).eval()

@@ -18,11 +18,11 @@ from pcae.settings.values import check_values, expand
 from pcae.training.checkpoint import save_atomically
 from pcae.weights.decoders import DECODER_FILE, with_our_decoder
 from pcae.weights.hugging_face import CONFIG, find_hugging_face
-from pcae.weights.loaded import Found
-from pcae.weights.matching import Match, compare, fit
+from pcae.weights.loaded import Loaded
+from pcae.weights.matching import Matching, compare, fit
 from pcae.weights.reading import TORCH_SUFFIXES, read_safetensors, read_torch
 from pcae.weights.timm_models import START, find_timm
-from pcae.weights.untyped_files import find_plain
+from pcae.weights.untyped_files import find_untyped
 
 FILE = "encoder.safetensors"
 """A pre-trained encoder in its run folder."""
@@ -48,16 +48,16 @@ def load(
 
 
 def fill(
-    found: Found, device: torch.device | None = None, image_size: tuple[int, int] | None = None
-) -> tuple[Pretrained, Match]:
+    loaded: Loaded, device: torch.device | None = None, image_size: tuple[int, int] | None = None
+) -> tuple[Pretrained, Matching]:
     """The model that weights are of, in evaluation mode, and what became of the tensors."""
-    encoder = dataclasses.replace(found.facts.encoder, image_size=image_size or found.facts.encoder.image_size)
-    model = build_model(dataclasses.replace(found.facts, encoder=encoder), found.decoder)
-    match = fit(model.encoder.vit, found.tensors, found.grid)
-    return model.to(device or torch.device("cpu")).eval(), match
+    encoder = dataclasses.replace(loaded.facts.encoder, image_size=image_size or loaded.facts.encoder.image_size)
+    model = build_model(dataclasses.replace(loaded.facts, encoder=encoder), loaded.decoder)
+    matching = fit(model.encoder.vit, loaded.tensors, loaded.grid)
+    return model.to(device or torch.device("cpu")).eval(), matching
 
 
-def find(weights: str | Path) -> Found:
+def find(weights: str | Path) -> Loaded:
     """The tensors, in timm's names, and what is known of them. Raises ValueError as `load` does."""
     if str(weights).startswith(START):
         return find_timm(str(weights).removeprefix(START))
@@ -77,7 +77,7 @@ def find(weights: str | Path) -> Found:
     return find_file(path)
 
 
-def find_file(path: Path) -> Found:
+def find_file(path: Path) -> Loaded:
     """What a file of weights holds."""
     settings, header = {}, {}
     if path.suffix in TORCH_SUFFIXES:
@@ -87,25 +87,25 @@ def find_file(path: Path) -> Found:
     if "pcae" in header:
         return find_ours(tensors, header["pcae"], path)
     with said_of(path):
-        return checked(find_plain(tensors, path, settings))
+        return checked(find_untyped(tensors, path, settings))
 
 
-def find_run(path: Path) -> Found:
+def find_run(path: Path) -> Loaded:
     """What a run folder holds: its classifier, or its encoder with the decoder beside it."""
-    found, decoder = find_file(path), path.with_name(DECODER_FILE)
-    return with_our_decoder(found, decoder) if path.name == FILE and decoder.is_file() else found
+    loaded, decoder = find_file(path), path.with_name(DECODER_FILE)
+    return with_our_decoder(loaded, decoder) if path.name == FILE and decoder.is_file() else loaded
 
 
-def checked(found: Found) -> Found:
+def checked(loaded: Loaded) -> Loaded:
     """The weights, whose facts are of the types that they should be, and true: of a model that the tensors fill.
 
     It is built without memory for this. Raises ValueError when they are not.
     """
-    TypeAdapter(PretrainedFacts).validate_python(dataclasses.asdict(found.facts))
+    TypeAdapter(PretrainedFacts).validate_python(dataclasses.asdict(loaded.facts))
     with torch.device("meta"):
-        twin = build_model(found.facts).encoder.vit
-    compare(twin, found.tensors, found.grid)
-    return found
+        twin = build_model(loaded.facts).encoder.vit
+    compare(twin, loaded.tensors, loaded.grid)
+    return loaded
 
 
 @contextmanager
@@ -118,7 +118,7 @@ def said_of(path: Path) -> Iterator[None]:
         raise ValueError(f"{path} holds no model that can be read: {reason or type(error).__name__}") from error
 
 
-def find_ours(tensors: dict[str, Tensor], header: str, path: Path) -> Found:
+def find_ours(tensors: dict[str, Tensor], header: str, path: Path) -> Loaded:
     """Weights with our header; fields that it lacks, being older, have their defaults. Raises ValueError if it lies."""
     try:
         said: dict[str, Any] = json.loads(header)
@@ -128,4 +128,4 @@ def find_ours(tensors: dict[str, Tensor], header: str, path: Path) -> Found:
             build_model(facts).encoder.vit.load_state_dict(tensors, assign=True)
     except (KeyError, TypeError, RuntimeError, ValueError) as error:
         raise ValueError(f"{path} holds no encoder of pcae's: {' '.join(str(error).split())[:200]}") from error
-    return Found(tensors=tensors, facts=facts, source=str(path))
+    return Loaded(tensors=tensors, facts=facts, source=str(path))

@@ -10,7 +10,7 @@ from pcae.model.pretrained import DecoderFacts, PretrainedFacts, TrainedDecoder
 from pcae.settings.network import DecoderConfig, EncoderConfig
 from pcae.settings.values import check_values
 from pcae.weights.decoders import from_mae, with_decoder
-from pcae.weights.loaded import Found, check_embedding
+from pcae.weights.loaded import Loaded, check_embedding
 from pcae.weights.reading import read_json, read_safetensors, read_torch
 
 CONFIG = "config.json"
@@ -50,7 +50,7 @@ NAMES = {
 """Theirs -> timm's, one after the other."""
 
 
-def find_hugging_face(folder: Path) -> Found:
+def find_hugging_face(folder: Path) -> Loaded:
     """The encoder, and the classifier where there is one. Raises ValueError for what a plain ViT cannot compute."""
     config = DEFAULTS | read_json(folder / CONFIG)
     check_config(config, folder)
@@ -68,15 +68,15 @@ def find_hugging_face(folder: Path) -> Found:
         norm_eps=float(config["layer_norm_eps"]),
     )
     source = f"{folder}, Hugging Face's {config['model_type']}"
-    found = Found(tensors=tensors, facts=facts, source=source, remarks=remarks)
+    loaded = Loaded(tensors=tensors, facts=facts, source=source, remarks=remarks)
     if config["model_type"] == "vit_mae" and any(name.startswith(DECODER) for name in tensors):
-        return with_decoder(found, lambda: decoder_of(config, found))
-    return found
+        return with_decoder(loaded, lambda: decoder_of(config, loaded))
+    return loaded
 
 
-def decoder_of(config: dict[str, Any], found: Found) -> TrainedDecoder:
+def decoder_of(config: dict[str, Any], loaded: Loaded) -> TrainedDecoder:
     """The decoder of a ViTMAE. Raises ValueError or KeyError for one that ours cannot be."""
-    theirs = {name: value for name, value in found.tensors.items() if name.startswith(DECODER)}
+    theirs = {name: value for name, value in loaded.tensors.items() if name.startswith(DECODER)}
     tensors = joined({of_mae(name): value for name, value in theirs.items()})
     norm_pix_loss, heads = config["norm_pix_loss"], config["decoder_num_attention_heads"]
     facts = DecoderFacts(
@@ -85,7 +85,7 @@ def decoder_of(config: dict[str, Any], found: Found) -> TrainedDecoder:
         norm_eps=float(config["layer_norm_eps"]),
         norm_pix_loss=norm_pix_loss if isinstance(norm_pix_loss, bool) else None,
     )
-    decoder = from_mae(found, tensors, facts)
+    decoder = from_mae(loaded, tensors, facts)
     if decoder.depth != config["decoder_num_hidden_layers"]:
         raise ValueError(f"it has {decoder.depth} blocks, {CONFIG} says {config['decoder_num_hidden_layers']}")
     return decoder
@@ -110,10 +110,10 @@ def check_config(config: dict[str, Any], folder: Path) -> None:
 
 def check_depth(config: dict[str, Any], tensors: dict[str, Tensor], folder: Path) -> None:
     """Raise ValueError when there are not the blocks that the settings say: a million would be built first."""
-    found = len({name.split(".")[1] for name in tensors if name.startswith("blocks.")})
-    if found != config["num_hidden_layers"]:
+    loaded = len({name.split(".")[1] for name in tensors if name.startswith("blocks.")})
+    if loaded != config["num_hidden_layers"]:
         said = config["num_hidden_layers"]
-        raise ValueError(f"{folder}: num_hidden_layers is {said!r}, but the weights have {found} blocks")
+        raise ValueError(f"{folder}: num_hidden_layers is {said!r}, but the weights have {loaded} blocks")
 
 
 def encoder_config(config: dict[str, Any], folder: Path) -> EncoderConfig:

@@ -12,8 +12,8 @@ EMBEDDING = "patch_embed.proj.weight"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
-    """Weights that were found.
+class Loaded:
+    """Weights as they were read, in no model yet.
 
     tensors: in timm's names, on the CPU. facts: the model that they are of. source: where they come from, in words.
     remarks: what the weights did not say themselves and was taken for granted, and why a decoder was left out.

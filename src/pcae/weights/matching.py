@@ -20,7 +20,7 @@ LEAST_SHARE = 0.9
 
 
 @dataclass(frozen=True, kw_only=True)
-class Match:
+class Matching:
     """What became of the tensors.
 
     matched: names that were loaded as they are. resized: names that were loaded for another grid, with both grids.
@@ -48,21 +48,21 @@ class Match:
         return lines
 
 
-def fit(vit: VisionTransformer, tensors: dict[str, Tensor], grid: Grid | None = None) -> Match:
+def fit(vit: VisionTransformer, tensors: dict[str, Tensor], grid: Grid | None = None) -> Matching:
     """Load tensors in timm's names into a model that may have another grid or other classes.
 
     grid: rows and columns of the tensors' positions; without it the model's own where their number is the same, else
     a square. Raises ValueError when a tensor of the encoder has another shape, when the blocks hold more than the
     model computes, and when less than 90 % of the encoder's parameters are there; the model then is as it was.
     """
-    taken, match = compare(vit, tensors, grid)
+    taken, matching = compare(vit, tensors, grid)
     vit.load_state_dict(taken, strict=False)
-    return match
+    return matching
 
 
 def compare(
     vit: VisionTransformer, tensors: dict[str, Tensor], grid: Grid | None = None
-) -> tuple[dict[str, Tensor], Match]:
+) -> tuple[dict[str, Tensor], Matching]:
     """What `fit` loads, and what becomes of the tensors. Raises ValueError as `fit` does."""
     own = vit.state_dict()
     tensors, resized = with_positions(vit, tensors, grid)
@@ -71,19 +71,19 @@ def compare(
     unexpected = tuple(name for name in tensors if name not in own)
     check_blocks_whole(unexpected)
     missing = tuple(name for name in own if name not in taken)
-    match = Match(
+    matching = Matching(
         matched=tuple(name for name in taken if name not in resized),
         missing=missing,
         unexpected=unexpected,
         resized=resized,
         share=count(taken) / count(own),
     )
-    if match.share < LEAST_SHARE:
+    if matching.share < LEAST_SHARE:
         raise ValueError(
-            f"the weights hold {count(taken)} of the encoder's {count(own)} parameters ({match.share:.0%}), less than "
-            f"{LEAST_SHARE:.0%}: they are of another model; missing {first_of(missing)}"
+            f"the weights hold {count(taken)} of the encoder's {count(own)} parameters ({matching.share:.0%}), "
+            f"less than {LEAST_SHARE:.0%}: they are of another model; missing {first_of(missing)}"
         )
-    return taken, match
+    return taken, matching
 
 
 def with_positions(

@@ -24,15 +24,15 @@ def load_teacher(
     That is the moving average of the encoder, or the fixed teacher that the run was given. None where the method has no
     teacher and where checkpoints are gone. Raises ValueError for a damaged checkpoint and a fixed teacher that is gone.
     """
-    found = find_file(run / FILE)
+    loaded = find_file(run / FILE)
     fixed = config_of(run).get("teacher")
     if isinstance(fixed, str):
-        return load(fixed, device, image_size or found.facts.encoder.image_size), f"the run's fixed teacher {fixed}"
+        return load(fixed, device, image_size or loaded.facts.encoder.image_size), f"the run's fixed teacher {fixed}"
     newest = Checkpoints(run / "checkpoints", keep=1).last()
     tensors = teacher_tensors(newest) if newest else {}
     if not tensors:
         return None
-    model, _ = fill(replace(found, tensors=tensors, decoder=None), device, image_size)
+    model, _ = fill(replace(loaded, tensors=tensors, decoder=None), device, image_size)
     return model, f"the run's moving-average teacher, out of {newest}"
 
 

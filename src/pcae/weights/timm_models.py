@@ -13,14 +13,14 @@ from torch import nn
 from pcae.model.encoder import Encoder, check_known, plain_vit
 from pcae.model.pretrained import PretrainedFacts, build_model
 from pcae.settings.network import EncoderConfig
-from pcae.weights.loaded import Found
+from pcae.weights.loaded import Loaded
 from pcae.weights.reading import data_only
 
 START = "timm:"
 """What weights that timm knows begin with."""
 
 
-def find_timm(name: str) -> Found:
+def find_timm(name: str) -> Loaded:
     """The pretrained model of that name, downloaded where it must be. Raises ValueError with the remedy."""
     if ":" not in name:
         check_known(name)  # name and family, before a download
@@ -29,7 +29,7 @@ def find_timm(name: str) -> Found:
     vit = plain_vit(open_pretrained(name))
     facts = describe(vit, name)
     check_same(vit, facts, name)
-    return Found(tensors=dict(vit.state_dict()), facts=facts, source=START + name)
+    return Loaded(tensors=dict(vit.state_dict()), facts=facts, source=START + name)
 
 
 def open_pretrained(name: str) -> nn.Module:

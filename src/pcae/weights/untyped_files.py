@@ -11,7 +11,7 @@ from torch import Tensor
 from pcae.model.pretrained import PretrainedFacts
 from pcae.settings.network import EncoderConfig
 from pcae.weights.decoders import with_mae_decoder
-from pcae.weights.loaded import EMBEDDING, Found, check_embedding
+from pcae.weights.loaded import EMBEDDING, Loaded, check_embedding
 from pcae.weights.matching import first_of
 from pcae.weights.reading import number_in
 
@@ -33,7 +33,7 @@ ARCHITECTURES = {
 """timm's names by what makes plain ViTs differ: class token, registers, positions of these two, layer scale."""
 
 
-def find_plain(tensors: dict[str, Tensor], path: Path, settings: dict[str, Any]) -> Found:
+def find_untyped(tensors: dict[str, Tensor], path: Path, settings: dict[str, Any]) -> Loaded:
     """The weights of a file that says nothing of itself, and MAE's decoder where there is one.
 
     settings: of the training script, where the file holds them. Raises ValueError for what is no plain ViT.
@@ -57,7 +57,7 @@ def find_plain(tensors: dict[str, Tensor], path: Path, settings: dict[str, Any])
         f"taken for granted: mean and std {'of ImageNet' if usual else '0.5'}, images of "
         f"{config.image_size[0]} x {config.image_size[1]}, as the positions have it",
     )
-    return with_mae_decoder(Found(tensors=tensors, facts=facts, source=str(path), remarks=remarks), settings)
+    return with_mae_decoder(Loaded(tensors=tensors, facts=facts, source=str(path), remarks=remarks), settings)
 
 
 def check_names(tensors: dict[str, Tensor], path: Path) -> None:

@@ -24,7 +24,7 @@ from pcae.weights.export.parity import Reopened
 from pcae.weights.files import fill
 from pcae.weights.reading import read_torch
 from pcae.weights.timm_models import sizes_of
-from pcae.weights.untyped_files import HEADS_OF_ENCODER, find_plain, usual_heads
+from pcae.weights.untyped_files import HEADS_OF_ENCODER, find_untyped, usual_heads
 
 EPSILON = 1e-6
 """Of the norms in MAE's code."""
@@ -150,19 +150,19 @@ def unsaid(model: Pretrained, decoder: TrainedDecoder | None) -> list[str]:
         taken["heads of the decoder"] = (decoder.facts.decoder.decoder_heads, DECODER_HEADS)
         taken["epsilon of the decoder's norms"] = (decoder.facts.norm_eps, EPSILON)
     return [
-        f"{what}: the weights are for {world}, MAE's code takes {there} if it is not told"
-        for what, (world, there) in taken.items()
-        if world != there
+        f"{what}: the weights are for {ours}, MAE's code takes {usual} if it is not told"
+        for what, (ours, usual) in taken.items()
+        if ours != usual
     ]
 
 
 def reopen_mae(model: Pretrained, decoder: TrainedDecoder | None, path: Path) -> Reopened:
     """The file as pcae reads it, told what it does not say. Raises ValueError if its decoder is not `decoder`."""
     tensors, settings = read_torch(path)
-    found = find_plain(tensors, path, settings)
-    if not same_tensors(decoder, found.decoder):
-        raise ValueError(f"the decoder is not read back as it was written: {'; '.join(found.remarks)}")
-    again, _ = fill(replace(found, facts=replace(model.facts, norm_eps=EPSILON)))
+    loaded = find_untyped(tensors, path, settings)
+    if not same_tensors(decoder, loaded.decoder):
+        raise ValueError(f"the decoder is not read back as it was written: {'; '.join(loaded.remarks)}")
+    again, _ = fill(replace(loaded, facts=replace(model.facts, norm_eps=EPSILON)))
     return lambda images: (whole_answer(again, images).output,)
 
 
@@ -170,6 +170,6 @@ def same_tensors(decoder: TrainedDecoder | None, other: TrainedDecoder | None) -
     """Whether two decoders predict the same kind of thing by equal tensors, or neither is there."""
     if decoder is None or other is None:
         return decoder is other
-    world, there = decoder.tensors, other.tensors
-    equal = world.keys() == there.keys() and all(torch.equal(value, there[name]) for name, value in world.items())
+    ours, theirs = decoder.tensors, other.tensors
+    equal = ours.keys() == theirs.keys() and all(torch.equal(value, theirs[name]) for name, value in ours.items())
     return equal and decoder.facts.predicts == other.facts.predicts
