@@ -15,7 +15,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from pcae.commands import compare
+from pcae.comparison import compare
 from pcae.comparison.cell import cell_of
 from pcae.comparison.rows import Contender
 from pcae.pictures.accuracy_speed import COLOURS

@@ -5,11 +5,13 @@ from typing import Literal
 import pytest
 import yaml
 
-from pcae import settings
-from pcae.commands import cost, demo, doctor, embed, evaluate, finetune, predict, pretrain, probe
+from pcae.settings.recipes import RECIPES, read_recipe, recipe_names
+from pcae.settings.values import build, flatten, leaves, to_yaml
+from pcae.settings.verbs import config_of
 from pcae.settings.verbs.detect import DetectTrainConfig
 from pcae.settings.verbs.finetune import FinetuneConfig
 from pcae.settings.verbs.pretrain import PretrainConfig
+from pcae.settings.yaml_files import Yaml, read_yaml
 
 
 @dataclass(frozen=True)
@@ -27,15 +29,17 @@ class Outer:
 
 
 def test_flat_names_reach_every_leaf():
-    assert list(settings.leaves(Outer)) == ["name", "count", "rate", "kind", "sides"]
-    config = settings.build(Outer, {"name": "x", "sides": (3, 4)})
+    assert list(leaves(Outer)) == ["name", "count", "rate", "kind", "sides"]
+    config = build(Outer, {"name": "x", "sides": (3, 4)})
     assert config == Outer("x", None, Inner(sides=(3, 4)))
-    assert settings.flatten(config) == {"name": "x", "count": None, "rate": 0.5, "kind": "a", "sides": (3, 4)}
+    assert flatten(config) == {"name": "x", "count": None, "rate": 0.5, "kind": "a", "sides": (3, 4)}
 
 
-@pytest.mark.parametrize("command", [cost, demo, doctor, embed, evaluate, finetune, predict, pretrain, probe])
-def test_no_two_knobs_of_a_verb_have_one_name(command):
-    assert "json" in settings.leaves(command.Config)
+@pytest.mark.parametrize(
+    "verb", ["cost", "demo", "doctor", "embed", "evaluate", "finetune", "predict", "pretrain", "probe"]
+)
+def test_no_two_knobs_of_a_verb_have_one_name(verb):
+    assert "json" in leaves(config_of(verb))
 
 
 def test_two_knobs_of_one_name_are_found():
@@ -45,13 +49,13 @@ def test_two_knobs_of_one_name_are_found():
         inner: Inner = field(default_factory=Inner)
 
     with pytest.raises(AssertionError, match="rate"):
-        settings.leaves(Twice)
+        leaves(Twice)
 
 
 def test_yaml_round_trip(tmp_path):
     config = Outer("ü", 3, Inner(rate=1e-4, sides=(5, 6)))
-    (tmp_path / "c.yaml").write_text(settings.to_yaml(config), encoding="utf-8")
-    assert settings.build(Outer, settings.read_yaml(Outer, tmp_path / "c.yaml")) == config
+    (tmp_path / "c.yaml").write_text(to_yaml(config), encoding="utf-8")
+    assert build(Outer, read_yaml(Outer, tmp_path / "c.yaml")) == config
 
 
 @pytest.mark.parametrize(
@@ -73,60 +77,56 @@ def test_yaml_round_trip(tmp_path):
 def test_yaml_is_strict(tmp_path, text, message):
     (tmp_path / "c.yaml").write_text(text)
     with pytest.raises(ValueError, match=message):
-        settings.read_yaml(Outer, tmp_path / "c.yaml")
+        read_yaml(Outer, tmp_path / "c.yaml")
 
 
 @pytest.mark.parametrize("text", ["1e-4", "1.0e-4", "1E-4", "0.0001", "+1e-04"])
 def test_yaml_takes_numbers_as_people_write_them(tmp_path, text):
     (tmp_path / "c.yaml").write_text(f"rate: {text}")
-    assert settings.read_yaml(Outer, tmp_path / "c.yaml") == {"rate": 1e-4}
+    assert read_yaml(Outer, tmp_path / "c.yaml") == {"rate": 1e-4}
 
 
 def test_dashes_and_underscores_are_the_same(tmp_path):
     (tmp_path / "c.yaml").write_text("mask-ratio: 0.5\nkeep_ratio: 1\n")
-    assert settings.read_yaml(PretrainConfig, tmp_path / "c.yaml") == {"mask_ratio": 0.5, "keep_ratio": 1.0}
+    assert read_yaml(PretrainConfig, tmp_path / "c.yaml") == {"mask_ratio": 0.5, "keep_ratio": 1.0}
 
 
-RECIPES = [
-    (cls, name) for cls in (PretrainConfig, FinetuneConfig, DetectTrainConfig) for name in settings.recipe_names(cls)
-]
+OF_VERBS = [(cls, name) for cls in (PretrainConfig, FinetuneConfig, DetectTrainConfig) for name in recipe_names(cls)]
 
 
-@pytest.mark.parametrize(("cls", "name"), RECIPES, ids=[name for _, name in RECIPES])
+@pytest.mark.parametrize(("cls", "name"), OF_VERBS, ids=[name for _, name in OF_VERBS])
 def test_every_recipe_is_valid_and_says_what_it_is(cls, name):
-    values = settings.read_recipe(cls, name)
+    values = read_recipe(cls, name)
     marks = {FinetuneConfig: "layer_decay", DetectTrainConfig: "pyramid"}
     assert marks[cls] in values if cls in marks else values["model"].startswith("vit_")
-    text = (settings.RECIPES / f"{name}.yaml").read_text()
+    text = (RECIPES / f"{name}.yaml").read_text()
     assert text.startswith("# ") and f"--recipe {name}" in text
 
 
 def test_the_recipes_are_those_that_are_promised_and_each_is_of_one_verb():
-    assert {name for _, name in RECIPES} >= {
+    assert {name for _, name in OF_VERBS} >= {
         "demo", "sample", "fashion-mnist", "imagenet-vit-s", "imagenet-vit-b", "imagenet-vit-b-mask85",
         "imagenet-vit-b-mask90", "imagenet-vit-l", "finetune-small", "finetune-imagenet-vit-b",
         "detect-small", "detect-coco-vit-b",
     }  # fmt: skip
-    assert sorted(name for _, name in RECIPES) == sorted(
-        path.stem for path in Path(str(settings.RECIPES)).glob("*.yaml")
-    )
+    assert sorted(name for _, name in OF_VERBS) == sorted(path.stem for path in Path(str(RECIPES)).glob("*.yaml"))
 
 
 def test_an_unknown_recipe_is_refused_with_the_choice():
     with pytest.raises(ValueError, match="choose from auto, demo, fashion-mnist, imagenet"):
-        settings.read_recipe(PretrainConfig, "imagenet")
+        read_recipe(PretrainConfig, "imagenet")
     with pytest.raises(ValueError, match="'vit-ti-64' is for another verb; choose from auto, finetune-"):
-        settings.read_recipe(FinetuneConfig, "vit-ti-64")
+        read_recipe(FinetuneConfig, "vit-ti-64")
 
 
 def test_a_nested_configuration_keeps_the_defaults_that_its_verb_gives_it():
-    config = settings.build(FinetuneConfig, {"data": "d", "out": "o", "weight_decay": 0.1})
+    config = build(FinetuneConfig, {"data": "d", "out": "o", "weight_decay": 0.1})
     assert (config.optimizer.base_lr, config.optimizer.betas, config.optimizer.weight_decay) == (
         5e-4,
         (0.9, 0.999),
         0.1,
     )
-    assert settings.build(PretrainConfig, {"data": "d", "out": "o"}).optimizer.betas == (0.9, 0.95)
+    assert build(PretrainConfig, {"data": "d", "out": "o"}).optimizer.betas == (0.9, 0.95)
 
 
 @pytest.mark.parametrize(
@@ -138,5 +138,5 @@ def test_a_nested_configuration_keeps_the_defaults_that_its_verb_gives_it():
     ],
 )  # fmt: skip
 def test_numbers_in_yaml_are_numbers_and_a_range_is_none(text, value):
-    found = yaml.load(f"drop-ratio: {text}" if text != "-" else "drop-ratio: '-'", settings.Yaml)["drop-ratio"]
+    found = yaml.load(f"drop-ratio: {text}" if text != "-" else "drop-ratio: '-'", Yaml)["drop-ratio"]
     assert found == value and type(found) is type(value)

@@ -12,8 +12,7 @@ import torch
 import yaml
 
 from pcae.cli import main
-from pcae.commands import compare, pretrain
-from pcae.comparison import cell
+from pcae.comparison import cell, compare
 from pcae.comparison import rows as contenders
 from pcae.comparison.paper_rows import paper_comparison
 from pcae.comparison.rows import Conditions, Contender, over, pretrain_config
@@ -22,6 +21,7 @@ from pcae.evaluation.memory import peak_bytes
 from pcae.methods.choice import build_method
 from pcae.model.encoder import build_encoder
 from pcae.model.pretrained import PretrainedFacts
+from pcae.runs import pretraining
 from pcae.runs.run import batches
 from pcae.settings.network import EncoderConfig
 from pcae.settings.verbs.compare import CompareConfig
@@ -111,7 +111,7 @@ def test_an_interrupted_comparison_repeats_no_finished_cell_and_ends_in_the_same
         begun.append(f"{asked.contender.name} {asked.seed}")
         return original(asked, wanted, world)
 
-    monkeypatch.setattr(cell, "carry_out", once_then_stop)
+    monkeypatch.setattr(cell, "train_to_end", once_then_stop)
     words = (photos, "--rows", rows, "--out", str(tmp_path / "out"), "--seeds", "0", "1")
     while limits[0] < 99:
         assert call(*words) == 130
@@ -146,7 +146,7 @@ def test_a_cell_is_known_by_its_images_and_weights_wherever_they_lie(photos, tmp
     teach(0)
     begun: list[str] = []
     original = cell.train_to_end
-    monkeypatch.setattr(cell, "carry_out", lambda *words: begun.append("") or original(*words))
+    monkeypatch.setattr(cell, "train_to_end", lambda *words: begun.append("") or original(*words))
     taught = {"name": "taught", "pretrain": {"method": "pcae", "teacher": str(teacher)}}
     rows = described(tmp_path, [taught], measures=["knn"])
     out = str(tmp_path / "out")
@@ -177,7 +177,7 @@ def test_a_row_that_fails_loses_no_other_and_is_tried_again(photos, tmp_path, ca
 
 def test_a_budget_of_seconds_is_turned_into_steps_by_each_rows_own_speed(photos, tmp_path, monkeypatch):
     speeds = {"PCAE": {"seconds_per_step": 0.5}, "MAE": {"seconds_per_step": 1.0}}
-    monkeypatch.setattr(compare, "paces", lambda *_: (speeds, {}))
+    monkeypatch.setattr(compare, "measure_speeds", lambda *_: (speeds, {}))
     rows = described(tmp_path, ROWS[:2], measures=["knn"])
     assert call(photos, "--rows", rows, "--out", str(tmp_path / "out"), "--seconds", "3") == 0
     cells = [json.loads(path.read_text()) for path in (tmp_path / "out" / "cells").glob("*seed*.json")]
@@ -189,7 +189,7 @@ def test_a_newer_pcae_with_one_more_setting_knows_the_cells_that_are_there(photo
     assert call(*words) == 0
     original = contenders.to_plain
     monkeypatch.setattr(contenders, "to_plain", lambda config: original(config) | {"brand_new": None})
-    monkeypatch.setattr(cell, "carry_out", lambda *_: pytest.fail("a finished cell was run again"))
+    monkeypatch.setattr(cell, "train_to_end", lambda *_: pytest.fail("a finished cell was run again"))
     assert call(*words) == 0
 
 
@@ -219,7 +219,7 @@ def test_two_methods_with_the_same_seed_see_the_same_crops_and_flips(photos, tmp
     for method in ("pcae", "mae", "simmim"):
         knobs = over(SMALL | {"crop-scale": [0.3, 1.0]}, {"method": method}, method)
         config = pretrain_config(Contender(name=method, pretrain=knobs), at, seed=5)
-        run, _ = pretrain.build_run(config, world)
+        run, _ = pretraining.build_run(config, world)
         crops = RandomCrops(run.images, config.encoder.image_size, config.reading.crop_scale, config.run.seed)
         stream = batches(run, crops, world)
         steps = [next(stream) for _ in range(2)]

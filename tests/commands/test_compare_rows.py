@@ -10,10 +10,10 @@ import pytest
 import yaml
 
 from pcae.cli import main
-from pcae.commands import compare, finetune
-from pcae.comparison import cell
+from pcae.comparison import cell, compare
 from pcae.comparison.paper_rows import paper_comparison
 from pcae.comparison.speed import key_of
+from pcae.runs import finetuning
 from tests.commands.test_compare import ROWS, SMALL, call, described, photos  # noqa: F401
 
 MAE = {"name": "MAE", "pretrain": {"method": "mae"}}
@@ -46,7 +46,7 @@ def test_a_row_that_fails_at_one_measure_keeps_the_others_and_is_finished_later(
     rows = described(tmp_path, [SCRATCH, MAE], measures=["knn", "finetuned"])
     words = (photos, "--rows", rows, "--out", str(tmp_path / "out"))
     with monkeypatch.context() as patched:
-        patched.setattr(finetune, "train", broken)
+        patched.setattr(finetuning, "train", broken)
         assert call(*words) == 1
     shown = json.loads((tmp_path / "out" / "rows.json").read_text())["rows"]
     assert all(set(row["cells"]["0"]) == {"knn"} for row in shown)
@@ -59,8 +59,8 @@ def test_the_budget_of_seconds_of_a_finished_row_does_not_change_when_rows_come(
     speeds = {"PCAE": {"seconds_per_step": 0.5}, "MAE": {"seconds_per_step": 0.5}}
     begun: list[str] = []
     original = cell.train_to_end
-    monkeypatch.setattr(compare, "paces", lambda *_: (speeds, {}))
-    monkeypatch.setattr(cell, "carry_out", lambda *words: begun.append(words[0].contender.name) or original(*words))
+    monkeypatch.setattr(compare, "measure_speeds", lambda *_: (speeds, {}))
+    monkeypatch.setattr(cell, "train_to_end", lambda *words: begun.append(words[0].contender.name) or original(*words))
     words = (photos, "--out", str(tmp_path / "out"), "--seconds", "2", "--rows")
     assert call(*words, described(tmp_path, ROWS[:1], measures=["knn"])) == 0
     speeds["PCAE"] = {"seconds_per_step": 0.3}  # another day
@@ -69,7 +69,7 @@ def test_the_budget_of_seconds_of_a_finished_row_does_not_change_when_rows_come(
 
 
 def test_a_row_without_speed_fails_under_a_budget_of_seconds(photos, tmp_path, monkeypatch):  # noqa: F811
-    monkeypatch.setattr(compare, "paces", lambda *_: ({"PCAE": {}, "MAE": {"seconds_per_step": 1.0}}, {}))
+    monkeypatch.setattr(compare, "measure_speeds", lambda *_: ({"PCAE": {}, "MAE": {"seconds_per_step": 1.0}}, {}))
     words = (photos, "--out", str(tmp_path / "out"), "--seconds", "2", "--rows")
     assert call(*words, described(tmp_path, ROWS[:2], measures=["knn"])) == 1
     assert cells_of(tmp_path / "out").keys() == {"MAE"}

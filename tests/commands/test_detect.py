@@ -16,9 +16,9 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from pcae.cli import main
-from pcae.commands.detect import train as detect_train
 from pcae.model.encoder import build_encoder
 from pcae.model.pretrained import PretrainedFacts
+from pcae.runs import detection
 from pcae.runs.run import TrainingRun
 from pcae.settings.network import EncoderConfig
 from pcae.training.checkpoint import read, read_header
@@ -289,7 +289,7 @@ def test_wrong_settings_are_one_line(data, encoder, tmp_path, capsys, more, mess
 
 @pytest.mark.parametrize(("many", "recipe"), [(10_000, "detect-small"), (3, "detect-coco-vit-b")])
 def test_recipe_auto_goes_by_the_number_of_images(data, encoder, tmp_path, capsys, monkeypatch, many, recipe):
-    monkeypatch.setattr(detect_train, "MANY_IMAGES", many)
+    monkeypatch.setattr(detection, "MANY_IMAGES", many)
     main([*words(data, encoder, tmp_path / "run", "--recipe", "auto", "--steps", "1", "--grad-checkpointing")])
     assert f"recipe auto: {recipe} (3 images)" in capsys.readouterr().err
     assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["recipe"] == recipe

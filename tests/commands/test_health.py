@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from pcae.cli import main
-from pcae.commands import pretrain
+from pcae.runs import pretraining
 from pcae.runs.health import health_every
 from pcae.settings.recipes import read_recipe
 from pcae.settings.run import HealthConfig
@@ -215,7 +215,7 @@ def run_of(tmp_path, name: str, **values):
     chosen = (
         read_recipe(PretrainConfig, "sample") | {"data": "sample", "out": tmp_path / name, "device": "cpu"} | values
     )
-    return pretrain.train(build(PretrainConfig, chosen), World(0, 1, torch.device("cpu")))
+    return pretraining.train(build(PretrainConfig, chosen), World(0, 1, torch.device("cpu")))
 
 
 @pytest.mark.slow

@@ -7,8 +7,8 @@ import torch
 from safetensors.torch import load_file
 
 from pcae.cli import main
-from pcae.commands import pretrain
 from pcae.methods.mae import MAE
+from pcae.runs import pretraining
 from pcae.runs.initial_weights import initial_method, load_initial
 from pcae.settings.methods import MethodConfig
 from pcae.settings.network import DecoderConfig, EncoderConfig
@@ -184,5 +184,5 @@ def test_the_image_size_is_that_of_the_weights_or_the_one_asked_for(run):
 
 def test_pretrain_from_python_takes_init(run, tmp_path):
     words = {"decoder_width": 16, "decoder_heads": 2, "batch_size": 4, "steps": 1, "device": "cpu"}
-    summary = pretrain.pretrain("sample", tmp_path / "p", init=str(run), method="mae", decoder_depth=1, **words)
+    summary = pretraining.pretrain("sample", tmp_path / "p", init=str(run), method="mae", decoder_depth=1, **words)
     assert summary["steps"] == 1

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from pcae.cli import main
-from pcae.commands import pack
+from pcae.data.packed import pack
 from pcae.data.packed.folder import HEADER
 from tests.photographs import photographs
 

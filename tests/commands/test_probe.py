@@ -10,10 +10,10 @@ import torch
 from PIL import Image
 
 from pcae.cli import main
-from pcae.commands import probe
 from pcae.data.tables.labelled import open_labelled
 from pcae.evaluation.features import embed
 from pcae.evaluation.knn import knn_accuracies
+from pcae.inference import probe
 from pcae.model.encoder import build_encoder
 from pcae.model.pretrained import PretrainedFacts
 from pcae.settings.network import EncoderConfig

@@ -7,7 +7,7 @@ import pytest
 from pcae.cli import main
 from pcae.data.images import open_images
 from pcae.runs import data_wait as waiting
-from pcae.runs.data_wait import remedy
+from pcae.runs.data_wait import advice
 from pcae.settings.reading import DataConfig
 from tests.data.test_packed import JPEG, PIXELS, pack
 from tests.photographs import photographs
@@ -29,7 +29,7 @@ def folder(tmp_path):
 
 
 def said(share: float, data: str, workers: int | None) -> str | None:
-    return remedy(share, data, open_images(data), DataConfig(workers=workers), "cpu")
+    return advice(share, data, open_images(data), DataConfig(workers=workers), "cpu")
 
 
 def test_up_to_a_tenth_nothing_is_said(cores):

@@ -16,9 +16,10 @@ from torch import nn
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 
-from pcae.commands import finetune, pretrain
 from pcae.evaluation.stepper import Stepper
 from pcae.methods import mae
+from pcae.runs import finetuning as tuning
+from pcae.runs import pretraining as training
 from pcae.runs.finetuning_task import build_task
 from pcae.runs.run import TrainingRun
 from pcae.settings.values import build
@@ -93,8 +94,8 @@ def looked_at(folder: Path, world: World) -> dict[str, Any]:
     for name in ("pcae", "mae", "simmim", "pcae-simmim"):
         own: dict[str, Any] = {"decoder_depth": None, "decoder_width": 512, "decoder_heads": 16}
         knobs = {"method": name} | (own if name.endswith("simmim") else {})
-        alone, _ = pretrain.build_run(pretraining(folder, "none", **knobs), world)
-        run, _ = pretrain.build_run(pretraining(folder, "none", fully_shard=True, **knobs), world)
+        alone, _ = training.build_run(pretraining(folder, "none", **knobs), world)
+        run, _ = training.build_run(pretraining(folder, "none", fully_shard=True, **knobs), world)
         begun = equal(alone.method, run.whole())
         Stepper(run.method, run.optimizer, torch.randn(4, 1, 28, 28), None)
         found[name] = inside(run) | {"begun": begun}
@@ -110,23 +111,23 @@ def looked_at(folder: Path, world: World) -> dict[str, Any]:
 def in_bf16(folder: Path, world: World, name: str, **knobs: Any) -> None:
     """A short run in float32, whose matrix products autocast turns into bf16."""
     torch.set_default_dtype(torch.float32)
-    pretrain.train(pretraining(folder, f"bf16-{name}", steps=3, precision="bf16", knn_data=None, **knobs), world)
+    training.train(pretraining(folder, f"bf16-{name}", steps=3, precision="bf16", knn_data=None, **knobs), world)
     torch.set_default_dtype(torch.float64)
 
 
 def run_all(folder: Path, world: World) -> None:
     split = {"fully_shard": True}
     for name, knobs in (("whole", {}), ("split", split)):
-        pretrain.train(pretraining(folder, f"pcae-{name}", **knobs), world)
-        finetune.train(finetuning(folder, f"finetune-{name}", **knobs), world)
+        training.train(pretraining(folder, f"pcae-{name}", **knobs), world)
+        tuning.train(finetuning(folder, f"finetune-{name}", **knobs), world)
         in_bf16(folder, world, name, **knobs)
         with nan_in_the_second_process(world):
-            pretrain.train(pretraining(folder, f"nan-{name}", method="mae", **knobs), world)
-    pretrain.train(pretraining(folder, "mae-whole", method="mae"), world)
+            training.train(pretraining(folder, f"nan-{name}", method="mae", **knobs), world)
+    training.train(pretraining(folder, "mae-whole", method="mae"), world)
     again = {"accumulation": 2, "grad_checkpointing": True}
-    pretrain.train(pretraining(folder, "mae-split", method="mae", **split, **again), world)
+    training.train(pretraining(folder, "mae-split", method="mae", **split, **again), world)
     resume(folder, world)
-    forecast = pretrain.train(pretraining(folder, "dry", dry_run=True, **split), world)
+    forecast = training.train(pretraining(folder, "dry", dry_run=True, **split), world)
     facts = looked_at(folder, world) | {"forecast": forecast}
     (folder / f"facts-{world.rank}.json").write_text(json.dumps(facts))
 
@@ -136,9 +137,9 @@ def resume(folder: Path, world: World) -> None:
     saved = "{}/checkpoints/step-{:08d}.safetensors"
     first = saved.format(folder / "pcae-split", 3)
     alone = World(0, 1, world.device)
-    world.main_first(lambda: None if world.rank else pretrain.train(pretraining(folder, "one", resume=first), alone))
+    world.main_first(lambda: None if world.rank else training.train(pretraining(folder, "one", resume=first), alone))
     then = saved.format(folder / "one", 6)
-    pretrain.train(pretraining(folder, "again", resume=then, fully_shard=True), world)
+    training.train(pretraining(folder, "again", resume=then, fully_shard=True), world)
 
 
 if __name__ == "__main__":

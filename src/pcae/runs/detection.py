@@ -75,7 +75,7 @@ class Look:
             self.last, before = self.task.measure(self.world), self.best
             self.best = max(before, self.last.main_ap)
             if self.world.is_main:
-                self.journal.note({"step": progress.step, **self.last.plan()})
+                self.journal.note({"step": progress.step, **self.last.numbers()})
             if self.last.main_ap > before:
                 self.task.save(BEST, self.world)
 
@@ -101,7 +101,7 @@ def conclude(task: Task, look: Look, done: dict[str, Any], world: World) -> dict
         "source": task.source,
         "classes": len(task.facts.classes),
         "held_out": last.images,
-        **last.plan(),
+        **last.numbers(),
         "best_ap": look.best,
         **done,
     }

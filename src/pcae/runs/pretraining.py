@@ -132,7 +132,7 @@ def watchers(
         health += open_health(run, config.encoder.image_size, journal, world)
         watching += [(every, one.watch) for one in health]
     if probe:
-        probe.initial_method(whole_method_of(run), run.progress, journal, world)
+        probe.begin(whole_method_of(run), run.progress, journal, world)
         watching.append((probe.every, lambda progress: probe.watch(whole_method_of(run), progress, journal, world)))
     return watching
 
