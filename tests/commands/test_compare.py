@@ -168,7 +168,7 @@ def test_a_row_that_fails_loses_no_other_and_is_tried_again(photos, tmp_path, ca
     assert shown["rows"][0]["failed"] == {
         "0": "ValueError: keeping 0.01 of 37 tokens leaves none; keep more, or use fewer stages"
     }
-    assert shown["reference"] == "PCAE" and all(row["cells"]["0"]["knn"] > 0 for row in shown["rows"][1:])
+    assert shown["reference"] == "PCAE" and all("knn" in row["cells"]["0"] for row in shown["rows"][1:])
     assert "failed: keeps nothing" in capsys.readouterr().err
     text = (tmp_path / "out" / "rows.md").read_text()
     assert "keeping 0.01 of 37 tokens leaves none" in text and "| keeps nothing | failed |" in text

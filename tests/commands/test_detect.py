@@ -14,6 +14,7 @@ import yaml
 from PIL import Image
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
+from torchvision.ops import masks_to_boxes
 
 from pcae.cli import main
 from pcae.model.encoder import build_encoder
@@ -21,8 +22,17 @@ from pcae.model.pretrained import PretrainedFacts
 from pcae.runs import detection
 from pcae.runs.run import TrainingRun
 from pcae.settings.network import EncoderConfig
+from pcae.settings.tasks import DetectionConfig
+from pcae.tasks.detection import Detection
 from pcae.training.checkpoint import read, read_header
-from pcae.weights.detectors import fill_detector, find_detector
+from pcae.weights.detectors import (
+    DETECTOR_FILE,
+    DetectorFacts,
+    build_detection,
+    fill_detector,
+    find_detector,
+    save_detector,
+)
 from pcae.weights.files import save_model
 from tests import shapes
 from tests.commands.processes import assert_same, succeed, torchrun
@@ -68,11 +78,35 @@ def unbroken(tmp_path_factory, data, encoder) -> Path:
 
 
 @pytest.fixture(scope="module")
-def taught(tmp_path_factory, data, encoder) -> Path:
-    """Enough steps to find some of the shapes."""
-    out = tmp_path_factory.mktemp("detect") / "taught"
-    main(words(data, encoder, out, "--steps", "28", "--drop-path", "0", "--evaluate-every", "20"))
-    return out
+def begun(tmp_path_factory) -> Path:
+    """A detector as it begins: the same twenty boxes or so on every image, each class as probable as the others."""
+    detection = DetectionConfig(
+        pyramid_channels=16, head_width=32, mask_channels=16, mask_convs=1, anchors=(8, 16, 32, 64, 128),
+        sampled_proposals=16, score_threshold=0.01, detections_per_image=20,
+    )  # fmt: skip
+    facts = DetectorFacts(
+        encoder=TINY, detection=detection, classes=["disc", "angle", "bar"], category_ids=[7, 3, 20],
+        mean=[0.4] * 3, std=[0.3] * 3, min_size=64, max_size=100,
+    )  # fmt: skip
+    path = tmp_path_factory.mktemp("begun") / DETECTOR_FILE
+    torch.manual_seed(0)
+    save_detector(path, build_detection(facts), facts)
+    return path.parent
+
+
+@pytest.fixture
+def planted(monkeypatch) -> None:
+    """Every detector finds the disc, most of the angle, the bar where there is none, and another disc that is none."""
+
+    def predict(self, images):
+        disc, angle, bar = torch.from_numpy(shapes.shapes(*images[0].shape[-2:])).bool()
+        cut = angle.clone()
+        cut[:, torch.arange(angle.shape[1]) > angle.shape[1] * 0.76] = False
+        masks = torch.stack([disc, disc.flip(0, 1), cut, bar.flip(0)])
+        labels, scores = torch.tensor([1, 1, 2, 3]), torch.tensor([0.9, 0.8, 0.7, 0.6])
+        return [{"boxes": masks_to_boxes(masks), "labels": labels, "scores": scores, "masks": masks}]
+
+    monkeypatch.setattr(Detection, "predict", predict)
 
 
 def refused(capsys, *line: str) -> str:
@@ -160,10 +194,9 @@ def test_it_begins_with_the_weights_and_earlier_blocks_move_less(data, encoder, 
     assert moved == pytest.approx([1e-4 * 0.7 ** (5 - block) for block in range(5)], rel=0.05)
 
 
-def test_evaluate_has_the_figures_of_pycocotools_on_what_it_wrote(taught, data, tmp_path, capsys):
-    """And those of the run's last look."""
+def test_evaluate_has_the_figures_of_pycocotools_on_what_it_wrote(begun, planted, data, tmp_path, capsys):
     path = tmp_path / "found.json"
-    found = evaluated(capsys, data, taught, "--predictions", str(path))
+    found = evaluated(capsys, data, begun, "--predictions", str(path))
     for kind, name in (("bbox", "box"), ("segm", "mask")):
         with contextlib.redirect_stdout(io.StringIO()):
             truth = COCO(str(data / "val.json"))
@@ -174,36 +207,52 @@ def test_evaluate_has_the_figures_of_pycocotools_on_what_it_wrote(taught, data, 
         assert [found[name][key] for key in ("ap", "ap50", "ap75")] == pytest.approx(evaluation.stats[:3], abs=1e-6)
         by_category = evaluation.eval["precision"][..., 0, -1].mean((0, 1))
         assert [found[name]["by_category"][key] for key in ("angle", "disc", "bar")] == pytest.approx(by_category)
-    summary = json.loads((taught / "summary.json").read_text())
+        assert 0 < found[name]["ap"] < found[name]["ap50"] < 1
+    assert found["images_per_second"] > 0
+
+
+def test_the_last_look_of_a_run_has_what_evaluate_finds(data, encoder, tmp_path, capsys, monkeypatch):
+    """The same objects, to the bit, and the figures of these."""
+    predict, seen = Detection.predict, []
+    monkeypatch.setattr(Detection, "predict", lambda self, images: seen.append(predict(self, images)) or seen[-1])
+    out = tmp_path / "run"
+    main(words(data, encoder, out, "--steps", "1", "--base-lr", "0.01"))
+    found = evaluated(capsys, data, out)
+    summary = json.loads((out / "summary.json").read_text())
     assert (summary["box_ap"], summary["mask_ap"]) == (found["box"]["ap"], found["mask"]["ap"])
-    assert found["box"]["ap50"] > 0 and found["mask"]["ap50"] > 0 and found["images_per_second"] > 0
+    assert len(seen) == 6
+    for (looked,), (evaluated_,) in zip(seen[:3], seen[3:], strict=True):
+        assert len(looked["boxes"]) and all(torch.equal(value, evaluated_[name]) for name, value in looked.items())
 
 
-def test_tables_are_printed(taught, data, capsys):
+def test_tables_are_printed(begun, data, capsys):
     capsys.readouterr()
-    main(["detect", "evaluate", str(data), "--weights", str(taught / "best.safetensors"), "--device", "cpu"])
+    main(["detect", "evaluate", str(data), "--weights", str(begun / DETECTOR_FILE), "--device", "cpu"])
     said = capsys.readouterr()
     assert "AP50" in said.out and "angle" in said.out and "images/s" in said.err
 
 
-def test_a_detector_is_used_otherwise_than_it_was_trained(taught, data, capsys):
-    plain = evaluated(capsys, data, taught)
+def test_a_detector_is_used_otherwise_than_it_was_trained(begun, data, tmp_path, capsys):
+    def used(*more: str) -> tuple[dict, bytes]:
+        found = evaluated(capsys, data, begun, "--predictions", str(tmp_path / "found.json"), *more)
+        return found, (tmp_path / "found.json").read_bytes()
+
+    _, plain = used()
     more = ["--drop-ratio", "0.5", "--reduce-after", "1"]
-    found = evaluated(capsys, data, taught, *more, "--shortest-side", "48")
+    found, other = used(*more, "--shortest-side", "48")
     assert (found["drop_ratio"], found["shortest_side"], found["longest_side"]) == (0.5, 48, 100)
-    assert found["box"] != plain["box"]
-    assert evaluated(capsys, data, taught, "--window", "2")["window"] == 2
-    line = ["detect", "evaluate", str(data), "--weights", str(taught), *more, "--window", "2"]
+    assert used(*more)[1] != plain != other
+    assert used("--window", "2")[0]["window"] == 2
+    line = ["detect", "evaluate", str(data), "--weights", str(begun), *more, "--window", "2"]
     assert "stands before block 3, whose windows need every token" in refused(capsys, *line)
-    same = evaluated(capsys, data, taught, "--drop-ratio", "0", "--reduce-after", "1")
-    assert same["box"] == plain["box"]
+    assert used("--drop-ratio", "0", "--reduce-after", "1")[1] == plain
 
 
-def test_predict_lists_and_draws_any_images_and_names_those_it_cannot_read(taught, data, tmp_path, capsys):
+def test_predict_lists_and_draws_any_images_and_names_those_it_cannot_read(begun, data, tmp_path, capsys):
     folder, out = tmp_path / "images", tmp_path / "found"
     shutil.copytree(data / "images", folder)
     (folder / "torn.png").write_bytes(b"torn")
-    line = ["detect", "predict", str(folder), "--weights", str(taught), "--out", str(out), "--device", "cpu"]
+    line = ["detect", "predict", str(folder), "--weights", str(begun), "--out", str(out), "--device", "cpu"]
     main([*line, "--threshold", "0.02", "--max-bad-files", "0.5"])
     assert "'" + str(folder / "torn.png") in capsys.readouterr().err
     listed, results = (json.loads((out / name).read_text()) for name in ("images.json", "results.json"))
@@ -218,8 +267,8 @@ def test_predict_lists_and_draws_any_images_and_names_those_it_cannot_read(taugh
         assert len(COCO(str(out / "truth.json")).loadRes(str(out / "results.json")).anns) == len(results)
 
 
-def test_nothing_above_the_threshold_leaves_the_picture_as_it_is(taught, data, tmp_path):
-    words = ["--weights", str(taught), "--out", str(tmp_path / "out"), "--threshold", "0.999", "--device", "cpu"]
+def test_nothing_above_the_threshold_leaves_the_picture_as_it_is(begun, data, tmp_path):
+    words = ["--weights", str(begun), "--out", str(tmp_path / "out"), "--threshold", "0.999", "--device", "cpu"]
     main(["detect", "predict", str(data / "images" / "0.png"), *words])
     (picture,) = (tmp_path / "out").glob("*.png")
     assert Image.open(picture).tobytes() == Image.open(data / "images" / "0.png").tobytes()
@@ -302,21 +351,21 @@ def test_a_file_is_no_held_out_images_of_itself_unless_that_is_said(data, encode
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["held_out"] == 3
 
 
-def test_weights_that_are_no_detector_and_damaged_ones_are_one_line(data, encoder, taught, tmp_path, capsys):
+def test_weights_that_are_no_detector_and_damaged_ones_are_one_line(data, encoder, begun, tmp_path, capsys):
     line = ["detect", "evaluate", str(data), "--weights"]
     assert "holds no detector of pcae's" in refused(capsys, *line, str(encoder))
     assert "with detector.safetensors" in refused(capsys, *line, str(tmp_path))
-    (tmp_path / "half").write_bytes((taught / "detector.safetensors").read_bytes()[:9000])
+    (tmp_path / "half").write_bytes((begun / "detector.safetensors").read_bytes()[:9000])
     assert "no whole safetensors file" in refused(capsys, *line, str(tmp_path / "half"))
     others = shapes.content()
     others["categories"][0]["name"] = "ball"
     (tmp_path / "other.json").write_text(json.dumps(others))
     line = ["detect", "evaluate", str(tmp_path / "other.json"), "--images", str(data / "images")]
-    assert "'ball' is in one of them alone" in refused(capsys, *line, "--weights", str(taught))
+    assert "'ball' is in one of them alone" in refused(capsys, *line, "--weights", str(begun))
 
 
-def test_held_out_images_that_cannot_be_read_are_left_out_of_the_figures(data, taught, tmp_path, capsys):
-    """Their objects do not count as missed."""
+def test_held_out_images_that_cannot_be_read_are_left_out_of_the_figures(data, begun, planted, tmp_path, capsys):
+    """Their objects do not count as missed: each disc that was read is found."""
     content = json.loads((data / "val.json").read_text())
     torn = content["images"][0]
     shutil.copytree(data / "images", tmp_path / "images")
@@ -326,10 +375,11 @@ def test_held_out_images_that_cannot_be_read_are_left_out_of_the_figures(data, t
     content["annotations"] = [one for one in content["annotations"] if one["image_id"] != torn["id"]]
     (tmp_path / "without.json").write_text(json.dumps(content))
     found, expected = (
-        evaluated(capsys, tmp_path / f"{name}.json", taught, "--max-bad-files", "0.5") for name in ("all", "without")
+        evaluated(capsys, tmp_path / f"{name}.json", begun, "--max-bad-files", "0.5") for name in ("all", "without")
     )
     for name in ("images", "objects", "box", "mask"):
         assert found[name] == expected[name]
+    assert found["box"]["by_category"]["disc"] == pytest.approx(1)
 
 
 def test_two_words_are_one_verb(capsys):

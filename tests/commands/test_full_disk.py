@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from pcae.cli import main
-from pcae.commands import pretrain
 from pcae.data.packed.folder import HEADER
+from pcae.runs import pretraining
 from pcae.runs.run import TrainingRun
 from pcae.training.checkpoint import Checkpoints, read
 from pcae.training.logging import Journal, read_metrics
@@ -116,14 +116,14 @@ def test_numbers_that_have_no_room_end_the_run_and_are_cut_off(tmp_path, capsys,
 
 @pytest.mark.parametrize("function, name", [("save_weights", "encoder.safetensors"), ("write_summary", "summary.json")])
 def test_what_is_written_last_may_have_no_room_either(tmp_path, capsys, monkeypatch, unbroken, function, name):
-    out, write = tmp_path / "run", getattr(pretrain, function)
+    out, write = tmp_path / "run", getattr(pretraining, function)
 
     def write_in_little_room(*arguments):
         with room_for(100):
             write(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(pretrain, function, write_in_little_room)
+        patch.setattr(pretraining, function, write_in_little_room)
         said = refused(capsys, words(out))
     assert f"{out / name} cannot be written" in said and "too large" in said and not (out / name).exists()
     assert_nothing_torn(out)

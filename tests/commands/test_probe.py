@@ -88,7 +88,7 @@ def test_all_probes_of_all_features(capsys, data, weights):
         chosen = next(step for step in row["sweep"] if step["learning_rate"] == row["learning_rate"])
         assert chosen["held_out_accuracy"] == best
     assert result["settings"]["epochs"] == 3 and result["settings"]["k"] == [3, 1]
-    pixels = next(row for row in result["probes"] if (row["probe"], row["features"]) == ("linear", "raw pixels"))
+    pixels = next(row for row in result["probes"] if (row["probe"], row["features"]) == ("knn", "raw pixels"))
     assert pixels["accuracy"] == 1.0  # lighter and darker pictures
 
 

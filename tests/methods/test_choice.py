@@ -6,6 +6,7 @@ import torch
 from pcae.methods.choice import build_method
 from pcae.settings.methods import MethodConfig, TeacherConfig
 from pcae.settings.network import DecoderConfig
+from tests.gradients import assert_falls_as_its_gradient_says
 from tests.methods.test_pcae import SMALL
 
 METHODS = ("pcae", "mae", "simmim", "pcae-simmim", "mae-discard")
@@ -32,6 +33,12 @@ def test_at_the_same_ratio_and_seed_all_methods_hide_the_same_patches(encoder, i
 @pytest.mark.parametrize("method", METHODS)
 def test_the_usual_mask_ratio_is_the_methods_own(encoder, method):
     assert build(encoder, method).n_visible == (9 if "simmim" in method else 6)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_its_loss_falls_as_its_gradient_says(encoder, images, random, method):
+    built, pixels = build(encoder, method).double(), images.double()
+    assert_falls_as_its_gradient_says(built, lambda: built(pixels, random).loss)
 
 
 @pytest.mark.parametrize(

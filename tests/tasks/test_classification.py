@@ -19,6 +19,7 @@ from pcae.training.micro_batches import Labelled
 from pcae.training.optimizer import build_optimizer, set_learning_rate
 from pcae.training.randomness import StepRandom, randomness
 from tests.conftest import TINY
+from tests.gradients import assert_falls_as_its_gradient_says
 
 PLAIN = ClassificationConfig(drop_path=0.0, mixup=0.0, cutmix=0.0, label_smoothing=0.0)
 CPU = torch.device("cpu")
@@ -52,6 +53,12 @@ def test_after_the_ramp_it_is_that_of_the_reduced_model(batch):
     expected = F.cross_entropy(reduce(method.model.vit, 0.4)(batch.images), batch.labels)
     torch.testing.assert_close(result.loss, expected)
     assert result.signals["drop_ratio"] == 0.4 and not torch.allclose(expected, method(batch, draw_at(0)).loss)
+
+
+def test_its_loss_falls_as_its_gradient_says(batch):
+    """With the tokens of the ramp's end dropped, drop path, mixing and smoothing: the same draw at both ends."""
+    method = make(replace(FULL, drop_ratio=0.4), steps=20).train()
+    assert_falls_as_its_gradient_says(method, lambda: method(batch, draw_at(19)).loss)
 
 
 def test_random_tokens_go_anew_in_every_step_and_the_same_in_a_repeated_one(batch):
