@@ -1,9 +1,6 @@
 """Rows that are odd, share things, fail in parts or are measured again."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +11,7 @@ from pcae.comparison import cell, compare
 from pcae.comparison.paper_rows import paper_comparison
 from pcae.comparison.speed import key_of
 from pcae.runs import finetuning
+from tests.commands.processes import together
 from tests.commands.test_compare import ROWS, SMALL, call, described, photos  # noqa: F401
 
 MAE = {"name": "MAE", "pretrain": {"method": "mae"}}
@@ -234,14 +232,11 @@ def test_seconds_of_several_devices_are_told_apart(photos, tmp_path):  # noqa: F
 def test_two_processes_give_the_table_of_one_and_a_failing_row_stops_neither(photos, tmp_path):  # noqa: F811
     bad = {"name": "keeps nothing", "pretrain": {"method": "pcae", "keep-ratio": 0.01}}
     rows = described(tmp_path, [bad, MAE, SCRATCH], measures=["knn", "finetuned", "training_gmacs"])
-    words = ["-m", "pcae", "compare", photos, "--rows", rows, "--device", "cpu", "--out"]
-    start = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    run = {"env": environment, "capture_output": True, "text": True, "timeout": 300}
-    alone = subprocess.run([sys.executable, *words, str(tmp_path / "one")], **run)
-    both = subprocess.run([sys.executable, *start, *words, str(tmp_path / "two")], **run)
-    assert alone.returncode == 1 and both.returncode == 1, both.stderr
-    assert both.stdout.count("keeps nothing") == alone.stdout.count("keeps nothing") == 1
+    words = ["pcae", "compare", photos, "--rows", rows, "--device", "cpu", "--out"]
+    (alone,), (main, other) = together([*words, str(tmp_path / "one")], 1), together([*words, str(tmp_path / "two")])
+    said = [process.communicate()[0] for process in (alone, main, other)]
+    assert (alone.returncode, main.returncode) == (1, 1)
+    assert [text.count("keeps nothing") for text in said] == [1, 1, 0]
     one, two = (json.loads((tmp_path / name / "rows.json").read_text())["rows"] for name in ("one", "two"))
     assert "leaves none" in one[0]["failed"]["0"] and one[0]["failed"] == two[0]["failed"]
     for world, there in zip(one[1:], two[1:], strict=True):

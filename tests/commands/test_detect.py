@@ -35,7 +35,7 @@ from pcae.weights.detectors import (
 )
 from pcae.weights.files import save_model
 from tests import shapes
-from tests.commands.processes import assert_same, succeed, torchrun
+from tests.commands.processes import assert_same, succeed, together
 
 TINY = EncoderConfig(
     model="vit_tiny_patch16_224", image_size=(32, 32), patch_size=16, channels=3, width=24, depth=5, heads=2
@@ -395,13 +395,13 @@ def test_two_words_are_one_verb(capsys):
 @pytest.mark.parametrize("more", [[], ["--fully-shard"]], ids=["each with all weights", "split weights"])
 def test_two_processes_train_one_detector_and_share_the_images(data, encoder, tmp_path, capsys, more):
     out, path = tmp_path / "run", tmp_path / "found.json"
-    succeed(torchrun(["pcae", *words(data, encoder, out, "--steps", "3", *more)]))
+    succeed(*together(["pcae", *words(data, encoder, out, "--steps", "3", *more)]))
     assert read_header(out / "checkpoints" / "step-00000003.safetensors")["step"] == 3
     assert all(value.isfinite().all() for value in fill_detector(find_detector(out), torch.device("cpu")).parameters())
     found = evaluated(capsys, data, out)
     summary = json.loads((out / "summary.json").read_text())
     assert (summary["box_ap"], summary["mask_ap"]) == (found["box"]["ap"], found["mask"]["ap"])
     line = ["detect", "evaluate", str(data), "--weights", str(out), "--device", "cpu", "--predictions"]
-    succeed(torchrun(["pcae", *line, str(path)]))
+    succeed(*together(["pcae", *line, str(path)]))
     main([*line, str(tmp_path / "alone.json")])
     assert path.read_bytes() == (tmp_path / "alone.json").read_bytes()

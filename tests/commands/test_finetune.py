@@ -1,10 +1,7 @@
 """From weights to a classifier, the same after an interruption; wrong input is one line."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +16,7 @@ from pcae.runs.validation import best_so_far
 from pcae.training.checkpoint import read
 from pcae.training.logging import read_metrics
 from pcae.weights.files import load
+from tests.commands.processes import succeed, together
 
 PRETRAIN = [
     "--recipe", "sample", "--width", "24", "--depth", "4", "--heads", "2", "--decoder-width", "16",
@@ -177,11 +175,9 @@ def test_a_run_cut_off_after_its_last_checkpoint_ends_as_it_would_have(unbroken,
 
 @pytest.mark.slow
 def test_two_processes_equal_one(shapes, encoder, tmp_path):
-    for name, start in (("one", []), ("two", ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"])):
-        words = ["finetune", str(shapes), "--weights", str(encoder), "--out", str(tmp_path / name), *FINETUNE]
-        command = [sys.executable, *start, "-m", "pcae", *words]
-        done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
-        assert done.returncode == 0, done.stderr
+    finetune(shapes, encoder, tmp_path / "one")
+    words = ["finetune", str(shapes), "--weights", str(encoder), "--out", str(tmp_path / "two"), *FINETUNE]
+    succeed(*together(["pcae", *words]))
     summaries = [json.loads((tmp_path / name / "summary.json").read_text()) for name in ("one", "two")]
     assert summaries[0]["held_out"] == summaries[1]["held_out"] == 24
     assert summaries[0]["loss"] == pytest.approx(summaries[1]["loss"], abs=1e-4)

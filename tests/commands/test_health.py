@@ -1,11 +1,7 @@
 """The health of real runs: what is written down and warned of, and that a run that is not watched is the same."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -21,6 +17,7 @@ from pcae.training.checkpoint import read
 from pcae.training.distributed import World
 from pcae.training.logging import read_metrics
 from pcae.training.plan import Plan
+from tests.commands.processes import succeed, together
 from tests.photographs import photographs
 
 TINY = [
@@ -235,21 +232,13 @@ def test_a_run_that_collapses_is_warned_of_and_says_what_to_try(tmp_path, capsys
     assert " ".join(warning.split()) in " ".join(capsys.readouterr().err.split())
 
 
-def start(processes: int, out: Path) -> None:
-    torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    words = ["pretrain", "sample", "--out", str(out), *TINY, "--steps", "4", "--health-every", "2"]
-    words += ["--knn-data", "sample", "--knn-every", "0.002"]
-    command = [sys.executable, *(torchrun if processes > 1 else []), "-m", "pcae", *words]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-
-
 @pytest.mark.slow
 def test_two_processes_look_and_probe_as_one_does(tmp_path):
     """Each encodes its share of the labelled images; what is found stands once in the metrics, and is the same."""
+    words = ["--steps", "4", "--health-every", "2", "--knn-data", "sample", "--knn-every", "0.002"]
     for processes in (1, 2):
-        start(processes, tmp_path / str(processes))
+        asked = ["pcae", "pretrain", "sample", "--out", str(tmp_path / str(processes)), *TINY, *words]
+        succeed(*together(asked, processes))
     one, two = (lines(tmp_path / name, ("health/", "probe/")) for name in "12")
     assert [line["step"] for line in one] == [line["step"] for line in two] == [0, 0, 2, 2, 4, 4]
     for mine, other in zip(one, two, strict=True):

@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -15,6 +13,7 @@ from pcae.cli import main
 from pcae.runs.run import TrainingRun
 from pcae.training.checkpoint import read
 from pcae.training.logging import read_metrics
+from tests.commands.processes import start, wait_for_step
 
 TINY = [
     "--recipe", "sample", "--width", "24", "--depth", "4", "--heads", "2", "--decoder-width", "16",
@@ -100,39 +99,20 @@ def test_a_torn_checkpoint_is_passed_over_and_without_a_whole_one_the_run_refuse
     assert stop.value.code == 2 and "no checkpoint is whole" in capsys.readouterr().err
 
 
-def started(command: list[str]) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, "-m", *command], env=os.environ | {"OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE, text=True
-    )
-
-
-def wait_for(path: Path, text: str, seconds: float = 120) -> None:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if path.is_file() and text in path.read_text():
-            return
-        time.sleep(0.05)
-    raise AssertionError(f"{path} never had {text!r}")
-
-
 LONG = ["--steps", "2000", "--checkpoint-every", "1000"]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("processes", [1, 2])
-def test_sigterm_stops_all_processes_after_the_same_step(tmp_path, processes):
-    """One of two hears it; torchrun is not told."""
+def test_sigterm_stops_a_process_with_readers(tmp_path):
+    """Of several processes: test_processes."""
     out = tmp_path / "run"
-    run = ["pcae", *words(out, *LONG, "--workers", "1")]
-    torchrun = ["torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]
-    process = started(run if processes == 1 else [*torchrun, *run])
-    wait_for(out / "metrics.jsonl", '"step": 20,')
-    told = process.pid if processes == 1 else int(subprocess.check_output(["pgrep", "-P", str(process.pid)]).split()[0])
-    os.kill(told, signal.SIGTERM)
+    process = start(["pcae", *words(out, *LONG, "--workers", "1")])
+    wait_for_step(out, 20)
+    process.send_signal(signal.SIGTERM)
     asked = time.monotonic()
     _, said = process.communicate(timeout=60)
     assert time.monotonic() - asked < 30 and "stopped after step" in said
-    assert process.returncode == (75 if processes == 1 else 1)  # torchrun has a status of its own
+    assert process.returncode == 75
     steps = [line["step"] for line in read_metrics(out)]
     assert (out / "checkpoints" / "last").read_text() == f"step-{steps[-1]:08d}.safetensors"
 
@@ -154,14 +134,14 @@ def test_a_fine_tuning_stops_and_goes_on_alike(tmp_path):
         "28",
     ]
     tune += ["28", "--patch-size", "4", "--batch-size", "8", "--device", "cpu", "--log-every", "1", "--steps", "40"]
-    started(["pcae", *tune, "--out", str(tmp_path / "unbroken")]).communicate(timeout=120)
-    process = started(["pcae", *tune, "--out", str(out)])
-    wait_for(out / "metrics.jsonl", '"step": 5,')
+    main([*tune, "--out", str(tmp_path / "unbroken")])
+    process = start(["pcae", *tune, "--out", str(out)])
+    wait_for_step(out, 5)
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 75 and "stopped after step" in said, said
     assert read_metrics(out)[-1]["step"] == int((out / "checkpoints" / "last").read_text()[5:13]) < 40
-    started(["pcae", *tune, "--out", str(out)]).communicate(timeout=120)
+    main([*tune, "--out", str(out)])
     one, two = (read(folder / "classifier.safetensors")[0] for folder in (out, tmp_path / "unbroken"))
     assert all(torch.equal(value, two[name]) for name, value in one.items())
 
@@ -174,12 +154,12 @@ def test_a_comparison_stops_and_goes_on_alike(tmp_path):
     rows, out = tmp_path / "rows.yaml", tmp_path / "out"
     rows.write_text(json.dumps({"title": "one", "pretrain": small, "measures": ["knn"], "rows": [{"name": "only"}]}))
     compare = ["compare", "sample", "--rows", str(rows), "--out", str(out), "--seeds", "0", "--device", "cpu"]
-    process = started(["pcae", *compare])
+    process = start(["pcae", *compare])
     end = time.monotonic() + 120
     while not list(out.glob("runs/*/metrics.jsonl")) and time.monotonic() < end:
         time.sleep(0.05)
     (metrics,) = out.glob("runs/*/metrics.jsonl")
-    wait_for(metrics, '"step": 5,')
+    wait_for_step(metrics.parent, 5)
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 75 and "stopped after step" in said, said

@@ -1,10 +1,7 @@
 """The main job end to end: real images in, a run folder out, the same after an interruption."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +21,7 @@ from pcae.settings.verbs.pretrain import PretrainConfig
 from pcae.training.checkpoint import read
 from pcae.training.logging import read_metrics
 from pcae.weights.files import load
+from tests.commands.processes import ended, succeed, together
 from tests.photographs import make_folder
 
 TINY = [
@@ -184,11 +182,10 @@ def test_a_tenth_unreadable_stops_the_run_and_names_them(tmp_path, capsys, stati
 @pytest.mark.slow
 def test_two_processes_name_the_files_that_either_could_not_read(tmp_path):
     torn = make_folder(tmp_path / "photos", 60, bad=3)
-    for name, start in (("one", []), ("two", ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"])):
+    for processes, name in ((1, "one"), (2, "two")):
         words = ["pretrain", str(tmp_path / "photos"), "--out", str(tmp_path / name), *TINY, *PHOTOS]
-        command = [sys.executable, *start, "-m", "pcae", *words]
-        done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
-        assert done.returncode == 0 and done.stderr.count("3 of 60 images cannot be read") == 1
+        said = succeed(*together(["pcae", *words], processes))
+        assert "".join(said).count("3 of 60 images cannot be read") == 1
     lines = [(tmp_path / name / "bad-files.jsonl").read_text() for name in ("one", "two")]
     assert lines[0] == lines[1] and all(name in lines[0] for name in torn)
     losses = [json.loads((tmp_path / name / "summary.json").read_text())["loss"] for name in ("one", "two")]
@@ -198,14 +195,13 @@ def test_two_processes_name_the_files_that_either_could_not_read(tmp_path):
 @pytest.mark.slow
 def test_wrong_input_is_the_same_line_in_every_process(tmp_path):
     make_folder(tmp_path / "photos", 20, bad=3)
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "pcae", "pretrain"]
     for data, message in (("gone", "is neither a folder"), ("photos", "3 of 20 images cannot be read")):
         words = [str(tmp_path / data), "--out", str(tmp_path / "run"), *TINY, *PHOTOS]
-        done = subprocess.run([sys.executable, *torchrun, *words], capture_output=True, text=True)
-        said = [line for line in done.stderr.splitlines() if line.startswith("pcae")]
-        assert any(line.startswith("pcae: ") and message in line for line in said)
-        assert all(message in line for line in said if line.startswith("pcae (process 1): "))
-        assert "Connection closed" not in done.stderr and not (tmp_path / "run").exists()
+        for rank, (status, said) in enumerate(ended(*together(["pcae", "pretrain", *words]))):
+            last = said.strip().splitlines()[-1]
+            assert status == 2 and message in last and last.startswith("pcae (process 1): " if rank else "pcae: ")
+            assert "Connection closed" not in said
+        assert not (tmp_path / "run").exists()
 
 
 def test_a_file_that_is_torn_while_the_run_goes_on_is_found_again_after_a_resume(tmp_path, capsys):

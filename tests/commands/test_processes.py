@@ -15,8 +15,8 @@ from tests.commands.processes import (
     ended,
     kill_rank,
     srun,
-    start,
     succeed,
+    together,
     torchrun,
     wait_for_step,
 )
@@ -55,7 +55,7 @@ def test_two_processes_equal_one_and_runs_go_on_in_more_or_fewer(tmp_path, name)
     def run(out: str, processes: int, accumulation: int, *more: str) -> Path:
         asked = ["tests.commands.exact", *METHODS[name], "--out", str(tmp_path / out), "--steps", "15", *more]
         asked += ["--checkpoint-every", "5", "--accumulation", str(accumulation)]
-        succeed(torchrun(asked) if processes == 2 else start(asked))
+        succeed(*together(asked, processes))
         return tmp_path / out
 
     def at(run: Path, step: int) -> str:

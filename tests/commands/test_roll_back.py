@@ -13,7 +13,7 @@ from pcae.tasks.classification import Classification
 from pcae.training.checkpoint import Checkpoints, read, read_header
 from pcae.training.logging import read_metrics
 from pcae.training.loop import StepResult
-from tests.commands.processes import succeed, torchrun
+from tests.commands.processes import succeed, together
 
 SMALL = ["--width", "24", "--depth", "4", "--heads", "2"]
 TINY = [
@@ -190,7 +190,7 @@ def test_two_processes_go_back_together_where_one_has_no_finite_loss(tmp_path, w
         "60",
         *words,
     ]
-    succeed(torchrun(run))
+    succeed(*together(run))
     assert count_roll_backs(tmp_path / "run", 60) == 1 and weights_at(tmp_path / "run", 60)
 
 

@@ -1,6 +1,3 @@
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -9,22 +6,11 @@ import torch
 from pcae.training.checkpoint import read
 from pcae.training.distributed import pick_device
 from pcae.training.logging import read_metrics
-
-ROOT = Path(__file__).parents[2]
+from tests.commands.processes import succeed, together
 
 
 def start(out: Path, steps: int, resume: str = "auto", processes: int = 1, accumulation: int = 1) -> None:
-    torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    command = [sys.executable, *(torchrun if processes > 1 else []), "-m", "tests.training.worker"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [*command, str(out), str(steps), resume, str(accumulation)],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
+    succeed(*together(["tests.training.worker", str(out), str(steps), resume, str(accumulation)], processes))
 
 
 def state(out: Path, step: int) -> dict[str, torch.Tensor]:

@@ -45,7 +45,7 @@ PROCESS = textwrap.dedent(
                     time.sleep(0.01)
                 raise RuntimeError("the exchange broke off")
             wait_for(go_on)
-    except lost.Lost as error:
+    except lost.ProcessLost as error:
         print(error)
     """
 )

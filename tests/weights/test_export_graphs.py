@@ -12,7 +12,7 @@ from pcae.weights.export.formats import FORMATS, export
 from tests.weights.exported import model_of, pictures
 
 KINDS = {
-    "classifier on the class token, 30 %": ({"classes": ["a", "b", "c"]}, 0.3),
+    "classifier on the class token, 30 %": ({"classes": ["a", "Öhrchen", "c"]}, 0.3),
     "encoder without class token, 1 channel": ({"model": "vit_base_patch16_gap_224", "channels": 1}, 0.0),
     "registers, average pooling, 20 %": (
         {"model": "vit_base_patch16_reg4_gap_256", "classes": ["a", "b"], "global_pool": "avg"},
@@ -24,6 +24,8 @@ KINDS = {
     ),
     "encoder whose features take dropped tokens in, 30 %": ({"pool_dropped": True}, 0.3),
 }
+COUNTS = {0.0: [], 0.2: [19, 15, 12], 0.3: [16, 11, 7]}
+"""Tokens that stay of 24, by ratio."""
 
 
 def expected(model, drop_ratio, images):
@@ -39,49 +41,53 @@ def expected(model, drop_ratio, images):
         return (vit.norm(found.tokens).sum(dim=1) + weighted.sum(dim=1)) / 24
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_an_onnx_file_answers_as_pytorch_does_for_any_batch(kind, tmp_path):
-    options, ratio = KINDS[kind]
-    model, path = model_of(**options), tmp_path / "a.onnx"
-    parity = export(model, "onnx", path, ratio, [pictures(model, 3)])
+@pytest.fixture(scope="module", params=KINDS)
+def exported(request, tmp_path_factory):
+    """A model, the ratio at which its tokens go, and the ONNX file of both."""
+    options, ratio = KINDS[request.param]
+    model, folder = model_of(**options), tmp_path_factory.mktemp("onnx")
+    parity = export(model, "onnx", folder / "a.onnx", ratio, [pictures(model, 3)])
     assert parity.holds and parity.images == 3 and parity.tolerance == 1e-4
+    assert {path.name for path in folder.iterdir()} == {"a.onnx"}
+    return model, ratio, folder / "a.onnx"
+
+
+def test_an_onnx_file_answers_as_pytorch_does_for_any_batch(exported):
+    model, ratio, path = exported
     session = onnxruntime.InferenceSession(str(path))
     for batch in (1, 5):
         images = pictures(model, batch)
         output, *kept = session.run(None, {"images": images.numpy()})
         torch.testing.assert_close(torch.from_numpy(output), expected(model, ratio, images), rtol=0, atol=1e-5)
-        counts = {0.0: [], 0.2: [19, 15, 12], 0.3: [16, 11, 7]}[ratio]  # of 24
-        assert [ids.shape for ids in kept] == [(batch, count) for count in counts]
+        assert [ids.shape for ids in kept] == [(batch, count) for count in COUNTS[ratio]]
         for earlier, later in itertools.pairwise(kept):
             assert all(set(b) <= set(a) for a, b in zip(earlier.tolist(), later.tolist(), strict=True))
         assert all((np.diff(ids) > 0).all() for ids in kept)
-    assert {path.name for path in tmp_path.iterdir()} == {"a.onnx"}
 
 
-def test_an_onnx_file_says_what_it_is(tmp_path):
-    model = model_of(classes=["cat", "Öhrchen"])
-    export(model, "onnx", tmp_path / "a.onnx", 0.3, [pictures(model, 2)])
-    session = onnxruntime.InferenceSession(str(tmp_path / "a.onnx"))
+def test_an_onnx_file_says_what_it_is(exported):
+    model, ratio, path = exported
+    facts, session = model.facts, onnxruntime.InferenceSession(str(path))
     (images,) = session.get_inputs()
-    assert (images.name, images.type, images.shape) == ("images", "tensor(uint8)", ["batch", 3, 32, 48])
+    channels = facts.encoder.channels
+    assert (images.name, images.type, images.shape) == ("images", "tensor(uint8)", ["batch", channels, 32, 48])
     outputs = {output.name: (output.type, output.shape) for output in session.get_outputs()}
-    assert outputs == {
-        "logits": ("tensor(float)", ["batch", 2]),
-        "kept_ids_0": ("tensor(int64)", ["batch", 16]),
-        "kept_ids_1": ("tensor(int64)", ["batch", 11]),
-        "kept_ids_2": ("tensor(int64)", ["batch", 7]),
+    answer = {"logits": len(facts.classes)} if facts.classes else {"features": 24}
+    assert outputs == {name: ("tensor(float)", ["batch", width]) for name, width in answer.items()} | {
+        f"kept_ids_{block}": ("tensor(int64)", ["batch", count]) for block, count in enumerate(COUNTS[ratio])
     }
     said = session.get_modelmeta().custom_metadata_map
     assert said["pcae"] == "0.1.0"
     assert {name: json.loads(said[name]) for name in ("classes", "image_size", "drop_ratio", "mean", "std")} == {
-        "classes": ["cat", "Öhrchen"], "image_size": [32, 48], "drop_ratio": 0.3, "mean": [0.4] * 3, "std": [0.2] * 3,
+        "classes": facts.classes, "image_size": [32, 48], "drop_ratio": ratio, "mean": [0.4] * channels,
+        "std": [0.2] * channels,
     }  # fmt: skip
-    content = (tmp_path / "a.onnx").read_bytes()
+    content = path.read_bytes()
     assert b"site-packages" not in content and b"deployed.py" not in content  # no lines of the exporting machine
-    graph = onnx.load(tmp_path / "a.onnx").graph
     dynamic = {"NonZero", "Loop", "If", "Compress", "Unique", "Where", "ScatterND", "Sort", "Range"}
-    assert not dynamic & {node.op_type for node in graph.node}
-    assert sum(node.op_type == "TopK" for node in graph.node) == 2 * 3  # which tokens stay, and their order
+    operators = [node.op_type for node in onnx.load(path).graph.node]
+    assert not dynamic & set(operators)
+    assert operators.count("TopK") == 2 * len(COUNTS[ratio])  # which tokens stay, and their order
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -94,7 +100,7 @@ def test_an_exported_program_answers_as_pytorch_does_for_any_batch(kind, tmp_pat
         images = pictures(model, batch)
         output, *kept = program(images)
         torch.testing.assert_close(output, expected(model, ratio, images), rtol=0, atol=1e-5)
-        assert len(kept) == (3 if ratio else 0)
+        assert len(kept) == len(COUNTS[ratio])
 
 
 @pytest.mark.parametrize("to", ["onnx", "torch-export"])
