@@ -6,8 +6,6 @@ import json
 import math
 import os
 import random
-import subprocess
-import sys
 import tarfile
 import tempfile
 from pathlib import Path
@@ -18,11 +16,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pcae.cli import VERBS, main, module_of
+from pcae.cli import VERBS, main
 from pcae.settings.values import kind, leaves
+from pcae.settings.verbs import config_of
 from tests import shapes
+from tests.commands.processes import start
 
-KNOBS = {verb: leaves(module_of(verb).Config) for verb in VERBS}
+KNOBS = {verb: leaves(config_of(verb)) for verb in VERBS}
 SMALL = [
     "--recipe", "sample", "--width", "24", "--depth", "3", "--heads", "2", "--decoder-width", "16",
     "--decoder-heads", "2", "--batch-size", "4", "--steps", "1", "--device", "cpu",
@@ -252,14 +252,14 @@ def test_random_configuration_files(text, places):
 
 
 @pytest.mark.slow
-@settings(max_examples=1_150, deadline=None, suppress_health_check=QUIET)
+@settings(max_examples=300, deadline=None, suppress_health_check=QUIET)
 @given(words=lines())
 def test_more_random_command_lines(words, places):
     in_process(words, places)
 
 
 @pytest.mark.slow
-@settings(max_examples=600, deadline=None, suppress_health_check=QUIET)
+@settings(max_examples=200, deadline=None, suppress_health_check=QUIET)
 @given(text=files())
 def test_more_random_configuration_files(text, places):
     with_file(text, places)
@@ -277,5 +277,6 @@ def test_random_command_lines_as_processes(number, places, tmp_path):
     for _ in range(chance.randint(0, 2)):
         words += [f"--{chance.choice(knobs)}", *chance.choices(VALUES, k=chance.randint(0, 2))]
     filled = [fill(word, places | {"out": str(tmp_path / "out")}) for word in words]
-    done = subprocess.run([sys.executable, "-m", "pcae", *filled], capture_output=True, text=True, cwd=tmp_path)
-    check(done.returncode, tmp_path, done.stderr, filled, {path.name for path in tmp_path.iterdir()})
+    process = start(["pcae", *filled], folder=tmp_path)
+    _, said = process.communicate()
+    check(process.returncode, tmp_path, said, filled, {path.name for path in tmp_path.iterdir()})

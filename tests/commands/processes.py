@@ -24,18 +24,20 @@ TINY = [
     "--decoder-heads", "2", "--batch-size", "8", "--device", "cpu", "--health-every", "0", "--log-every", "1",
     "--keep-checkpoints", "99",
 ]  # fmt: skip
+ROOT = Path(__file__).parents[2]
 SERVER = get_context("forkserver")
 SERVER.set_forkserver_preload(
     ["pcae.cli", "pcae.runs.pretraining", "pcae.runs.finetuning", "torch.distributed.run", "torch.distributed.fsdp"]
 )
 
 
-def run_module(words: list[str], variables: dict[str, str], out: str, err: str) -> None:
-    """`python -m WORDS` in this process, with what it says in files."""
+def run_module(words: list[str], variables: dict[str, str], folder: Path, out: str, err: str) -> None:
+    """`python -m WORDS` in this process and in a folder, with what it says in files."""
     for number, path in ((1, out), (2, err)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_APPEND), number)
     os.environ.clear()
     os.environ.update(variables)
+    os.chdir(folder)
     torch.set_num_threads(1)
     sys.argv = list(words)
     runpy.run_module(words[0], run_name="__main__", alter_sys=True)
@@ -44,11 +46,11 @@ def run_module(words: list[str], variables: dict[str, str], out: str, err: str) 
 class Started:
     """A process that was started, with the part of subprocess.Popen that is used here."""
 
-    def __init__(self, words: list[str], variables: dict[str, str]) -> None:
+    def __init__(self, words: list[str], variables: dict[str, str], folder: Path) -> None:
         self.files = [tempfile.NamedTemporaryFile("w+", prefix=name) for name in ("out-", "err-")]  # noqa: SIM115
         environment = os.environ | {"OMP_NUM_THREADS": "1"} | variables
         said = [file.name for file in self.files]
-        self.process = SERVER.Process(target=run_module, args=(words, environment, *said))
+        self.process = SERVER.Process(target=run_module, args=(words, environment, folder, *said))
         self.process.start()
 
     @property
@@ -73,9 +75,9 @@ class Started:
         return out, err
 
 
-def start(words: list[str], **variables: str) -> Started:
-    """`python -m WORDS` with more environment variables."""
-    return Started(words, variables)
+def start(words: list[str], folder: Path = ROOT, **variables: str) -> Started:
+    """`python -m WORDS` in a folder, with more environment variables."""
+    return Started(words, variables, folder)
 
 
 def together(words: list[str], processes: int = 2) -> list[Started]:
