@@ -1,6 +1,7 @@
 """Named settings that the package ships, and what stands over what: flags > file > recipe > defaults."""
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
@@ -38,9 +39,11 @@ def layered(
 def recipe_names(cls: type) -> list[str]:
     """The recipes that the package ships for a verb with the configuration `cls`."""
     names = sorted(entry.name.removesuffix(".yaml") for entry in RECIPES.iterdir() if entry.name.endswith(".yaml"))
-    return [name for name in names if keys_of_recipe(name) <= leaves(cls).keys()]
+    known = leaves(cls).keys()
+    return [name for name in names if keys_of_recipe(name) <= known]
 
 
+@cache
 def keys_of_recipe(name: str) -> set[str]:
     """The knobs that a shipped recipe sets."""
     return {str(key).replace("-", "_") for key in yaml.load((RECIPES / f"{name}.yaml").read_text("utf-8"), Yaml)}

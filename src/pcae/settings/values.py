@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 import json
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -82,10 +83,16 @@ def check_values(cls: type, values: dict[str, Any], source: str) -> dict[str, An
         if "\0" in str(value):
             raise ValueError(f"{source}: {key} has a zero byte in it")
         try:
-            checked[name] = TypeAdapter(kinds[name]).validate_json(json.dumps(value, default=str), strict=True)
+            checked[name] = adapter(kinds[name]).validate_json(json.dumps(value, default=str), strict=True)
         except ValidationError as error:
             raise ValueError(f"{source}: {key} takes {kind(kinds[name])}, got {value!r}") from error
     return checked
+
+
+@cache
+def adapter(kind: Any) -> TypeAdapter[Any]:
+    """What checks values of a type; made once, which takes longer than to check."""
+    return TypeAdapter(kind)
 
 
 def without_rivals(values: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
