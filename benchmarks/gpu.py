@@ -5,7 +5,8 @@
 Into the folder OUT go the JSON, Markdown and pictures of `pcae benchmark`: training of ViT-S, ViT-B and ViT-L on
 made-up images, inference by drop ratio, and ViT-B fed from a packed folder that is made for it; a profile of a step;
 `step-parts.json`; and `claims.json`: each claim, what was measured, and whether it holds. `--quick` measures tiny
-networks for a moment: then the claims mean nothing. transformers and lightly are rows where they are installed.
+networks for a moment: then the claims mean nothing. transformers and lightly are rows where they are installed, by
+peers.py.
 """
 
 import argparse
@@ -47,10 +48,13 @@ def pcae(*words: str) -> None:
 
 
 def measured(out: Path, name: str, said: argparse.Namespace, *words: str) -> dict[str, Any]:
-    """What `pcae benchmark` finds, which it writes into the folder."""
+    """What `pcae benchmark` finds, or peers.py of other people's rows, which write it into the folder."""
     path = out / f"{name}.json"
     sizes = TINY if said.quick else []
-    pcae("benchmark", "--device", said.device, "--rounds", str(said.rounds), "--out", str(path), *sizes, *words)
+    peers = [str(Path(__file__).parent / "peers.py")]
+    script = peers if {*PEERS} & {*words} else ["-m", "pcae", "benchmark"]
+    words = ("--device", said.device, "--rounds", str(said.rounds), "--out", str(path), *sizes, *words)
+    subprocess.run([sys.executable, *script, *words], check=True)
     return json.loads(path.read_text(encoding="utf-8"))
 
 

@@ -1,6 +1,6 @@
 """What `pcae benchmark` measures: training, reading images, and inference by drop ratio."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from statistics import median
@@ -9,53 +9,50 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pcae.benchmarking.entries import ENTRIES, Conditions, gmacs_of, stepper_of
+from pcae.benchmarking.entries import Batches, Conditions, Entry, stepper_of
 from pcae.evaluation.cost import inference_cost
-from pcae.evaluation.stepper import Stepper
 from pcae.evaluation.throughput import device_name, ratios, take_turns, turns
 from pcae.model.compiled import compile_blocks
 from pcae.model.encoder import create_vit
 from pcae.model.reduced import reduce
-from pcae.settings.choices import AnyRow
-from pcae.training.randomness import StepRandom
 
 MATMUL = "matrix product"
-Batches = Iterator[tuple[Any, StepRandom]]
 
 
 def measure_training(
-    names: Sequence[AnyRow], against: AnyRow, conditions: Conditions, batches: Batches | None
+    entries: Sequence[Entry], against: str, conditions: Conditions, batches: Batches | None
 ) -> dict[str, Any]:
     """All rows in one interleaved run, on `batches`, which they share, or on made-up images."""
-    steppers: dict[AnyRow, Stepper] = {name: stepper_of(name, conditions, batches) for name in names}
-    memory = {name: (stepper.peak(), stepper.kept()) for name, stepper in steppers.items()}
-    calls: dict[Any, Callable[[], object]] = {
+    steppers = {entry.name: stepper_of(entry, conditions, batches) for entry in entries}
+    memory = {name: {"peak_bytes": one.peak(), "kept_bytes": one.kept()} for name, one in steppers.items()}
+    calls: dict[str, Callable[[], object]] = {
         name: partial(stepper.step, conditions.steps) for name, stepper in steppers.items()
     }
     spent = turns(calls | {MATMUL: matrix_product(conditions)}, conditions.device, conditions.rounds)
     peak = peak_of(spent.pop(MATMUL), conditions)
     faster = ratios(spent, against)
     rows = []
-    for name, stepper in steppers.items():
-        row = described_training(name, conditions, spent[name], faster[name], peak)
+    for entry in entries:
+        row = described_training(entry, conditions, spent[entry.name], faster[entry.name], peak)
         if batches is not None:
-            row["data_wait_share"] = sum(stepper.waits[-conditions.rounds :]) / sum(spent[name])
-        rows.append(row | dict(zip(("peak_bytes", "kept_bytes"), memory[name], strict=True)))
+            waits = steppers[entry.name].waits[-conditions.rounds :]
+            row["data_wait_share"] = sum(waits) / sum(spent[entry.name])
+        rows.append(row | memory[entry.name])
     return {"against": against, "matrix_product_gflops": peak / 1e9, "rows": rows}
 
 
 def described_training(
-    name: AnyRow, conditions: Conditions, spent: list[float], faster: float, peak: float
+    entry: Entry, conditions: Conditions, spent: list[float], faster: float, peak: float
 ) -> dict[str, Any]:
     """A row of the result; a view counts as an image in `per_view`."""
-    views, gmacs = ENTRIES[name].views, gmacs_of(name, conditions)
+    gmacs = entry.gmacs(conditions)
     speeds = speeds_of(conditions.batch_size * conditions.steps, spent)
     return {
-        "row": name,
+        "row": entry.name,
         **speeds,
         "times_as_fast": faster,
-        "views": views,
-        "per_view": faster * views,
+        "views": entry.views,
+        "per_view": faster * entry.views,
         "training_gmacs": gmacs,
         "share_of_matrix_product": None if gmacs is None else 2e9 * gmacs * speeds["images_per_second"] / peak,
     }

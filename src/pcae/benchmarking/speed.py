@@ -1,28 +1,27 @@
-"""TODO."""
+"""`pcae benchmark` as one call: what a mode measures, checked before any work, and written where that is asked for."""
 
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from pcae.benchmarking.entries import Conditions
-from pcae.benchmarking.measurements import Batches, described, measure_inference, measure_loader, measure_training
+from pcae.benchmarking.entries import ENTRIES, Batches, Conditions, Entry
+from pcae.benchmarking.measurements import described, measure_inference, measure_loader, measure_training
+from pcae.benchmarking.table import write
 from pcae.data.batches import check_data_config, pixel_statistics, training_workers
 from pcae.data.images import RandomCrops, open_images
 from pcae.data.unreadable import BadFiles
-from pcae.evaluation.repositories import check_checkout
 from pcae.evaluation.throughput import large_batch
 from pcae.model.encoder import check_sizes
 from pcae.runs.batches import read_batches
 from pcae.runs.compiling import compiling
-from pcae.settings.choices import AnyRow
 from pcae.settings.network import DecoderConfig, EncoderConfig
 from pcae.settings.reading import DataConfig
 from pcae.settings.values import flatten
 from pcae.settings.verbs.benchmark import BenchmarkConfig
 from pcae.terminal import bar, console
-from pcae.training.distributed import World
+from pcae.training.distributed import World, pick_device
 from pcae.training.plan import MOST_STEPS, WORTH_COMPILING, Plan, autocast_dtype
 from pcae.writing import check_writable
 
@@ -31,7 +30,7 @@ ON_ACCELERATORS = 10
 AHEAD = 4
 """Steps of a turn for each reading process, which has two batches ready when the turn begins."""
 INFERENCE = {"drop_ratios", "batch_sizes"}
-TRAINING = {"rows", "against", "mae_repo", "pcae_repo", *flatten(DecoderConfig())}
+TRAINING = {"rows", "against", *flatten(DecoderConfig())}
 FOREIGN: dict[str, set[str]] = {
     "train": INFERENCE,
     "loader": INFERENCE
@@ -43,14 +42,53 @@ FOREIGN: dict[str, set[str]] = {
 """Settings that a mode does not have."""
 
 
-def check(config: BenchmarkConfig) -> None:
+def measure_speed(config: BenchmarkConfig, entries: Sequence[Entry] | None = None) -> dict[str, Any]:
+    """What the mode measures, and on what, as JSON has it. Raises ValueError for what cannot be, before any work.
+
+    entries: rows of training, other than those that the settings name.
+    """
+    entries = entries_of(config) if entries is None else entries
+    check(config, entries)
+    console.print("measuring, all rows taking turns: nothing else should run now")
+    device = pick_device(config.device)
+    conditions = conditions_of(config, device)
+    if config.mode == "inference":
+        found = measure_inference(config.drop_ratios, config.batch_sizes or (1, large_batch(device)), conditions)
+    elif config.data is None:
+        found = measure_training(entries, config.against, conditions, None)
+    else:
+        conditions, found = measure_reading(config, entries, conditions)
+    title = f"{title_of(config)}, {device.type}"
+    found = {"title": title, "mode": config.mode, "data": config.data, **described(conditions), **found}
+    if config.out is not None:
+        write(config.out, found)
+    return found
+
+
+def entries_of(config: BenchmarkConfig) -> list[Entry]:
+    """The rows of training that the settings name. Raises ValueError for those that are measured elsewhere."""
+    checkouts = {"--mae-repo": config.mae_repo, "--pcae-repo": config.pcae_repo}
+    asked = [*config.rows, config.against, *(name for name, root in checkouts.items() if root is not None)]
+    for name in asked:
+        if name not in ENTRIES:
+            raise ValueError(
+                f"{name} is other people's code, which benchmarks/peers.py measures beside our rows; in a clone of the "
+                "repository: python benchmarks/peers.py --help"
+            )
+    return [ENTRIES[name] for name in config.rows]
+
+
+def check(config: BenchmarkConfig, entries: Sequence[Entry]) -> None:
     """Raise ValueError for what cannot be, before any work."""
     check_mode(config)
     if config.encoder.patch_scale != 1:
         raise ValueError(f"patch_scale {config.encoder.patch_scale:g} does not change the speed; leave it out")
     check_sizes(config.encoder)
     check_data_config(config.reading)
-    {"train": check_rows, "loader": lambda _: None, "inference": check_inference}[config.mode](config)
+    if config.mode == "train":
+        check_entries(config, entries)
+    if config.mode == "inference":
+        check_inference(config)
     if config.out is not None:
         check_writable(config.out, ".json")
 
@@ -73,15 +111,13 @@ def words(value: Any) -> str:
     return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def check_rows(config: BenchmarkConfig) -> None:
+def check_entries(config: BenchmarkConfig, entries: Sequence[Entry]) -> None:
     """Raise ValueError for rows that cannot be."""
-    if len(set(config.rows)) != len(config.rows):
+    names = [entry.name for entry in entries]
+    if len(set(names)) != len(names):
         raise ValueError("rows has a name twice; give each once")
-    names = names_of(config)
     if config.against not in names:
         raise ValueError(f"against {config.against} is not among the rows {', '.join(names) or '(none)'}")
-    for name, root in repositories_of(config).items():
-        check_checkout(name, root)
 
 
 def check_inference(config: BenchmarkConfig) -> None:
@@ -92,30 +128,6 @@ def check_inference(config: BenchmarkConfig) -> None:
             raise ValueError(f"{name} has a value twice: {words(values)}")
     if 0 not in config.drop_ratios:
         raise ValueError(f"drop_ratios must have 0, which others are held against, got {words(config.drop_ratios)}")
-
-
-def repositories_of(config: BenchmarkConfig) -> dict[AnyRow, Path]:
-    """The checkouts that are given, by the rows that they make."""
-    given: dict[AnyRow, Path | None] = {"mae-repo": config.mae_repo, "pcae-repo": config.pcae_repo}
-    return {name: root for name, root in given.items() if root is not None}
-
-
-def names_of(config: BenchmarkConfig) -> list[AnyRow]:
-    """All rows of training."""
-    return [*config.rows, *repositories_of(config)]
-
-
-def measure(config: BenchmarkConfig, device: torch.device) -> dict[str, Any]:
-    """What the mode measures, and on what."""
-    conditions = conditions_of(config, device)
-    if config.mode == "inference":
-        found = measure_inference(config.drop_ratios, sizes_of(config, device), conditions)
-    elif config.data is None:
-        found = measure_training(names_of(config), config.against, conditions, None)
-    else:
-        conditions, found = measure_reading(config, conditions)
-    title = f"{title_of(config, conditions)}, {device.type}"
-    return {"title": title, "mode": config.mode, "data": config.data, **described(conditions), **found}
 
 
 def conditions_of(config: BenchmarkConfig, device: torch.device) -> Conditions:
@@ -131,16 +143,12 @@ def conditions_of(config: BenchmarkConfig, device: torch.device) -> Conditions:
         device=device,
         autocast=autocast_dtype(config.precision, device),
         compiled=compiling(config.compile, WORTH_COMPILING, device),
-        repositories=repositories_of(config),
     )
 
 
-def sizes_of(config: BenchmarkConfig, device: torch.device) -> list[int]:
-    """Images of a forward pass in inference."""
-    return list(config.batch_sizes or (1, large_batch(device)))
-
-
-def measure_reading(config: BenchmarkConfig, conditions: Conditions) -> tuple[Conditions, dict[str, Any]]:
+def measure_reading(
+    config: BenchmarkConfig, entries: Sequence[Entry], conditions: Conditions
+) -> tuple[Conditions, dict[str, Any]]:
     """The loader alone, or training on what it reads; and the conditions, with the channels of the images."""
     assert config.data is not None
     reading = config.reading
@@ -151,7 +159,7 @@ def measure_reading(config: BenchmarkConfig, conditions: Conditions) -> tuple[Co
     if config.mode == "loader":
         found = measure_loader(conditions, batches)
     else:
-        found = measure_training(names_of(config), config.against, conditions, batches)
+        found = measure_training(entries, config.against, conditions, batches)
     bad_files.check()
     if bad_files.found:
         console.print(f"{bad_files.describe()}; others took their place")
@@ -169,11 +177,11 @@ def endless(bad_files: BadFiles, reading: DataConfig, conditions: Conditions) ->
     return read_batches(crops, plan, reading, bad_files, World(0, 1, conditions.device))
 
 
-def title_of(config: BenchmarkConfig, conditions: Conditions) -> str:
+def title_of(config: BenchmarkConfig) -> str:
     """What is measured, in words."""
     size = " x ".join(map(str, config.encoder.image_size))
     if config.mode == "inference":
         return f"Inference of {config.encoder.model} at {size}"
     what = f"Training {config.encoder.model}" if config.mode == "train" else f"Reading {config.data}"
     source = f" from {config.data}" if config.mode == "train" and config.data else ""
-    return f"{what}{source} at {size}, batch {conditions.batch_size}"
+    return f"{what}{source} at {size}, batch {config.batch_size}"

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Literal, get_args
 
 from annotated_types import Interval
+from tyro.conf import Suppress
 
 from pcae.settings.choices import AnyRow, BenchmarkMode, RowName
 from pcae.settings.network import DecoderConfig, EncoderConfig
@@ -25,12 +26,12 @@ class BenchmarkConfig:
     classifying made-up images by drop ratio and batch size."""
     data: str | None = None
     """Images to read as pretrain does, from a folder or what else it takes; without it, train makes images up."""
-    rows: tuple[RowName, ...] = get_args(RowName)
-    """What is trained: ours by mask ratio and views, and MAE as transformers and lightly have it (at 75 %)."""
-    mae_repo: Path | None = None
-    """A checkout of the original MAE (facebookresearch/mae), whose code is run as one more row, mae-repo."""
-    pcae_repo: Path | None = None
-    """A checkout of the public PCAE code (caddyless/PCAE), whose code is run as one more row, pcae-repo (at 75 %)."""
+    rows: tuple[AnyRow, ...] = get_args(RowName)
+    """What is trained: ours by mask ratio and views. Other people's MAE is measured by benchmarks/peers.py."""
+    mae_repo: Annotated[Path | None, Suppress] = None
+    """A setting of benchmarks/peers.py, which measures checkouts of other people's code."""
+    pcae_repo: Annotated[Path | None, Suppress] = None
+    """A setting of benchmarks/peers.py, which measures checkouts of other people's code."""
     against: AnyRow = "mae"
     """The row that others are held against in training; in inference it is drop ratio 0 at the same batch size."""
     drop_ratios: tuple[float, ...] = (0.0, 0.1, 0.2, 0.3, 0.4)
@@ -47,7 +48,7 @@ class BenchmarkConfig:
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """Of matrix products; auto is bf16 on GPUs that have it, else fp32."""
     compile: Literal["auto", "always", "never"] = "auto"
-    """Compile the transformer blocks of our rows, and in inference; auto does on CUDA. Peers run as they come."""
+    """Compile the transformer blocks of our rows, and in inference; auto does on CUDA."""
     device: str = "auto"
     """cpu, cuda, mps, ...; auto is the first accelerator, else the CPU."""
     out: Path | None = None

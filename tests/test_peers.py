@@ -1,12 +1,15 @@
+"""Other people's MAE in our loop, and the script that measures it beside our rows."""
+
+import json
 import sys
 from types import ModuleType
 
 import numpy as np
 import pytest
 import torch
+from benchmarks.peers import LightlyMAE, OriginalMAE, PublicPCAE, TransformersMAE, check_checkout, main
 from timm.models import vision_transformer
 
-from pcae.evaluation.repositories import OriginalMAE, PublicPCAE, check_checkout
 from pcae.evaluation.stepper import Stepper
 from pcae.settings.network import DecoderConfig, EncoderConfig
 from pcae.settings.run import OptimizerConfig
@@ -167,3 +170,59 @@ def test_a_folder_that_is_no_checkout_is_refused_by_the_file_it_lacks(tmp_path):
     (tmp_path / "models_mae.py").touch()
     with pytest.raises(ValueError, match=r"pcae-repo '.*' has no util/pos_embed.py; .* caddyless/PCAE"):
         check_checkout("pcae-repo", tmp_path)
+
+
+@pytest.mark.parametrize("peer", [TransformersMAE, LightlyMAE])
+def test_peers_learn_in_our_loop(peer):
+    """The loss of random weights is near 1 (normalised pixels), and falls as its gradient says."""
+    torch.manual_seed(0)
+    method, images = peer(ENCODER, DECODER), torch.randn(4, 3, 16, 16)
+    optimizer = build_optimizer(method, OptimizerConfig())
+    random = randomness(0, 0, 4, images.device)
+    assert 0.8 < method(images, random).loss < 4
+    assert Stepper(method, optimizer, images, None).progress.step == 1
+    method, images = method.double(), images.double()
+    assert_falls_as_its_gradient_says(method, lambda: method(images, random).loss)
+
+
+SMALL = [
+    "--model", "vit_tiny_patch16_224", "--image-size", "32", "32", "--patch-size", "8", "--width", "24", "--depth", "3",
+    "--heads", "2", "--decoder-width", "16", "--decoder-heads", "2", "--batch-size", "2", "--rounds", "2",
+    "--device", "cpu", "--json",
+]  # fmt: skip
+
+
+def test_the_script_has_our_rows_a_package_and_a_checkout_take_turns(tmp_path, capsys):
+    (tmp_path / "util").mkdir()
+    (tmp_path / "util" / "pos_embed.py").touch()
+    (tmp_path / "models_mae.py").write_text(
+        "import torch\n"
+        "class MaskedAutoencoderViT(torch.nn.Module):\n"
+        "    def __init__(self, embed_dim, **sizes):\n"
+        "        super().__init__()\n"
+        "        self.one = torch.nn.Linear(32, embed_dim)\n"
+        "    def forward(self, imgs, mask_ratio):\n"
+        "        return self.one(imgs).square().mean(), None, None\n"
+    )
+    out = tmp_path / "peers.json"
+    names = ["--rows", "mae", "transformers", "--mae-repo", str(tmp_path), "--against", "mae-repo"]
+    main([*SMALL, *names, "--out", str(out)])
+    found = json.loads(capsys.readouterr().out)
+    assert found == json.loads(out.read_text()) and "| transformers |" in out.with_suffix(".md").read_text()
+    rows = {row["row"]: row for row in found["rows"]}
+    assert [*rows] == ["mae", "transformers", "mae-repo"] and found["against"] == "mae-repo"
+    assert rows["mae"]["times_as_fast"] < 1 == rows["mae-repo"]["times_as_fast"]
+    assert rows["mae"]["training_gmacs"] > 0 and rows["transformers"]["training_gmacs"] is None
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--pcae-repo", "nowhere"], "peers.py: pcae-repo 'nowhere' has no models_mae.py; give a checkout of"),
+        (["--rows", "mae", "--against", "lightly"], "peers.py: against lightly is not among the rows mae"),
+    ],
+)
+def test_what_the_script_cannot_do_is_said_in_one_line(capsys, words, message):
+    with pytest.raises(SystemExit) as stop:
+        main([*SMALL, *words])
+    assert stop.value.code == 2 and message in capsys.readouterr().err
