@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 from pcae.comparison import compare
 from pcae.comparison.cell import cell_of
-from pcae.comparison.rows import Contender
+from pcae.comparison.rows import Row
 from pcae.pictures.accuracy_speed import COLOURS
 from pcae.runs.online_probe import NAME
 from pcae.settings.verbs.compare import CompareConfig
@@ -34,7 +34,7 @@ def curves(out: Path, seeds: list[int]) -> list[dict[str, Any]]:
     comparison = compare.comparison_of(config)
     at = compare.conditions_of(config, "fashion-mnist", comparison)
     found = []
-    for row in comparison.contenders:
+    for row in comparison.rows:
         for seed in seeds if row.trained else ():
             run = cell_of(row, seed, at, out / "cells").pretrain
             lines = [line for line in read_metrics(run.out) if NAME in line]
@@ -44,7 +44,7 @@ def curves(out: Path, seeds: list[int]) -> list[dict[str, Any]]:
     return found
 
 
-def curve(row: Contender, seed: int, images: list[int], knn: list[float], speed: float) -> dict[str, Any]:
+def curve(row: Row, seed: int, images: list[int], knn: list[float], speed: float) -> dict[str, Any]:
     """A run's points."""
     epochs = [round(count / TRAINING_IMAGES, 3) for count in images]
     return {
@@ -56,7 +56,7 @@ def curve(row: Contender, seed: int, images: list[int], knn: list[float], speed:
     }
 
 
-def speed_of(out: Path, row: Contender) -> float:
+def speed_of(out: Path, row: Row) -> float:
     """Images per second of a row. Raises ValueError when they were not measured."""
     for path in sorted((out / "cells").glob("pace-*.json")):
         values = json.loads(path.read_text("utf-8"))["values"].get(row.name, {})

@@ -10,9 +10,9 @@ import yaml
 
 from pcae.cli import main
 from pcae.comparison import cell, compare
-from pcae.comparison import rows as contenders
+from pcae.comparison import rows as row_settings
 from pcae.comparison.paper_rows import paper_comparison
-from pcae.comparison.rows import Conditions, Contender, over, pretrain_config
+from pcae.comparison.rows import Conditions, Row, over, pretrain_config
 from pcae.data.images import RandomCrops
 from pcae.evaluation.memory import peak_bytes
 from pcae.methods.choice import build_method
@@ -21,7 +21,6 @@ from pcae.model.pretrained import PretrainedFacts
 from pcae.runs import pretraining
 from pcae.runs.run import batches
 from pcae.settings.network import EncoderConfig
-from pcae.settings.verbs.compare import CompareConfig
 from pcae.training.distributed import World
 from pcae.weights.files import save_model
 from tests.commands.processes import start
@@ -185,20 +184,10 @@ def test_a_budget_of_seconds_is_turned_into_steps_by_each_rows_own_speed(photos,
 def test_a_newer_pcae_with_one_more_setting_knows_the_cells_that_are_there(photos, tmp_path, monkeypatch):
     words = (photos, "--rows", described(tmp_path, ROWS[:1], measures=["knn"]), "--out", str(tmp_path / "out"))
     assert call(*words) == 0
-    original = contenders.to_plain
-    monkeypatch.setattr(contenders, "to_plain", lambda config: original(config) | {"brand_new": None})
+    original = row_settings.to_plain
+    monkeypatch.setattr(row_settings, "to_plain", lambda config: original(config) | {"brand_new": None})
     monkeypatch.setattr(cell, "train_to_end", lambda *_: pytest.fail("a finished cell was run again"))
     assert call(*words) == 0
-
-
-def test_the_cells_that_were_committed_are_known():
-    rows = Path(__file__).parents[2] / "benchmarks" / "methods_on_sample.yaml"
-    cells = rows.parents[1] / "docs" / "results" / "methods-on-sample" / "cells"
-    config = CompareConfig(data="sample", rows=rows, out=cells.parent, device="cpu")
-    comparison = compare.comparison_of(config)
-    at = compare.conditions_of(config, "sample", comparison)
-    asked = [cell.cell_of(contender, seed, at, cells) for contender in comparison.contenders for seed in range(3)]
-    assert len(asked) == 24 and all(one.path.is_file() for one in asked)
 
 
 def test_a_budget_of_epochs_holds_for_all_rows(photos, tmp_path):
@@ -216,7 +205,7 @@ def test_two_methods_with_the_same_seed_see_the_same_crops_and_flips(photos, tmp
     world, seen = World(0, 1, torch.device("cpu")), []
     for method in ("pcae", "mae", "simmim"):
         knobs = over(SMALL | {"crop-scale": [0.3, 1.0]}, {"method": method}, method)
-        config = pretrain_config(Contender(name=method, pretrain=knobs), at, seed=5)
+        config = pretrain_config(Row(name=method, pretrain=knobs), at, seed=5)
         run, _ = pretraining.build_run(config, world)
         crops = RandomCrops(run.images, config.encoder.image_size, config.reading.crop_scale, config.run.seed)
         stream = batches(run, crops, world)
@@ -248,11 +237,11 @@ def test_every_row_of_every_table_is_a_run_that_can_be_built(number, scale, tmp_
     at = Conditions(
         data="sample", files="", channels=1, classes=10, runs=tmp_path, device="cpu", workers=0, accumulation=1
     )
-    for contender in comparison.contenders:
-        if contender.quoted:
-            assert not contender.pretrain and contender.paper
+    for row in comparison.rows:
+        if row.quoted:
+            assert not row.pretrain and row.paper
             continue
-        config = cell.cell_of(contender, 0, at, tmp_path).pretrain
+        config = cell.cell_of(row, 0, at, tmp_path).pretrain
         with torch.device("meta"):
             teacher = build_encoder(config.encoder) if config.teacher else None
             build_method(build_encoder(config.encoder), config.method, config.decoder, teacher)

@@ -58,7 +58,7 @@ def test_the_budget_of_seconds_of_a_finished_row_does_not_change_when_rows_come(
     begun: list[str] = []
     original = cell.train_to_end
     monkeypatch.setattr(compare, "measure_speeds", lambda *_: (speeds, {}))
-    monkeypatch.setattr(cell, "train_to_end", lambda *words: begun.append(words[0].contender.name) or original(*words))
+    monkeypatch.setattr(cell, "train_to_end", lambda *words: begun.append(words[0].row.name) or original(*words))
     words = (photos, "--out", str(tmp_path / "out"), "--seconds", "2", "--rows")
     assert call(*words, described(tmp_path, ROWS[:1], measures=["knn"])) == 0
     speeds["PCAE"] = {"seconds_per_step": 0.3}  # another day
@@ -112,7 +112,7 @@ def test_speed_is_known_by_all_that_decides_it(tmp_path):
 
     import torch
 
-    from pcae.comparison.rows import Conditions, Contender
+    from pcae.comparison.rows import Conditions, Row
     from pcae.training.distributed import World
 
     at = Conditions(
@@ -122,8 +122,8 @@ def test_speed_is_known_by_all_that_decides_it(tmp_path):
 
     def key(at=at, world=world, seed=0, finetune=None, **knobs):
         small = {name.replace("-", "_"): value for name, value in SMALL.items()}
-        contender = Contender(name="A", pretrain=small | knobs, finetune=finetune or {})
-        return key_of(cell.cell_of(contender, seed, at, tmp_path), at, world)
+        row = Row(name="A", pretrain=small | knobs, finetune=finetune or {})
+        return key_of(cell.cell_of(row, seed, at, tmp_path), at, world)
 
     usual = key()
     assert usual == key(steps=7) == key(seed=3) == key(base_lr=1.0)
@@ -142,19 +142,19 @@ def test_settings_that_do_not_go_together_are_left_out_where_they_are_shared(tmp
     shared = {"teacher": "w", "decoder-width": 16, "stages": 2}
     rows = [{"name": name, "pretrain": {"method": name}} for name in ("pcae", "mae", "simmim", "mae-discard")]
     path = described(tmp_path, rows, pretrain=shared)
-    found = {one.name: one.pretrain.keys() - {"method"} for one in read_rows(Path(path)).contenders}
+    found = {one.name: one.pretrain.keys() - {"method"} for one in read_rows(Path(path)).rows}
     assert found == {
         "pcae": {"teacher", "decoder_width", "stages"}, "mae": {"decoder_width"}, "simmim": set(),
         "mae-discard": {"teacher", "decoder_width", "stages"},
     }  # fmt: skip
     taught = [{"name": "taught", "pretrain": {"teacher": "w"}}]
     path = described(tmp_path, taught, pretrain={"momentum": 0.99, "stages": 2})
-    assert read_rows(Path(path)).contenders[0].pretrain.keys() == {"teacher", "stages"}
+    assert read_rows(Path(path)).rows[0].pretrain.keys() == {"teacher", "stages"}
 
 
 def test_each_scale_has_a_stand_in_of_its_own(tmp_path):
     def teacher(scale: str) -> str:
-        rows = paper_comparison(12, scale, tmp_path).contenders
+        rows = paper_comparison(12, scale, tmp_path).rows
         return next(row.pretrain["teacher"] for row in rows if row.name == "PCAE-Pretrained")
 
     assert teacher("smoke") != teacher("small") and teacher("small") == teacher("small")

@@ -9,7 +9,7 @@ from PIL import Image
 
 from pcae.comparison import plots as comparison_plots
 from pcae.comparison.plots import label, plot, write_numbers
-from pcae.comparison.table import Column, Row
+from pcae.comparison.table import Column, ResultRow
 
 KNN = Column(name="knn", title="kNN in %", digits=1, scale=100.0, better="higher")
 COLUMNS = [
@@ -20,10 +20,10 @@ COLUMNS = [
 ]
 
 
-def rows_of(names: list[str], seeds: int = 3) -> list[Row]:
+def rows_of(names: list[str], seeds: int = 3) -> list[ResultRow]:
     noise = random.Random(0)
     return [
-        Row(name=name, cells={seed: {"knn": noise.gauss(0.8, 0.01), "seconds": 100.0} for seed in range(seeds)})
+        ResultRow(name=name, cells={seed: {"knn": noise.gauss(0.8, 0.01), "seconds": 100.0} for seed in range(seeds)})
         for name in names
     ]
 
@@ -42,7 +42,7 @@ def test_a_picture_for_each_accuracy_that_was_measured(tmp_path):
     with Image.open(written[0]) as picture:
         assert picture.width == 1800
     assert plot(tmp_path / "b.svg", "t", rows_of(["MAE"]), COLUMNS[1:]) == []
-    assert plot(tmp_path / "b.png", "t", [Row(name="x", quoted=True)], COLUMNS) == []
+    assert plot(tmp_path / "b.png", "t", [ResultRow(name="x", quoted=True)], COLUMNS) == []
 
 
 def test_without_seconds_there_is_one_panel(tmp_path, figures):
@@ -52,7 +52,7 @@ def test_without_seconds_there_is_one_panel(tmp_path, figures):
 
 def test_seeds_means_and_deviations_stand_where_they_belong(tmp_path, figures):
     cells = {0: {"knn": 0.7, "seconds": 10.0}, 1: {"knn": 0.9, "seconds": 30.0}, 2: {"knn": 0.8}}
-    rows = [Row(name="DINO", quoted=True), Row(name="PCAE", cells=cells)]
+    rows = [ResultRow(name="DINO", quoted=True), ResultRow(name="PCAE", cells=cells)]
     plot(tmp_path / "a.svg", "t", rows, COLUMNS)
     left, right = figures[0].axes
     assert [text.get_text() for text in left.get_yticklabels()] == ["1  PCAE"]
@@ -66,12 +66,12 @@ def test_seeds_means_and_deviations_stand_where_they_belong(tmp_path, figures):
 
 
 def test_labels_say_why_something_is_not_drawn():
-    assert label(3, Row(name="x"), KNN) == "3  x (not measured)"
-    assert label(3, Row(name="x", failed={0: "why"}), KNN) == "3  x (failed)"
-    assert label(3, Row(name="x", control=True, cells={0: {"knn": 0.5}}), KNN) == "3  x (control)"
-    assert label(3, Row(name="x", failed={0: "why"}, cells={1: {"linear": 0.5}}), KNN) == "3  x (not measured)"
+    assert label(3, ResultRow(name="x"), KNN) == "3  x (not measured)"
+    assert label(3, ResultRow(name="x", failed={0: "why"}), KNN) == "3  x (failed)"
+    assert label(3, ResultRow(name="x", control=True, cells={0: {"knn": 0.5}}), KNN) == "3  x (control)"
+    assert label(3, ResultRow(name="x", failed={0: "why"}, cells={1: {"linear": 0.5}}), KNN) == "3  x (not measured)"
     cells = {0: {"knn": 0.5}, 1: {"knn": math.nan}}
-    assert label(3, Row(name="x", cells=cells), KNN) == "3  x (nan with seed 1)"
+    assert label(3, ResultRow(name="x", cells=cells), KNN) == "3  x (nan with seed 1)"
 
 
 def test_long_names_are_neither_clipped_nor_taken_for_formulas(tmp_path, figures):
@@ -107,8 +107,8 @@ def test_numbers_of_rows_with_nearly_the_same_values_do_not_overlap(spread):
 @pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
 def test_pictures_of_odd_values_are_drawn_too(tmp_path, suffix, figures):
     odd = [math.nan, math.inf, -math.inf, 0.0, 0.8]
-    rows = [Row(name=f"{a} {b}", cells={0: {"knn": a, "seconds": b}, 1: {"knn": 0.5}}) for a in odd for b in odd]
-    (path,) = plot(tmp_path / f"a.{suffix}", "t", [*rows, Row(name="x", failed={0: "why"})], COLUMNS)
+    rows = [ResultRow(name=f"{a} {b}", cells={0: {"knn": a, "seconds": b}, 1: {"knn": 0.5}}) for a in odd for b in odd]
+    (path,) = plot(tmp_path / f"a.{suffix}", "t", [*rows, ResultRow(name="x", failed={0: "why"})], COLUMNS)
     assert path.stat().st_size > 1000
     numbers = [text.get_text() for text in figures[0].axes[1].texts]
     assert numbers == [str(4 + 5 * place + back) for place in range(3, 5) for back in range(2)]
@@ -116,6 +116,6 @@ def test_pictures_of_odd_values_are_drawn_too(tmp_path, suffix, figures):
 
 def test_seconds_of_several_orders_have_a_logarithmic_axis(tmp_path, figures):
     for most in (50.0, 5000.0):
-        rows = [Row(name=str(x), cells={0: {"knn": 0.5, "seconds": x}}) for x in (10.0, most)]
+        rows = [ResultRow(name=str(x), cells={0: {"knn": 0.5, "seconds": x}}) for x in (10.0, most)]
         plot(tmp_path / "a.svg", "t", rows, COLUMNS)
     assert [figure.axes[1].get_xscale() for figure in figures] == ["linear", "log"]

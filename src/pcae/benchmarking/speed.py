@@ -31,7 +31,7 @@ AHEAD = 4
 """Steps of a turn for each reading process, which has two batches ready when the turn begins."""
 INFERENCE = {"drop_ratios", "batch_sizes"}
 TRAINING = {"rows", "against", *flatten(DecoderConfig())}
-FOREIGN: dict[str, set[str]] = {
+INAPPLICABLE: dict[str, set[str]] = {
     "train": INFERENCE,
     "loader": INFERENCE
     | TRAINING
@@ -98,7 +98,7 @@ def check_mode(config: BenchmarkConfig) -> None:
     values, usual = flatten(config), flatten(BenchmarkConfig())
     told = [name for name, value in values.items() if value != usual[name]]
     for name in told:
-        if name in FOREIGN[config.mode]:
+        if name in INAPPLICABLE[config.mode]:
             raise ValueError(f"{name} {words(values[name])} is no setting of mode {config.mode}; leave it out")
         if config.data is None and name in flatten(DataConfig()):
             raise ValueError(f"{name} {words(values[name])} is for reading images; give --data DATA, or leave it out")

@@ -1,4 +1,4 @@
-"""One cell of a comparison, a contender with a seed: its runs, and its values in a file of their own."""
+"""One cell of a comparison, a row with a seed: its runs, and its values in a file of their own."""
 
 import json
 import re
@@ -14,7 +14,7 @@ import torch
 
 from pcae.comparison.rows import (
     Conditions,
-    Contender,
+    Row,
     digest_of,
     finetune_config,
     pretrain_config,
@@ -35,14 +35,14 @@ from pcae.writing import replace_text
 
 PROBES: tuple[Probe, ...] = ("knn", "linear", "attentive")
 OF_RUNS: tuple[Measure, ...] = (*PROBES, "finetuned", "seconds")
-"""What is measured on a contender's runs."""
+"""What is measured on a row's runs."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A contender with a seed: its runs, the images' short name, and the folder of all cells."""
+    """A row with a seed: its runs, the images' short name, and the folder of all cells."""
 
-    contender: Contender
+    row: Row
     seed: int
     pretrain: PretrainConfig
     finetune: FinetuneConfig
@@ -55,13 +55,13 @@ class Cell:
         """All that decides what comes out."""
         parts = {"pretrain": self.pretrain, "finetune": self.finetune, "probe": self.probe}
         settings = {name: result_settings(config) for name, config in parts.items()}
-        return {"files": self.files, "trained": self.contender.trained, **settings}
+        return {"files": self.files, "trained": self.row.trained, **settings}
 
     @property
     def path(self) -> Path:
         """Its file, under whichever row's name it was measured."""
         end = f"seed{self.seed}-{digest_of(self.settings)}.json"
-        slug = re.sub(r"[^a-z0-9]+", "-", self.contender.name.lower())[:60].strip("-") or "row"
+        slug = re.sub(r"[^a-z0-9]+", "-", self.row.name.lower())[:60].strip("-") or "row"
         return next(self.folder.glob(f"*{end}"), self.folder / f"{slug}-{end}")
 
     def measured(self) -> dict[str, dict[str, Any]]:
@@ -82,16 +82,16 @@ class Cell:
         """Keep more values, with what they are of and where and when they were measured."""
         now = {"date": datetime.now(UTC).date().isoformat(), **machine(device)}
         measured = self.measured() | {name: {"value": value, **now} for name, value in values.items()}
-        described = {"row": self.contender.name, "seed": self.seed, "measured": measured, "settings": self.settings}
+        described = {"row": self.row.name, "seed": self.seed, "measured": measured, "settings": self.settings}
         self.folder.mkdir(parents=True, exist_ok=True)
         replace_text(self.path, json.dumps(described, indent=2) + "\n")
 
 
-def cell_of(contender: Contender, seed: int, at: Conditions, folder: Path, **budget: Any) -> Cell:
-    """A cell. budget: steps or epochs over the contender's own. Raises ValueError for knobs that cannot be."""
-    first = pretrain_config(contender, at, seed, **budget)
-    tuned = finetune_config(contender, at, seed, first.out)
-    return Cell(contender, seed, first, tuned, probe_config(contender, at, first.out), at.files, folder)
+def cell_of(row: Row, seed: int, at: Conditions, folder: Path, **budget: Any) -> Cell:
+    """A cell. budget: steps or epochs over the row's own. Raises ValueError for settings that cannot be."""
+    first = pretrain_config(row, at, seed, **budget)
+    tuned = finetune_config(row, at, seed, first.out)
+    return Cell(row, seed, first, tuned, probe_config(row, at, first.out), at.files, folder)
 
 
 def machine(device: torch.device) -> dict[str, str | int]:
@@ -107,7 +107,7 @@ def complete(cell: Cell, measures: tuple[Measure, ...], world: World) -> None:
     """
     kept = world.from_main(cell.values)
     wanted: list[Measure] = [name for name in measures if name in OF_RUNS and name not in kept]
-    if not cell.contender.trained:
+    if not cell.row.trained:
         wanted = [name for name in wanted if name != "seconds"]
     if wanted:
         with quiet():
@@ -118,7 +118,7 @@ def complete(cell: Cell, measures: tuple[Measure, ...], world: World) -> None:
 
 def train_to_end(cell: Cell, wanted: list[Measure], world: World) -> Iterator[dict[str, float]]:
     """Pre-train, then whatever is wanted: seconds of it, probes, fine-tuning."""
-    if cell.contender.trained:
+    if cell.row.trained:
         yield {"seconds": pretraining.train(cell.pretrain, world)["seconds"]}
     else:
         leave_untrained(cell.pretrain, world)

@@ -1,21 +1,22 @@
-"""TODO."""
+"""A comparison from settings to a table: which cells there are, measured one by one, and written after each."""
 
 import json
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pcae.comparison.cell import Cell, cell_of, complete
 from pcae.comparison.paper_rows import paper_comparison, read_scale
-from pcae.comparison.rows import Comparison, Conditions, Contender, digest_of, fingerprint, read_rows
+from pcae.comparison.plots import plot
+from pcae.comparison.rows import Comparison, Conditions, Row, digest_of, fingerprint, read_rows
 from pcae.comparison.speed import SECONDS, SPEED_MEASURES, Values, measure_speeds, steps_within
-from pcae.comparison.table import ACCURACIES, Column, Row, to_markdown, to_plain
+from pcae.comparison.table import ACCURACIES, Column, ResultRow, to_markdown, to_plain
 from pcae.data.images import open_images
 from pcae.data.tables.labelled import open_labelled
 from pcae.settings.choices import ScaleName
 from pcae.settings.verbs.compare import CompareConfig
 from pcae.terminal import console
-from pcae.training.distributed import World
+from pcae.training.distributed import World, open_world
 from pcae.writing import check_place, replace_text
 
 USUAL: ScaleName = "small"
@@ -53,32 +54,63 @@ def check(config: CompareConfig) -> None:
             raise ValueError(f"{name} needs at least one value, and each once")
 
 
-def compare(config: CompareConfig, world: World) -> tuple[Comparison, list[Row]]:
+@dataclass(frozen=True)
+class Compared:
+    """A comparison with what came of each row. stem: where the table is written, as .md and .json. pictures: of it.
+
+    is_main: whether this process is the one that speaks.
+    """
+
+    comparison: Comparison
+    rows: list[ResultRow]
+    stem: Path
+    pictures: list[Path]
+    is_main: bool
+
+    @property
+    def columns(self) -> list[Column]:
+        """What is shown, in the order of COLUMNS."""
+        return columns_of(self.comparison)
+
+    @property
+    def remark(self) -> str:
+        """What must be said below the table."""
+        return " ".join(part for part in (self.comparison.remark, about_devices(self.rows)) if part)
+
+
+def compare_rows(config: CompareConfig) -> Compared:
     """Measure all cells that are not there yet; the table is written after each. Every process calls it."""
-    data = data_of(config)
-    check_place(config.out, data)
-    comparison = world.main_first(lambda: comparison_of(config))
-    at = world.main_first(lambda: conditions_of(config, data, comparison))
-    contenders = [contender for contender in comparison.contenders if not contender.quoted]
+    check(config)
+    with open_world(config.device) as world:
+        data = data_of(config)
+        check_place(config.out, data)
+        comparison = world.main_first(lambda: comparison_of(config))
+        at = world.main_first(lambda: conditions_of(config, data, comparison))
+        found = Compared(comparison, [], stem(config), [], world.is_main)
+        measure(config, found, at, world)
+        drawn = world.from_main(
+            lambda: plot(Path(f"{found.stem}.png"), comparison.title, found.rows, columns_of(comparison))
+        )
+        return replace(found, pictures=drawn)
+
+
+def measure(config: CompareConfig, found: Compared, at: Conditions, world: World) -> None:
+    """Fill in the rows, cell by cell."""
+    rows = [row for row in found.comparison.rows if not row.quoted]
     budget = {} if config.epochs is None else {"epochs": config.epochs}
-    cells = [
-        cell_of(contender, seed, at, config.out / "cells", **budget)
-        for seed in config.seeds
-        for contender in contenders
-    ]
-    pace, failures = world.from_main(lambda: paces_of(config, comparison, cells[: len(contenders)], at, world))
-    rows = [row_of(contender, pace, failures, config.seeds[0]) for contender in comparison.contenders]
-    by_name = {row.name: row for row in rows}
+    cells = [cell_of(row, seed, at, config.out / "cells", **budget) for seed in config.seeds for row in rows]
+    speeds, failures = world.from_main(lambda: speeds_of(config, found.comparison, cells[: len(rows)], at, world))
+    found.rows.extend(result_of(row, speeds, failures, config.seeds[0]) for row in found.comparison.rows)
+    results = {result.name: result for result in found.rows}
     for number, cell in enumerate(cells, start=1):
-        row = by_name[cell.contender.name]
-        if not cell.contender.speed_only:
-            fill(row, cell, config, comparison, pace, at, world)
+        result = results[cell.row.name]
+        if not cell.row.speed_only:
+            fill(result, cell, config, found.comparison, speeds, at, world)
             if world.is_main:
-                said = in_words(row, cell.seed)
-                console.print(f"{number} of {len(cells)}: {row.name}, seed {cell.seed}: {said}")
+                said = in_words(result, cell.seed)
+                console.print(f"{number} of {len(cells)}: {result.name}, seed {cell.seed}: {said}")
         if world.is_main:
-            write(config, comparison, rows)
-    return comparison, rows
+            write(found)
 
 
 def data_of(config: CompareConfig) -> str:
@@ -105,8 +137,8 @@ def comparison_of(config: CompareConfig) -> Comparison:
 
 
 def conditions_of(config: CompareConfig, data: str, comparison: Comparison) -> Conditions:
-    """What all contenders share. Raises ValueError where there are no images, or no labels that the measures need."""
-    channels = {contender.pretrain.get("channels") for contender in comparison.contenders if not contender.quoted}
+    """What all rows share. Raises ValueError where there are no images, or no labels that the measures need."""
+    channels = {row.pretrain.get("channels") for row in comparison.rows if not row.quoted}
     asked = channels.pop() if len(channels) == 1 else None
     if set(comparison.measures) & set(ACCURACIES):
         splits = open_labelled(data, asked)
@@ -124,63 +156,73 @@ def conditions_of(config: CompareConfig, data: str, comparison: Comparison) -> C
     )
 
 
-def paces_of(
+def speeds_of(
     config: CompareConfig, comparison: Comparison, cells: list[Cell], at: Conditions, world: World
 ) -> tuple[Values, dict[str, str]]:
-    """Speed, memory and arithmetic of all contenders, and why some have none."""
+    """Speed, memory and arithmetic of all rows, and why some have none."""
     wanted = {*comparison.measures, *([SECONDS] if config.seconds is not None else [])}
     if wanted & SPEED_MEASURES:
         console.print("measuring speed, all rows taking turns: nothing else should run now")
-    return measure_speeds(cells, wanted, comparison.rounds, at, config.out / "cells", world)
+    return measure_speeds(cells, wanted, comparison.rounds, at, world)
 
 
-def within(cell: Cell, seconds: float, pace: Values, at: Conditions, world: World) -> Cell:
+def within(cell: Cell, seconds: float, speeds: Values, at: Conditions, world: World) -> Cell:
     """The cell with as many steps as its own speed makes in so many seconds.
 
     Raises ValueError where its speed could not be measured.
     """
-    step = pace[cell.contender.name].get(SECONDS)
-    if not cell.contender.trained:
+    step = speeds[cell.row.name].get(SECONDS)
+    if not cell.row.trained:
         return cell
     if step is None:
         raise ValueError("its speed could not be measured, so that there are no steps for the seconds")
     steps = world.from_main(lambda: steps_within(cell, seconds, step, at, world))
-    return cell_of(cell.contender, cell.seed, at, cell.folder, steps=steps)
+    return cell_of(cell.row, cell.seed, at, cell.folder, steps=steps)
 
 
-def row_of(contender: Contender, pace: Values, failures: dict[str, str], seed: int) -> Row:
-    """A row with what does not depend on the seed; a failure there is the first seed's."""
-    once = {name: value for name, value in pace.get(contender.name, {}).items() if name != SECONDS}
-    failed = {seed: failures[contender.name]} if contender.name in failures else {}
-    facts = {"paper": contender.paper, "quoted": contender.quoted, "control": contender.control}
-    return Row(name=contender.name, once=once, failed=failed, **facts)
+def result_of(row: Row, speeds: Values, failures: dict[str, str], seed: int) -> ResultRow:
+    """A row's result with what does not depend on the seed; a failure there is the first seed's."""
+    return ResultRow(
+        name=row.name,
+        once={name: value for name, value in speeds.get(row.name, {}).items() if name != SECONDS},
+        failed={seed: failures[row.name]} if row.name in failures else {},
+        paper=row.paper,
+        quoted=row.quoted,
+        control=row.control,
+    )
 
 
 def fill(
-    row: Row, cell: Cell, config: CompareConfig, comparison: Comparison, pace: Values, at: Conditions, world: World
+    result: ResultRow,
+    cell: Cell,
+    config: CompareConfig,
+    comparison: Comparison,
+    speeds: Values,
+    at: Conditions,
+    world: World,
 ) -> None:
     """Measure a cell into its row, and the reason why it failed, on whichever process."""
     reason = None
     try:
         if config.seconds is not None:
-            cell = within(cell, config.seconds, pace, at, world)
+            cell = within(cell, config.seconds, speeds, at, world)
         complete(cell, comparison.measures, world)
     except Exception as error:  # whatever a row fails by, the others go on
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
     reason = next((said for said in world.gather(reason) if said), None)
     if reason is not None:
-        row.failed[cell.seed] = reason
+        result.failed[cell.seed] = reason
     kept = {}
     with suppress(ValueError):  # a damaged file, which is the reason then
         kept = cell.measured()
-    row.cells[cell.seed] = {name: kept[name]["value"] for name in comparison.measures if name in kept}
-    row.devices.update(entry["device"] for name, entry in kept.items() if name == "seconds")
+    result.cells[cell.seed] = {name: kept[name]["value"] for name in comparison.measures if name in kept}
+    result.devices.update(entry["device"] for name, entry in kept.items() if name == "seconds")
 
 
-def in_words(row: Row, seed: int) -> str:
+def in_words(result: ResultRow, seed: int) -> str:
     """What came of a cell."""
-    shown = [f"{COLUMNS[name].title} {COLUMNS[name].scale * value:.4g}" for name, value in row.cells[seed].items()]
-    return ", ".join([*shown, *([f"failed: {row.failed[seed]}"] if seed in row.failed else [])])
+    shown = [f"{COLUMNS[name].title} {COLUMNS[name].scale * value:.4g}" for name, value in result.cells[seed].items()]
+    return ", ".join([*shown, *([f"failed: {result.failed[seed]}"] if seed in result.failed else [])])
 
 
 def columns_of(comparison: Comparison) -> list[Column]:
@@ -194,19 +236,17 @@ def stem(config: CompareConfig) -> Path:
     return config.out / name
 
 
-def write(config: CompareConfig, comparison: Comparison, rows: list[Row]) -> None:
+def write(found: Compared) -> None:
     """Write the table as Markdown and JSON."""
-    columns, place = columns_of(comparison), stem(config)
-    remark = " ".join(part for part in (comparison.remark, about_devices(rows)) if part)
-    text = to_markdown(comparison.title, rows, columns, comparison.figures, remark)
-    plain = to_plain(rows, columns, comparison.figures)
-    config.out.mkdir(parents=True, exist_ok=True)
-    replace_text(Path(f"{place}.md"), text)
-    said = {"title": comparison.title, "remark": remark} | plain
-    replace_text(Path(f"{place}.json"), json.dumps(said, indent=2) + "\n")
+    comparison, rows = found.comparison, found.rows
+    text = to_markdown(comparison.title, rows, found.columns, comparison.figures, found.remark)
+    found.stem.parent.mkdir(parents=True, exist_ok=True)
+    replace_text(Path(f"{found.stem}.md"), text)
+    plain = {"title": comparison.title, "remark": found.remark} | to_plain(rows, found.columns, comparison.figures)
+    replace_text(Path(f"{found.stem}.json"), json.dumps(plain, indent=2) + "\n")
 
 
-def about_devices(rows: list[Row]) -> str:
+def about_devices(rows: list[ResultRow]) -> str:
     """That seconds come from several devices, if they do."""
     devices = sorted(set().union(*(row.devices for row in rows)))
     return f"Seconds were measured on several devices: {'; '.join(devices)}." if len(devices) > 1 else ""

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from pcae.comparison.paper_tables import TABLES, PaperRow, PaperTable, paper_table
-from pcae.comparison.rows import Comparison, Contender, over
+from pcae.comparison.rows import Comparison, Row, over
 from pcae.methods.choice import build_method
 from pcae.model.encoder import build_encoder
 from pcae.model.pretrained import PretrainedFacts
@@ -30,7 +30,7 @@ class Scale:
     """What the rows of all tables share at one scale.
 
     data: without it, the caller's. epoch_share: epochs here for one of the paper's. rounds: of measuring speed.
-    architectures: knobs by the paper's name of a network. teachers: weights by the tables' names of fixed teachers.
+    architectures: settings by the paper's name of a network. teachers: weights by the tables' names of fixed teachers.
     """
 
     epoch_share: float
@@ -42,7 +42,7 @@ class Scale:
     finetune: dict[str, Any] = field(default_factory=dict)
     probe: dict[str, Any] = field(default_factory=dict)
 
-    def knobs(self, architecture: str, verb: str = "pretrain") -> dict[str, Any]:
+    def settings(self, architecture: str, verb: str = "pretrain") -> dict[str, Any]:
         """What all rows of an architecture share, of a verb."""
         return {**getattr(self, verb), **self.architectures[architecture].get(verb, {})}
 
@@ -59,10 +59,9 @@ def paper_comparison(number: int, name: ScaleName, out: Path) -> Comparison:
     out: where a stand-in for a teacher that the scale does not have is written.
     """
     table, scale = paper_table(number), read_scale(name)
-    contenders = [contender_of(row, scale, out) for row in table.rows]
     return Comparison(
         title=f"Table {number}, scale {name}: {table.title}",
-        contenders=tuple(contenders),
+        rows=tuple(row_of(row, scale, out) for row in table.rows),
         measures=table.measures,
         figures=table.figures,
         remark=remark_of(table, name),
@@ -80,20 +79,20 @@ def remark_of(table: PaperTable, name: ScaleName) -> str:
     return " ".join(part for part in (table.remark, said[name]) if part)
 
 
-def contender_of(row: PaperRow, scale: Scale, out: Path) -> Contender:
+def row_of(row: PaperRow, scale: Scale, out: Path) -> Row:
     """A row of a table at a scale."""
     facts = {"paper": row.paper, "quoted": row.quoted, "control": row.control}
     if row.quoted:
-        return Contender(name=row.name, **facts)
-    pretrain = over(scale.knobs(row.architecture), translated(row, scale, out), row.name)
+        return Row(name=row.name, **facts)
+    pretrain = over(scale.settings(row.architecture), translated(row, scale, out), row.name)
     if row.epochs:
         pretrain |= {"epochs": row.epochs * scale.epoch_share}
     if row.batch_size:
         pretrain |= {"batch_size": row.batch_size}
-    return Contender(
+    return Row(
         name=row.name,
         pretrain=pretrain,
-        finetune=over(scale.knobs(row.architecture, "finetune"), row.finetune, row.name, FinetuneConfig),
+        finetune=over(scale.settings(row.architecture, "finetune"), row.finetune, row.name, FinetuneConfig),
         probe=over(scale.probe, {}, row.name, ProbeConfig),
         trained=row.epochs != 0,
         speed_only=row.batch_size is not None,
@@ -102,33 +101,33 @@ def contender_of(row: PaperRow, scale: Scale, out: Path) -> Contender:
 
 
 def translated(row: PaperRow, scale: Scale, out: Path) -> dict[str, Any]:
-    """A row's knobs, with what the tables leave to the scale filled in: a fixed teacher, a number of random targets."""
-    knobs = dict(row.pretrain)
-    if knobs.get("teacher") in scale.teachers:
-        knobs["teacher"] = scale.teachers[knobs["teacher"]]
-        if knobs["teacher"] == RANDOM:
-            knobs["teacher"] = str(stand_in(scale, out))
-    if knobs.get("random-targets") == "kept":
-        knobs["random-targets"] = kept_by_three_stages(scale.knobs(row.architecture), knobs)
-    return knobs
+    """A row's settings, with what tables leave to the scale filled in: a fixed teacher, a number of random targets."""
+    own = dict(row.pretrain)
+    if own.get("teacher") in scale.teachers:
+        own["teacher"] = scale.teachers[own["teacher"]]
+        if own["teacher"] == RANDOM:
+            own["teacher"] = str(stand_in(scale, out))
+    if own.get("random-targets") == "kept":
+        own["random-targets"] = kept_by_three_stages(scale.settings(row.architecture), own.get("mask-ratio"))
+    return own
 
 
-def kept_by_three_stages(shared: dict[str, Any], knobs: dict[str, Any]) -> int:
+def kept_by_three_stages(shared: dict[str, Any], mask_ratio: float | None) -> int:
     """As many targets as PCAE's usual teacher keeps of these images."""
-    config = MethodConfig(mask_ratio=knobs.get("mask-ratio"))
+    config = MethodConfig(mask_ratio=mask_ratio)
     with torch.device("meta"):
         return build_method(build_encoder(encoder_of(shared)), config, DecoderConfig()).counts[-1]
 
 
-def encoder_of(knobs: dict[str, Any]) -> EncoderConfig:
-    """The network that knobs describe."""
-    own = {name: value for name, value in knobs.items() if name.replace("-", "_") in leaves(EncoderConfig)}
+def encoder_of(settings: dict[str, Any]) -> EncoderConfig:
+    """The network that settings describe."""
+    own = {name: value for name, value in settings.items() if name.replace("-", "_") in leaves(EncoderConfig)}
     return build(EncoderConfig, check_values(EncoderConfig, own, "scale"))
 
 
 def stand_in(scale: Scale, out: Path) -> Path:
     """A ViT-S with random weights, that reads images as all rows of the scale do; written once."""
-    config = replace(encoder_of(scale.knobs("ViT-S")), patch_scale=1.0)
+    config = replace(encoder_of(scale.settings("ViT-S")), patch_scale=1.0)
     path = out / f"random-vit-s-{config.width}.safetensors"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The paper's tables: what each row is, by the knobs of `pcae pretrain` and `pcae finetune`, and its figures."""
+"""The paper's tables: what each row is, by the settings of `pcae pretrain` and `pcae finetune`, and its figures."""
 
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
@@ -11,7 +11,7 @@ from pcae.settings.choices import Measure
 from pcae.settings.values import check_values
 from pcae.settings.yaml_files import Yaml
 
-Entry = TypeVar("Entry")
+Made = TypeVar("Made")
 TABLES = resources.files("pcae") / "tables"
 LAST = 15
 
@@ -21,8 +21,8 @@ class PaperRow:
     """A row, under the paper's name.
 
     paper: its figures, by the table's keys. epochs: of pre-training in the paper; 0 is training from scratch, None
-    with `batch_size`, where speed and memory alone are measured. pretrain, finetune: knobs as flags without the dashes
-    in front. quoted: a method that is not built here. control: a row of ours that the paper lacks.
+    with `batch_size`, where speed and memory alone are measured. pretrain, finetune: settings as flags without the
+    dashes in front. quoted: a method that is not built here. control: a row of ours that the paper lacks.
     """
 
     name: str
@@ -77,16 +77,16 @@ def read_row(values: Mapping[str, Any], source: str) -> PaperRow:
     row = made(PaperRow, check_values(PaperRow, dict(values), source), source)
     trained = row.epochs is not None or row.batch_size is not None
     if row.quoted and (trained or row.pretrain or row.finetune):
-        raise ValueError(f"{source} is quoted, and has knobs; leave one of them out")
+        raise ValueError(f"{source} is quoted, and has settings; leave one of them out")
     if not row.quoted and (row.epochs is None) == (row.batch_size is None):
         raise ValueError(f"{source} needs either epochs, or batch-size where no more than speed is measured")
     if not row.quoted and bool(row.pretrain) == (row.epochs == 0):
-        raise ValueError(f"{source} needs knobs of pretrain unless its epochs are 0")
+        raise ValueError(f"{source} needs settings of pretrain unless its epochs are 0")
     return row
 
 
-def made(cls: type[Entry], values: dict[str, Any], source: str) -> Entry:
-    """An entry of checked values. Raises ValueError naming `source` when one that has no default is missing."""
+def made(cls: type[Made], values: dict[str, Any], source: str) -> Made:
+    """A row or a table of checked values. Raises ValueError naming `source` when one that has no default is missing."""
     for known in fields(cls):  # pyright: ignore[reportArgumentType]
         if known.name not in values and known.default is MISSING and known.default_factory is MISSING:
             raise ValueError(f"{source}: {known.name} is missing")

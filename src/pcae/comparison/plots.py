@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 from matplotlib.transforms import Bbox
 
-from pcae.comparison.table import ACCURACIES, Column, Row, instead_of, name_of, summary, values_of
+from pcae.comparison.table import ACCURACIES, Column, ResultRow, instead_of, name_of, summary, values_of
 from pcae.pictures.accuracy_speed import COLOURS
 from pcae.writing import in_one_move
 
@@ -33,7 +33,7 @@ LOG_FROM = 10
 """Ratio of the longest to the shortest training from which on the seconds have a logarithmic axis."""
 
 
-def plot(path: Path, title: str, rows: Sequence[Row], columns: Sequence[Column]) -> list[Path]:
+def plot(path: Path, title: str, rows: Sequence[ResultRow], columns: Sequence[Column]) -> list[Path]:
     """Write a picture for each accuracy that was measured, `a.png` as `a-knn.png`; and the paths of those written.
 
     Left the rows in order, right the same against seconds of training, where they are known. Quoted rows have nothing
@@ -51,7 +51,7 @@ def plot(path: Path, title: str, rows: Sequence[Row], columns: Sequence[Column])
     return written
 
 
-def draw(path: Path, title: str, rows: Sequence[Row], column: Column, seconds: Column | None) -> None:
+def draw(path: Path, title: str, rows: Sequence[ResultRow], column: Column, seconds: Column | None) -> None:
     """Write the picture of one accuracy."""
     labels = [label(number, row, column) for number, row in enumerate(rows, 1)]
     lines = sum(text.count("\n") + 1.6 for text in labels)
@@ -69,14 +69,14 @@ def draw(path: Path, title: str, rows: Sequence[Row], column: Column, seconds: C
         figure.savefig(beside, format=path.suffix.removeprefix("."))
 
 
-def label(number: int, row: Row, column: Column) -> str:
+def label(number: int, row: ResultRow, column: Column) -> str:
     """A row's number and name, in lines; and why something is not drawn."""
     name, reason = name_of(row), why_not_drawn(row, column)
     name = name if len(name) <= MOST_LETTERS else f"{name[: MOST_LETTERS - 1]}…"
     return textwrap.fill(f"{number}  {name} ({reason})" if reason else f"{number}  {name}", LINE)
 
 
-def why_not_drawn(row: Row, column: Column) -> str:
+def why_not_drawn(row: ResultRow, column: Column) -> str:
     """What stands in the place of values that a row lacks or that cannot be drawn; nothing where all can be."""
     values = values_of(row, column)
     if not values:
@@ -84,7 +84,7 @@ def why_not_drawn(row: Row, column: Column) -> str:
     return ", ".join(f"{value} with seed {seed}" for seed, value in values.items() if not math.isfinite(value))
 
 
-def draw_rows(axes: Axes, rows: Sequence[Row], labels: Sequence[str], column: Column) -> None:
+def draw_rows(axes: Axes, rows: Sequence[ResultRow], labels: Sequence[str], column: Column) -> None:
     """The rows in order: the mean a little above its line, the seeds a little below."""
     for place, row in enumerate(rows):
         values = [column.scale * value for value in values_of(row, column).values()]
@@ -101,7 +101,7 @@ def draw_rows(axes: Axes, rows: Sequence[Row], labels: Sequence[str], column: Co
     axes.grid(alpha=0.3)
 
 
-def draw_against(axes: Axes, rows: Sequence[Row], column: Column, seconds: Column) -> Means:
+def draw_against(axes: Axes, rows: Sequence[ResultRow], column: Column, seconds: Column) -> Means:
     """The rows against their seconds of training; and where each row's mean stands."""
     means: Means = {}
     for number, row in enumerate(rows, 1):

@@ -24,8 +24,9 @@ from pcae.training.distributed import pick_device
 from pcae.training.plan import autocast_dtype
 from pcae.weights.reading import TORCH_SUFFIXES
 
-HOW = RUNTIME_SETTINGS - {"mean", "std", "validation"}
-"""Knobs that do not change what a run comes to. Which images it is about is told by their names, not where they lie."""
+NOT_IN_DIGESTS = (RUNTIME_SETTINGS - {"mean", "std", "validation"}) | {"weights", "probes", "token_gib"}
+"""Settings that do not change what a run comes to, or that a cell says otherwise. Which images it is about is told by
+their names, not where they lie."""
 MEASURES: tuple[Measure, ...] = ("knn", "linear", "training_images_per_second", "training_gmacs", "seconds")
 """What is measured where nothing is asked for."""
 TENSORS = {".safetensors", *TORCH_SUFFIXES}
@@ -34,14 +35,14 @@ SET_BY_COMPARISON = {
     "data", "out", "seed", "resume", "json", "config", "weights", "from_scratch", "device", "workers", "accumulation",
     "probes", "validation", "pixels", "pool", "dry_run",
 }  # fmt: skip
-"""Knobs that a row cannot set, because the comparison does."""
+"""Settings that a row cannot have, because the comparison does."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Contender:
+class Row:
     """A row of a comparison.
 
-    pretrain, finetune, probe: knobs of the three verbs. trained: False is a network with random weights. speed_only:
+    pretrain, finetune, probe: settings of the three verbs. trained: False is a network with random weights. speed_only:
     nothing is trained, only speed and memory are measured. paper: what the paper reports. quoted: it is not built here.
     control: a row that the paper lacks.
     """
@@ -59,10 +60,10 @@ class Contender:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Contenders with what is measured of them. figures: the paper's, in words, by key. remark: what must be said."""
+    """Rows with what is measured of them. figures: the paper's, in words, by key. remark: what must be said."""
 
     title: str
-    contenders: tuple[Contender, ...]
+    rows: tuple[Row, ...]
     measures: tuple[Measure, ...] = MEASURES
     figures: dict[str, str] = field(default_factory=dict)
     remark: str = ""
@@ -70,7 +71,7 @@ class Comparison:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class FileRow:
     """A row of a file of rows."""
 
     name: str
@@ -101,47 +102,47 @@ def read_rows(path: Path) -> Comparison:
     if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
         raise ValueError(f"rows {str(path)!r} must hold `rows:` with a list of `- name: ...`; see docs/compare.md")
     file = RowsFile(**check_values(RowsFile, values, str(path)))
-    entries = [entry_of(row, path) for row in file.rows]
-    names = [entry.name for entry in entries]
+    written = [file_row_of(row, path) for row in file.rows]
+    names = [row.name for row in written]
     for name in names:
         if not name.strip():
             raise ValueError(f"rows {str(path)!r} has a row with an empty name: {name!r}")
         if names.count(name) > 1:
             raise ValueError(f"rows {str(path)!r} has two rows named {name!r}; tell them apart")
-    contenders = tuple(contender_of(entry, file) for entry in entries)
-    return Comparison(title=file.title, contenders=contenders, measures=file.measures)
+    shared = tuple(row_of(row, file) for row in written)
+    return Comparison(title=file.title, rows=shared, measures=file.measures)
 
 
-def entry_of(row: dict[str, Any], path: Path) -> Entry:
+def file_row_of(row: dict[str, Any], path: Path) -> FileRow:
     """A row of the file. Raises ValueError for one without a name."""
     if "name" not in row:
         raise ValueError(f"rows {str(path)!r} has a row without a name: {row}")
-    return Entry(**check_values(Entry, row, f"{path}, row {row['name']}"))
+    return FileRow(**check_values(FileRow, row, f"{path}, row {row['name']}"))
 
 
-def contender_of(entry: Entry, file: RowsFile) -> Contender:
+def row_of(written: FileRow, file: RowsFile) -> Row:
     """A row with what it shares with the others."""
-    return Contender(
-        name=entry.name,
-        pretrain=over(file.pretrain, entry.pretrain, entry.name),
-        finetune=over(file.finetune, entry.finetune, entry.name, FinetuneConfig),
-        probe=over(file.probe, {}, entry.name, ProbeConfig),
-        trained=not entry.scratch,
+    return Row(
+        name=written.name,
+        pretrain=over(file.pretrain, written.pretrain, written.name),
+        finetune=over(file.finetune, written.finetune, written.name, FinetuneConfig),
+        probe=over(file.probe, {}, written.name, ProbeConfig),
+        trained=not written.scratch,
     )
 
 
 def over(shared: dict[str, Any], own: dict[str, Any], name: str, cls: type = PretrainConfig) -> dict[str, Any]:
-    """A row's knobs over the shared ones, less those of these that its method does not have.
+    """A row's settings over the shared ones, less those of these that its method does not have.
 
-    Raises ValueError naming the row for an unknown knob or one that is the comparison's to set.
+    Raises ValueError naming the row for an unknown setting or one that is the comparison's to set.
     """
-    shared, own = (check_values(cls, knobs, f"row {name}") for knobs in (shared, own))
-    for knob in SET_BY_COMPARISON:
-        if knob in shared | own and knob in leaves(cls):
-            raise ValueError(f"row {name}: {knob} is the comparison's to set; leave it out")
+    shared, own = (check_values(cls, settings, f"row {name}") for settings in (shared, own))
+    for setting in SET_BY_COMPARISON & leaves(cls).keys():
+        if setting in shared | own:
+            raise ValueError(f"row {name}: {setting} is the comparison's to set; leave it out")
     if cls is PretrainConfig:
         void = settings_without_effect(shared | own)
-        shared = {knob: value for knob, value in shared.items() if knob not in void or knob in own}
+        shared = {setting: value for setting, value in shared.items() if setting not in void or setting in own}
     k = (shared | own).get("k", (20,))
     if cls is ProbeConfig and len(k) != 1:
         raise ValueError(f"row {name}: k must be one number here, so that there is one kNN accuracy, got {list(k)}")
@@ -150,7 +151,7 @@ def over(shared: dict[str, Any], own: dict[str, Any], name: str, cls: type = Pre
 
 @dataclass(frozen=True, kw_only=True)
 class Conditions:
-    """What all contenders share beside their knobs: images, device and how the runs are made.
+    """What all rows share beside their settings: images, device and how the runs are made.
 
     files: a short name of the images, channels and classes theirs.
     """
@@ -165,45 +166,36 @@ class Conditions:
     accumulation: int
 
 
-def pretrain_config(contender: Contender, at: Conditions, seed: int, **budget: Any) -> PretrainConfig:
-    """The pre-training of a contender; its folder is named by all that decides its result.
+def pretrain_config(row: Row, at: Conditions, seed: int, **budget: Any) -> PretrainConfig:
+    """The pre-training of a row; its folder is named by all that decides its result.
 
-    budget: steps or epochs over the contender's own; the warm-up is then the usual share of them.
+    budget: steps or epochs over the row's own; the warm-up is then the usual share of them.
     """
-    void = {"warmup_epochs"} if budget else set()
-    knobs = {name: value for name, value in without_rivals(contender.pretrain, budget).items() if name not in void}
-    knobs |= budget
-    config = configured(PretrainConfig, pretraining.choose_recipe, contender, at, seed, knobs, at.accumulation)
-    name = digest_of([at.files, contender.trained, result_settings(config)])
-    return replace(config, out=at.runs / f"{'pretrained' if contender.trained else 'untrained'}-{name}")
+    own = without_rivals(row.pretrain, budget) | budget | {"accumulation": at.accumulation}
+    if budget:
+        own.pop("warmup_epochs", None)
+    config = configured(PretrainConfig, pretraining.choose_recipe, row, at, seed, own)
+    name = digest_of([at.files, row.trained, result_settings(config)])
+    return replace(config, out=at.runs / f"{'pretrained' if row.trained else 'untrained'}-{name}")
 
 
-def finetune_config(contender: Contender, at: Conditions, seed: int, weights: Path) -> FinetuneConfig:
-    """The fine-tuning of a contender from its weights, or from random ones of their architecture."""
-    knobs = contender.finetune | {"weights": str(weights), "from_scratch": not contender.trained}
-    config = configured(FinetuneConfig, finetuning.choose_recipe, contender, at, seed, knobs, 1)
+def finetune_config(row: Row, at: Conditions, seed: int, weights: Path) -> FinetuneConfig:
+    """The fine-tuning of a row from its weights, or from random ones of their architecture."""
+    own = row.finetune | {"weights": str(weights), "from_scratch": not row.trained, "accumulation": 1}
+    config = configured(FinetuneConfig, finetuning.choose_recipe, row, at, seed, own)
     return replace(config, out=at.runs / f"finetuned-{digest_of([at.files, weights.name, result_settings(config)])}")
 
 
-def probe_config(contender: Contender, at: Conditions, weights: Path) -> ProbeConfig:
-    """How a contender's features are probed."""
+def probe_config(row: Row, at: Conditions, weights: Path) -> ProbeConfig:
+    """How a row's features are probed."""
     shared = {"data": at.data, "weights": str(weights), "workers": at.workers, "device": at.device}
-    return build(ProbeConfig, contender.probe | shared)
+    return build(ProbeConfig, row.probe | shared)
 
 
-def configured(
-    cls: Any,
-    choose_recipe: Any,
-    contender: Contender,
-    at: Conditions,
-    seed: int,
-    knobs: dict[str, Any],
-    accumulation: int,
-) -> Any:
-    """The configuration of a run of a contender."""
-    how = {"device": at.device, "workers": at.workers, "accumulation": accumulation}
-    shared = {"data": at.data, "out": str(at.runs / "unnamed"), "seed": seed, **how}
-    return configure(cls, f"row {contender.name}", choose_recipe, **knobs, **shared)
+def configured(cls: Any, choose_recipe: Any, row: Row, at: Conditions, seed: int, own: dict[str, Any]) -> Any:
+    """The configuration of a run of a row."""
+    shared = {"data": at.data, "out": str(at.runs / "unnamed"), "device": at.device, "workers": at.workers}
+    return configure(cls, f"row {row.name}", choose_recipe, seed=seed, **own, **shared)
 
 
 def result_settings(config: Any) -> dict[str, Any]:
@@ -211,11 +203,11 @@ def result_settings(config: Any) -> dict[str, Any]:
 
     What has its usual value is left out, so that cells are still known by a newer pcae, with more settings.
     """
-    usual, left_out = to_plain(build(type(config), {})), HOW | {"weights", "probes", "token_gib"}
+    usual = to_plain(build(type(config), {}))
     values = {
         name: value
         for name, value in to_plain(config).items()
-        if name not in left_out and (value != usual[name] or name == "precision")
+        if name not in NOT_IN_DIGESTS and (value != usual[name] or name == "precision")
     }
     if "precision" in values:  # "auto" is another one on another device
         values["precision"] = str(autocast_dtype(values["precision"], pick_device(config.run.device)))

@@ -1,4 +1,4 @@
-"""Speed, memory and arithmetic of contenders, all of them taking turns in one run."""
+"""Speed, memory and arithmetic of rows, all of them taking turns in one run."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -28,7 +28,7 @@ from pcae.writing import replace_text
 
 Made = TypeVar("Made")
 Values = dict[str, dict[str, float]]
-"""What was measured, by contender."""
+"""What was measured, by row."""
 SECONDS = "seconds_per_step"
 """Of training, which turns a budget of seconds into steps."""
 SPEED_MEASURES = {
@@ -40,8 +40,8 @@ LENGTH = {"epochs", "steps", "seed", "warmup_epochs", "base_lr", "mean", "std"}
 
 
 @dataclass(frozen=True)
-class Subject:
-    """A contender that is measured: what it begins with, the classes of its classifier, the processes it trains on."""
+class MeasuredRow:
+    """A row that is measured: what it begins with, the classes of its classifier, the processes it trains on."""
 
     cell: Cell
     initial: InitialWeights
@@ -70,6 +70,16 @@ class Subject:
         """10^9 multiply-accumulates of classifying an image."""
         return inference_cost(self.classifier_config, self.drop_ratio, self.classes)["gmacs"]
 
+    def training(self, device: torch.device) -> Stepper:
+        """Its method and optimizer, at work on a process's micro-batch of made-up images."""
+        config, initial = self.cell.pretrain, self.initial
+        torch.manual_seed(0)
+        method = initial_method(initial, config.method, config.decoder)[0].to(device)
+        batch = config.run.batch_size // (config.run.accumulation * self.processes)
+        images = torch.randn(batch, initial.encoder.channels or 3, *initial.encoder.image_size).to(device)
+        precision = autocast_dtype(config.run.precision, device)
+        return Stepper(method, build_optimizer(method, config.optimizer), images, precision)
+
     def inference(self, device: torch.device) -> Callable[[], Tensor]:
         """Classifies a batch of made-up images, with random weights."""
         config = self.classifier_config
@@ -79,52 +89,36 @@ class Subject:
         return torch.inference_mode()(call)
 
 
-@dataclass(frozen=True)
-class InTraining:
-    """A contender in training on a process's micro-batch."""
-
-    stepper: Stepper
-    processes: int
-    accumulation: int
-
-
-def in_training(subject: Subject, device: torch.device) -> InTraining:
-    """A contender's method and optimizer, at work on made-up images."""
-    config, initial = subject.cell.pretrain, subject.initial
-    torch.manual_seed(0)
-    method = initial_method(initial, config.method, config.decoder)[0].to(device)
-    batch = config.run.batch_size // (config.run.accumulation * subject.processes)
-    images = torch.randn(batch, initial.encoder.channels or 3, *initial.encoder.image_size).to(device)
-    precision = autocast_dtype(config.run.precision, device)
-    stepper = Stepper(method, build_optimizer(method, config.optimizer), images, precision)
-    return InTraining(stepper, subject.processes, config.run.accumulation)
-
-
 def measure_speeds(
-    cells: list[Cell], wanted: set[str], rounds: int, at: Conditions, folder: Path, world: World
+    cells: list[Cell], wanted: set[str], rounds: int, at: Conditions, world: World
 ) -> tuple[Values, dict[str, str]]:
-    """Speed, memory and arithmetic by contender, from the folder's file where they were measured already.
+    """Speed, memory and arithmetic by row, from the file beside the cells where they were measured already.
 
-    And why contenders have none: then nothing is kept, so that they are tried again.
+    And why rows have none: then nothing is kept, so that they are tried again.
     """
     wanted = wanted & SPEED_MEASURES
-    if not wanted:
+    if not (wanted and cells):
         return {}, {}
     asked = {
-        "rows": {cell.contender.name: key_of(cell, at, world) for cell in cells},
+        "rows": {cell.row.name: key_of(cell, at, world) for cell in cells},
         "measures": sorted(wanted),
         "rounds": rounds,
         **machine(world.device),
     }
-    path = folder / f"pace-{digest_of(asked)}.json"
+    path = cells[0].folder / f"pace-{digest_of(asked)}.json"
     if path.is_file():
-        return read_values(path, [cell.contender.name for cell in cells]), {}
+        return read_values(path, list(asked["rows"])), {}
     found, failures = measure(cells, wanted, rounds, at, world)
     values = {name: {key: of[name] for key, of in found.items() if name in of} for name in asked["rows"]}
     if not failures:
-        folder.mkdir(parents=True, exist_ok=True)
-        replace_text(path, json.dumps({"values": values, **asked}, indent=2) + "\n")
+        keep(path, {"values": values, **asked})
     return values, failures
+
+
+def keep(path: Path, values: dict[str, Any]) -> None:
+    """Write values beside the cells."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_text(path, json.dumps(values, indent=2) + "\n")
 
 
 def read_values(path: Path, names: list[str]) -> Values:
@@ -137,9 +131,9 @@ def read_values(path: Path, names: list[str]) -> Values:
 
 
 def key_of(cell: Cell, at: Conditions, world: World) -> dict[str, Any]:
-    """All that decides speed, memory and arithmetic of a contender."""
+    """All that decides speed, memory and arithmetic of a row."""
     return {
-        "trained": cell.contender.trained,
+        "trained": cell.row.trained,
         "processes": world.size,
         "accumulation": at.accumulation,
         "channels": cell.pretrain.encoder.channels or at.channels,
@@ -158,9 +152,7 @@ def steps_within(cell: Cell, seconds: float, step: float, at: Conditions, world:
     asked = {"seconds": seconds, "row": key_of(cell, at, world)}
     path = cell.folder / f"steps-{digest_of(asked)}.json"
     if not path.is_file():
-        cell.folder.mkdir(parents=True, exist_ok=True)
-        kept = {"steps": max(1, round(seconds / step)), SECONDS: step, **machine(world.device), **asked}
-        replace_text(path, json.dumps(kept, indent=2) + "\n")
+        keep(path, {"steps": max(1, round(seconds / step)), SECONDS: step, **machine(world.device), **asked})
     try:
         return int(json.loads(path.read_text("utf-8"))["steps"])
     except (ValueError, KeyError, TypeError) as error:
@@ -170,31 +162,30 @@ def steps_within(cell: Cell, seconds: float, step: float, at: Conditions, world:
 def measure(
     cells: list[Cell], wanted: set[str], rounds: int, at: Conditions, world: World
 ) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
-    """The values, by what they are and by contender; and why some contenders lack some."""
+    """The values, by what they are and by row; and why some rows lack some."""
     failures: dict[str, str] = {}
     attempt = partial(attempted, failures)
-    subjects = attempt({cell.contender.name: cell for cell in cells}, lambda cell: subject_of(cell, at, world))
-    trained = {name: subject for name, subject in subjects.items() if subject.cell.contender.trained}
+    rows = attempt({cell.row.name: cell for cell in cells}, lambda cell: measured_row(cell, at, world))
+    trained = {name: row for name, row in rows.items() if row.cell.row.trained}
     found: dict[str, dict[str, float]] = {}
     if "training_gmacs" in wanted:
-        found["training_gmacs"] = attempt(trained, Subject.training_gmacs)
+        found["training_gmacs"] = attempt(trained, MeasuredRow.training_gmacs)
     if "inference_gmacs" in wanted:
-        found["inference_gmacs"] = attempt(subjects, Subject.inference_gmacs)
+        found["inference_gmacs"] = attempt(rows, MeasuredRow.inference_gmacs)
     if wanted & {"training_images_per_second", "peak_memory", SECONDS}:
-        trainings = attempt(trained, lambda subject: in_training(subject, world.device))
-        found["peak_memory"] = attempt(trainings, lambda training: training.stepper.peak())
-        found |= training_paces(trainings, rounds, world.device)
+        steppers = attempt(trained, lambda row: row.training(world.device))
+        found["peak_memory"] = attempt(steppers, Stepper.peak)
+        found |= training_speeds(rows, steppers, rounds, world.device)
     if "inference_images_per_second" in wanted:
-        calls = attempt(subjects, lambda subject: subject.inference(world.device))
+        calls = attempt(rows, lambda row: row.inference(world.device))
+        images = large_batch(world.device)
         spent = turns(calls, world.device, rounds)
-        found["inference_images_per_second"] = {
-            name: large_batch(world.device) / median(seconds) for name, seconds in spent.items()
-        }
+        found["inference_images_per_second"] = {name: images / median(seconds) for name, seconds in spent.items()}
     return {key: values for key, values in found.items() if key in wanted}, failures
 
 
 def attempted(failures: dict[str, str], given: Mapping[str, Any], make: Callable[[Any], Made]) -> dict[str, Made]:
-    """What is made of each, by contender; where that fails it has none, and the reason is in `failures`."""
+    """What is made of each, by row; where that fails it has none, and the reason is in `failures`."""
     made = {}
     for name, value in given.items():
         try:
@@ -204,21 +195,23 @@ def attempted(failures: dict[str, str], given: Mapping[str, Any], make: Callable
     return made
 
 
-def subject_of(cell: Cell, at: Conditions, world: World) -> Subject:
-    """A contender with its network."""
+def measured_row(cell: Cell, at: Conditions, world: World) -> MeasuredRow:
+    """A row with its network."""
     config = cell.pretrain
     initial = load_initial(config.encoder, config.reading, config.init, config.teacher)
     encoder = replace(initial.encoder, channels=initial.encoder.channels or at.channels)
-    return Subject(cell, replace(initial, encoder=encoder), at.classes, world.size)
+    return MeasuredRow(cell, replace(initial, encoder=encoder), at.classes, world.size)
 
 
-def training_paces(trainings: Mapping[str, InTraining], rounds: int, device: torch.device) -> Values:
+def training_speeds(
+    rows: Mapping[str, MeasuredRow], steppers: Mapping[str, Stepper], rounds: int, device: torch.device
+) -> Values:
     """Images per second over all processes, and seconds of a step with all its micro-batches."""
-    spent = turns({name: training.stepper.step for name, training in trainings.items()}, device, rounds)
+    spent = turns({name: stepper.step for name, stepper in steppers.items()}, device, rounds)
     usual = {name: median(seconds) for name, seconds in spent.items()}
     return {
         "training_images_per_second": {
-            name: trainings[name].stepper.batch * trainings[name].processes / seconds for name, seconds in usual.items()
+            name: steppers[name].batch * rows[name].processes / seconds for name, seconds in usual.items()
         },
-        SECONDS: {name: trainings[name].accumulation * seconds for name, seconds in usual.items()},
+        SECONDS: {name: rows[name].cell.pretrain.run.accumulation * seconds for name, seconds in usual.items()},
     }

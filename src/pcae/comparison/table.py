@@ -25,7 +25,7 @@ class Column:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class ResultRow:
     """A setting. cells: values by seed and column. once: values by column that are no seed's, such as speed.
 
     devices: that seconds were measured on. failed: reasons by seed. paper: its figures there, by key.
@@ -64,29 +64,29 @@ def summarise(values: Sequence[float]) -> Summary | None:
     return Summary(mean, math.sqrt(squares / (len(values) - 1)), len(values))
 
 
-def name_of(row: Row) -> str:
+def name_of(row: ResultRow) -> str:
     """A row's name in one line, and that it is a control."""
     return one_line(f"{row.name} (control)" if row.control else row.name)
 
 
-def values_of(row: Row, column: Column) -> dict[int, float]:
+def values_of(row: ResultRow, column: Column) -> dict[int, float]:
     """A row's values in a column, as measured, by ascending seed."""
     return {seed: row.cells[seed][column.name] for seed in sorted(row.cells) if column.name in row.cells[seed]}
 
 
-def reference(rows: Sequence[Row]) -> Row | None:
+def reference(rows: Sequence[ResultRow]) -> ResultRow | None:
     """The row that others are compared with: the first that has values."""
     return next((row for row in rows if any(row.cells.values())), None)
 
 
-def summary(row: Row, column: Column) -> Summary | None:
+def summary(row: ResultRow, column: Column) -> Summary | None:
     """A row's mean and deviation over its seeds, as measured."""
     if column.name in row.once:
         return Summary(row.once[column.name], None, 0)
     return summarise(list(values_of(row, column).values()))
 
 
-def difference(row: Row, first: Row | None, column: Column) -> Summary | None:
+def difference(row: ResultRow, first: ResultRow | None, column: Column) -> Summary | None:
     """Mean and deviation of a row's values less the first row's with the same seeds; None for the first itself."""
     if first is None or row is first:
         return None
@@ -94,7 +94,7 @@ def difference(row: Row, first: Row | None, column: Column) -> Summary | None:
     return summarise([own[seed] - base[seed] for seed in own if seed in base])
 
 
-def to_plain(rows: Sequence[Row], columns: Sequence[Column], figures: Mapping[str, str]) -> dict[str, Any]:
+def to_plain(rows: Sequence[ResultRow], columns: Sequence[Column], figures: Mapping[str, str]) -> dict[str, Any]:
     """All of it in JSON's types, as measured: `scale` is not applied. A number that is not finite is a word."""
     first = reference(rows)
     found = {
@@ -106,7 +106,7 @@ def to_plain(rows: Sequence[Row], columns: Sequence[Column], figures: Mapping[st
     return plain(found)
 
 
-def summaries(row: Row, first: Row | None, columns: Sequence[Column]) -> dict[str, dict[str, Any]]:
+def summaries(row: ResultRow, first: ResultRow | None, columns: Sequence[Column]) -> dict[str, dict[str, Any]]:
     """A row's summaries and differences by column, where there are any."""
     found = {column.name: (summary(row, column), difference(row, first, column)) for column in columns}
     return {
@@ -125,14 +125,14 @@ def plain(value: Any) -> Any:
 
 
 def to_cells(
-    rows: Sequence[Row], columns: Sequence[Column], figures: Mapping[str, str]
+    rows: Sequence[ResultRow], columns: Sequence[Column], figures: Mapping[str, str]
 ) -> tuple[list[str], list[list[str]]]:
     """A table's header and rows in words: what was measured, then the paper's figures. figures: titles by key."""
     shown = [("setting", [name_of(row) for row in rows]), *measured_cells(rows, columns), *paper_cells(rows, figures)]
     return [title for title, _ in shown], [list(line) for line in zip(*(cells for _, cells in shown), strict=True)]
 
 
-def measured_cells(rows: Sequence[Row], columns: Sequence[Column]) -> list[tuple[str, list[str]]]:
+def measured_cells(rows: Sequence[ResultRow], columns: Sequence[Column]) -> list[tuple[str, list[str]]]:
     """What was measured, with titles: a column each, and one of differences after each accuracy that has any."""
     first, seeds = reference(rows), len(seeds_of(rows))
     shown = []
@@ -146,7 +146,7 @@ def measured_cells(rows: Sequence[Row], columns: Sequence[Column]) -> list[tuple
     return shown
 
 
-def paper_cells(rows: Sequence[Row], figures: Mapping[str, str]) -> list[tuple[str, list[str]]]:
+def paper_cells(rows: Sequence[ResultRow], figures: Mapping[str, str]) -> list[tuple[str, list[str]]]:
     """The paper's figures, with titles, with the decimals that the paper has in that column."""
     shown = []
     for key, title in figures.items():
@@ -161,12 +161,12 @@ def decimals(value: float) -> int:
     return len(f"{value:.6f}".rstrip("0").partition(".")[2])
 
 
-def seeds_of(rows: Sequence[Row]) -> list[int]:
+def seeds_of(rows: Sequence[ResultRow]) -> list[int]:
     """All seeds that were tried, ascending."""
     return sorted({seed for row in rows for seed in (*row.cells, *row.failed)})
 
 
-def instead_of(row: Row) -> str:
+def instead_of(row: ResultRow) -> str:
     """What stands in the place of a value that a row does not have."""
     if row.quoted:
         return "quoted"
@@ -182,7 +182,7 @@ def in_words(found: Summary, column: Column, seeds: int, sign: str = "") -> str:
 
 
 def to_markdown(
-    title: str, rows: Sequence[Row], columns: Sequence[Column], figures: Mapping[str, str], remark: str = ""
+    title: str, rows: Sequence[ResultRow], columns: Sequence[Column], figures: Mapping[str, str], remark: str = ""
 ) -> str:
     """A title, one table, and below it what its signs mean, the remark, and why rows failed."""
     table = markdown_table(*to_cells(rows, columns, figures))
@@ -191,7 +191,7 @@ def to_markdown(
     return "\n\n".join(part for part in (*parts, "\n".join(failures)) if part) + "\n"
 
 
-def explain(rows: Sequence[Row], columns: Sequence[Column], figures: Mapping[str, str]) -> list[str]:
+def explain(rows: Sequence[ResultRow], columns: Sequence[Column], figures: Mapping[str, str]) -> list[str]:
     """Sentences that belong below a table."""
     first, seeds = reference(rows), seeds_of(rows)
     numbers = ", ".join(map(str, seeds))
@@ -209,6 +209,6 @@ def explain(rows: Sequence[Row], columns: Sequence[Column], figures: Mapping[str
     return [sentence for holds, sentence in said if holds]
 
 
-def failures_of(rows: Sequence[Row]) -> list[str]:
+def failures_of(rows: Sequence[ResultRow]) -> list[str]:
     """Which rows failed with which seeds, and why."""
     return [f"{row.name}, seed {seed}: {row.failed[seed]}" for row in rows for seed in sorted(row.failed)]
