@@ -36,6 +36,7 @@ from pcae.model.encoder import create_vit
 from pcae.settings.bounds import check_bounds
 from pcae.settings.network import DecoderConfig, EncoderConfig
 from pcae.settings.verbs.benchmark import BenchmarkConfig
+from pcae.terminal import answer
 from pcae.training.loop import Progress, StepResult
 from pcae.training.randomness import StepRandom
 
@@ -317,7 +318,7 @@ def main(words: Sequence[str] | None = None) -> None:
     """Measure and print; one line and exit status 2 for what cannot be."""
     try:
         config, entries = asked(sys.argv[1:] if words is None else words)
-        show(measure_speed(config, entries), config.json)
+        answer(measure_speed(config, entries), config.json, show)
     except ValueError as error:
         print(f"peers.py: {error}", file=sys.stderr)
         sys.exit(2)

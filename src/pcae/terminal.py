@@ -1,8 +1,10 @@
 """How verbs speak: results to standard output, everything else to standard error."""
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import is_dataclass
 from typing import Any
 
 from rich.console import Console
@@ -31,6 +33,17 @@ def warn(remark: str) -> None:
     console.print(remark, style="yellow")
 
 
+def answer(found: Any, in_json: bool, in_words: Callable[[Any], None]) -> None:
+    """Print a result, as JSON or in words; of the processes that torchrun or Slurm started, the first one does."""
+    if is_main_process():
+        (as_json if in_json else in_words)(found)
+
+
+def is_main_process() -> bool:
+    """Whether this is the first of the processes that torchrun or Slurm started, or the only one."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def bar(what: str) -> Callable[[DataLoader | range], Iterable[Any]]:
     """What shows, on a terminal, how far a pass through a loader or a range is."""
     quiet = not console.is_terminal
@@ -55,8 +68,8 @@ def plain(width: int | None) -> Console:
 
 
 def as_json(result: Any) -> None:
-    """Print a result as one JSON document."""
-    print(json.dumps(result, indent=2, default=str))
+    """Print a result, the fields of a dataclass or what JSON has, as one JSON document."""
+    print(json.dumps(vars(result) if is_dataclass(result) else result, indent=2, default=str))
 
 
 def markdown_table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:

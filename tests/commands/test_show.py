@@ -173,7 +173,7 @@ def test_what_fails_on_the_way_leaves_nothing(places, tmp_path, capsys, monkeypa
 
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_text("stays")
-    monkeypatch.setattr("pcae.commands.show.write_page", fail)
+    monkeypatch.setattr("pcae.inference.show.write_page", fail)
     with pytest.raises(SystemExit):
         show(capsys, places, tmp_path / "out", "--most-images", "1")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine.txt"]

@@ -5,17 +5,14 @@ from typing import Any
 from pcae.benchmarking.speed import measure_speed
 from pcae.benchmarking.table import cells
 from pcae.settings.verbs.benchmark import BenchmarkConfig
-from pcae.terminal import as_json, table
+from pcae.terminal import answer, table
 
 
 def run(config: BenchmarkConfig) -> None:
     """Measure and print."""
-    show(measure_speed(config), config.json)
+    answer(measure_speed(config), config.json, show)
 
 
-def show(found: dict[str, Any], in_json: bool) -> None:
+def show(found: dict[str, Any]) -> None:
     """Print the table."""
-    if in_json:
-        as_json(found)
-    else:
-        table(found["title"], *cells(found))
+    table(found["title"], *cells(found))

@@ -1,14 +1,17 @@
 """`pcae doctor`: versions, devices and data sets that pcae finds here."""
 
+from typing import Any
+
 from pcae.settings.verbs.doctor import DoctorConfig
-from pcae.terminal import as_json, table
+from pcae.terminal import answer, table
 from pcae.training.machine import look
 
 
 def run(config: DoctorConfig) -> None:
     """Look and print."""
-    found = look()
-    if config.json:
-        as_json(found)
-    else:
-        table("what pcae finds here", ["", ""], [[name, str(value)] for name, value in found.items()])
+    answer(look(), config.json, show)
+
+
+def show(found: dict[str, Any]) -> None:
+    """Print a line for each thing."""
+    table("what pcae finds here", ["", ""], [[name, str(value)] for name, value in found.items()])

@@ -143,8 +143,8 @@ def probed(config: ProbeConfig, probes: tuple[Probe, ...], world: World) -> dict
     """Accuracies of the probes on the mean of the patch tokens (the attentive one on all of them)."""
     asked = replace(config, probes=probes, pool=None if probes == ("attentive",) else ("mean",))
     probe.check(asked)
-    found = probe.measure(asked, load(config.model.weights, world.device))
-    return {row["probe"]: row["accuracy"] for row in found.rows}
+    found = probe.probe_model(asked, load(config.model.weights, world.device))
+    return {row["probe"]: row["accuracy"] for row in found.probes}
 
 
 @contextmanager

@@ -56,16 +56,12 @@ def check(config: CompareConfig) -> None:
 
 @dataclass(frozen=True)
 class Compared:
-    """A comparison with what came of each row. stem: where the table is written, as .md and .json. pictures: of it.
-
-    is_main: whether this process is the one that speaks.
-    """
+    """A comparison with what came of each row. stem: where the table is written, as .md and .json. pictures: of it."""
 
     comparison: Comparison
     rows: list[ResultRow]
     stem: Path
     pictures: list[Path]
-    is_main: bool
 
     @property
     def columns(self) -> list[Column]:
@@ -86,7 +82,7 @@ def compare_rows(config: CompareConfig) -> Compared:
         check_place(config.out, data)
         comparison = world.main_first(lambda: comparison_of(config))
         at = world.main_first(lambda: conditions_of(config, data, comparison))
-        found = Compared(comparison, [], stem(config), [], world.is_main)
+        found = Compared(comparison, [], stem(config), [])
         measure(config, found, at, world)
         drawn = world.from_main(
             lambda: plot(Path(f"{found.stem}.png"), comparison.title, found.rows, columns_of(comparison))

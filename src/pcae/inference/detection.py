@@ -2,23 +2,20 @@
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from pcae.data.coco.annotations import CocoImages, open_coco
+from pcae.data.coco.annotations import CocoImages
 from pcae.data.images import Images, to_tensor
 from pcae.data.unreadable import BadFiles, LeftOut, Read
 from pcae.evaluation.coco_metrics import CocoScores, Detections, Result, score, to_results
 from pcae.evaluation.throughput import wait_for
-from pcae.settings.verbs.detect import DetectEvaluateConfig
 from pcae.tasks.detection import Detection
 from pcae.terminal import bar
 from pcae.training.distributed import World
-from pcae.weights.detectors import DetectorFacts
 
 
 def pixels_of(images: Images, index: int) -> Tensor:
@@ -127,29 +124,3 @@ def measure(detection: Detection, data: CocoImages, bad_files: BadFiles, world: 
 def both_scores(data: CocoImages, results: list[Result]) -> tuple[CocoScores, CocoScores | None]:
     """The figures of boxes, and of masks where there are any."""
     return score(data, results, "bbox"), score(data, results, "segm") if data.segmentations is not None else None
-
-
-def rows_of(measured: Measured) -> list[list[str]]:
-    """The figures as lines of a table: a line for boxes and for masks, in percent."""
-    kinds: dict[str, CocoScores | None] = {"box": measured.box, "mask": measured.mask}
-    names = ("ap", "ap50", "ap75", "small", "medium", "large")
-    return [[kind, *(percent(getattr(one, name)) for name in names)] for kind, one in kinds.items() if one is not None]
-
-
-def percent(value: float | None) -> str:
-    """A figure of COCO's as it is usually printed."""
-    return "-" if value is None else f"{100 * value:.1f}"
-
-
-def by_category(measured: Measured) -> list[list[str]]:
-    """A line for each category: AP of boxes and of masks."""
-    scores: list[Any] = [measured.box, *([measured.mask] if measured.mask else [])]
-    return [[name, *(percent(one.by_category[name]) for one in scores)] for name in measured.box.by_category]
-
-
-def open_labelled_as(config: DetectEvaluateConfig, facts: DetectorFacts) -> CocoImages:
-    """The images with their objects, labelled as the detector labels them."""
-    channels = facts.encoder.channels or 3
-    data = open_coco(config.data, config.split, config.images, channels, config.max_bad_annotations)
-    data = data.labelled_as(facts.classes)
-    return replace(data, images=replace(data.images, pixel_range=facts.pixel_range))

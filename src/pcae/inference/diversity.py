@@ -1,4 +1,4 @@
-"""TODO."""
+"""How diverse tokens are, layer by layer, of one or more models, and what holds of the paper's claims."""
 
 import json
 from dataclasses import asdict
@@ -12,7 +12,8 @@ from pcae.data.unreadable import BadFiles, Batch
 from pcae.evaluation.claims import diversity_verdicts, examine, verdicts
 from pcae.evaluation.diversity import diversities, traces
 from pcae.evaluation.estimates import by_claim, by_place
-from pcae.inference.models import Specimen, check_specimens, read
+from pcae.inference.models import LabelledModel, check_models, models_of, read
+from pcae.inference.trained import say_left_out
 from pcae.model.pretrained import Pretrained
 from pcae.model.reduction import Reduction, kept_counts
 from pcae.model.tokens import patchify
@@ -21,17 +22,18 @@ from pcae.settings.choices import Dropping
 from pcae.settings.values import to_plain
 from pcae.settings.verbs.diversity import DiversityConfig
 from pcae.terminal import bar, console
+from pcae.training.distributed import pick_device
 from pcae.training.randomness import randomness
 from pcae.writing import check_place, replace_text
 
 
-class Measured(NamedTuple):
+class MeasuredModel(NamedTuple):
     """What was measured of a model, Float[seeds images ...] by name: for each kind of dropping, and for the claims.
 
     tokens: how many are left at each layer.
     """
 
-    specimen: Specimen
+    of: LabelledModel
     reduction: Reduction
     tokens: list[int]
     diversity: dict[Dropping, dict[str, Tensor]]
@@ -52,23 +54,39 @@ class Measured(NamedTuple):
 
 def check(config: DiversityConfig) -> None:
     """Raise ValueError for what cannot be, before any work."""
-    check_specimens(config.specimens)
+    check_models(config.models)
     if len(set(config.reductions)) != max(1, len(config.reductions)):
         raise ValueError("reductions needs at least one value, and each once")
     if config.out is not None:
         check_place(config.out, config.data)
 
 
-def measure(config: DiversityConfig, specimen: Specimen, device: torch.device) -> Measured:
+def measure_diversity(config: DiversityConfig) -> dict[str, Any]:
+    """Measure all models, and write where that is asked for; everything as JSON has it.
+
+    Raises ValueError for what cannot be, and when too many images cannot be read.
+    """
+    check(config)
+    device = pick_device(config.device)
+    measured = [measure(config, labelled, device) for labelled in models_of(config)]
+    found = described(config, measured)
+    if config.out is not None:
+        write(config.out, found, measured)
+    for bad_files in {one.bad_files.describe(): one.bad_files for one in measured}.values():
+        say_left_out(bad_files)
+    return found
+
+
+def measure(config: DiversityConfig, labelled: LabelledModel, device: torch.device) -> MeasuredModel:
     """Measure a model as often as it has seeds; images are read once."""
-    model = specimen.model(0, device)
+    model = labelled.build(0, device)
     encoder = model.encoder
     reduction = Reduction.for_pretraining(encoder.depth, stages=config.stages, keep=config.keep_ratio)
     tokens = tokens_by_layer(encoder.grid[0] * encoder.grid[1], reduction, encoder.depth)
-    bad_files, batches = read(config.specimens, config.shown, config.data, specimen.facts)
+    bad_files, batches = read(config, labelled.facts)
     found = []
-    for seed in bar(f"measuring {specimen.label}")(range(specimen.seeds)):
-        model = specimen.model(seed, device) if seed else model
+    for seed in bar(f"measuring {labelled.label}")(range(labelled.seeds)):
+        model = labelled.build(seed, device) if seed else model
         noise = randomness(seed, 0, len(bad_files.images), torch.device("cpu")).uniform("drop", tokens[0])
         with torch.inference_mode():
             parts = [of_batch(model, batch, reduction, noise[batch.indices], config.reductions) for batch in batches]
@@ -78,7 +96,7 @@ def measure(config: DiversityConfig, specimen: Specimen, device: torch.device) -
         name: {what: value for (of, what), value in values.items() if of == name} for name in config.reductions
     }
     claims = {what: value for (of, what), value in values.items() if of == "claims"}
-    return Measured(specimen, reduction, tokens, diversity, claims, bad_files)
+    return MeasuredModel(labelled, reduction, tokens, diversity, claims, bad_files)
 
 
 def tokens_by_layer(positions: int, reduction: Reduction, depth: int) -> list[int]:
@@ -106,14 +124,14 @@ def of_batch(
     return values
 
 
-def described(config: DiversityConfig, measured: list[Measured]) -> dict[str, Any]:
+def described(config: DiversityConfig, measured: list[MeasuredModel]) -> dict[str, Any]:
     """Everything as JSON has it."""
     models = [
         {
-            "label": one.specimen.label,
-            "source": one.specimen.found.source if one.specimen.found else "random weights",
-            "encoder": asdict(one.specimen.facts.encoder),
-            "seeds": one.specimen.seeds,
+            "label": one.of.label,
+            "source": one.of.found.source if one.of.found else "random weights",
+            "encoder": asdict(one.of.facts.encoder),
+            "seeds": one.of.seeds,
             "images": one.images,
             "stages_after": one.reduction.after,
             "tokens": one.tokens,
@@ -130,14 +148,12 @@ def described(config: DiversityConfig, measured: list[Measured]) -> dict[str, An
     return {"models": models, "bad_files": bad_files, "settings": to_plain(config)}
 
 
-def write(out: Path, result: dict[str, Any], measured: list[Measured]) -> None:
+def write(out: Path, result: dict[str, Any], measured: list[MeasuredModel]) -> None:
     """Write the pictures and the JSON."""
     out.mkdir(parents=True, exist_ok=True)
-    lines = [
-        Line(one.specimen.label, name, values["after"]) for one in measured for name, values in one.diversity.items()
-    ]
+    lines = [Line(one.of.label, name, values["after"]) for one in measured for name, values in one.diversity.items()]
     draw_diversity(out / "diversity.png", lines)
-    claims = {one.specimen.label: (one.claims, one.tokens[0]) for one in measured if one.claims}
+    claims = {one.of.label: (one.claims, one.tokens[0]) for one in measured if one.claims}
     if claims:
         draw_claims(out / "claims.png", claims)
     replace_text(out / "diversity.json", json.dumps(result, indent=1, default=str) + "\n")

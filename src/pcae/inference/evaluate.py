@@ -1,25 +1,96 @@
-"""TODO."""
+"""How often a classifier is right, and how fast it is, at one or more drop ratios."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import torch
 
-from pcae.data.unreadable import BadFiles
+from pcae.data.tables.labelled import for_classifier
 from pcae.evaluation.accuracy import Tally
 from pcae.evaluation.cost import measure
 from pcae.evaluation.throughput import large_batch, take_turns
 from pcae.inference.held_out import count_right
+from pcae.inference.trained import open_shown, open_trained, say_left_out
 from pcae.model.pretrained import Classifier, Pretrained
 from pcae.pictures.accuracy_speed import draw_curve
 from pcae.pictures.confusion import draw_confusion
 from pcae.settings.verbs.evaluate import EvaluateConfig
+from pcae.tasks.dial import grid
 from pcae.terminal import console
 from pcae.training.distributed import World
 from pcae.writing import check_writable
 
 PICTURES = (".png", ".svg", ".pdf")
+START = "images_per_second_at_"
+"""Of the keys of a row's speeds; the batch size follows."""
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """A classifier's accuracy, cost and speed: a row for each drop ratio. classes: how many it tells apart."""
+
+    weights: str
+    data: str
+    model: str
+    criterion: str
+    pool_dropped: bool
+    device: str
+    precision: str
+    threads: int
+    rows: list[dict[str, Any]]
+    classes: int
+
+    @property
+    def speeds(self) -> dict[str, list[float]]:
+        """Images per second (median) by batch size, for every row."""
+        sizes = [key.removeprefix(START) for key in self.rows[0] if key.startswith(START)]
+        return {size: [row[START + size] for row in self.rows] for size in sizes if size.isdigit()}
+
+
+def evaluate_classifier(config: EvaluateConfig) -> Evaluated:
+    """Evaluate and draw. Raises ValueError for what cannot be, and when too many images cannot be read."""
+    check(config)
+    model = open_trained(config.model, config.pool_dropped)
+    chosen = config.drop_ratio or tuple(grid(*model.facts.drop_ratios))
+    picture = picture_of(config, len(chosen))
+    models = {ratio: model.classifier(ratio, config.criterion) for ratio in chosen}
+    bad_files = open_shown(config.data, config.shown, model)
+    bad_files.images = for_classifier(bad_files.images, model.facts.classes or [], config.data)
+    costs = {ratio: cost_of(classifier, model) for ratio, classifier in models.items()}  # refused before any work
+    batch, world = config.batch_size or large_batch(model.device), World(0, 1, model.device)
+    tallies = {
+        ratio: count_right(classifier, bad_files, model.facts, world, config.shown.workers, batch)
+        for ratio, classifier in models.items()
+    }
+    rows: list[dict[str, Any]] = [
+        {"drop_ratio": ratio, "top1": tally.top1, "top5": tally.top5, "images": tally.images, **costs[ratio]}
+        for ratio, tally in tallies.items()
+    ]
+    for size in sorted({1, batch}) if config.rounds else ():
+        add_speeds(rows, models, size, model, config.rounds)
+    found = described(config, model, rows)
+    draw(config, picture, found, tallies[chosen[0]], model.facts.classes or [])
+    say_left_out(bad_files)
+    return found
+
+
+def described(config: EvaluateConfig, model: Pretrained, rows: list[dict[str, Any]]) -> Evaluated:
+    """The rows with what they are of."""
+    facts = model.facts
+    return Evaluated(
+        weights=config.model.weights,
+        data=config.data,
+        model=facts.encoder.model,
+        criterion=config.criterion or facts.criterion,
+        pool_dropped=facts.pool_dropped,
+        device=str(model.device),
+        precision="fp32",
+        threads=torch.get_num_threads(),
+        rows=rows,
+        classes=len(facts.classes or ()),
+    )
 
 
 def check(config: EvaluateConfig) -> None:
@@ -43,14 +114,6 @@ def picture_of(config: EvaluateConfig, ratios: int) -> Path | None:
     return path if drawn else None
 
 
-def evaluate(classifier: Classifier, bad_files: BadFiles, model: Pretrained, config: EvaluateConfig) -> Tally:
-    """Classify all images."""
-    world = World(0, 1, model.device)
-    return count_right(
-        classifier, bad_files, model.facts, world, config.shown.workers, config.batch_size or large_batch(model.device)
-    )
-
-
 def cost_of(classifier: Classifier, model: Pretrained) -> dict[str, Any]:
     """Multiply-accumulates and tokens, read off the running model with one image."""
     pixels = torch.zeros(1, *shape_of(model), dtype=torch.uint8, device=model.device)
@@ -64,47 +127,25 @@ def shape_of(model: Pretrained) -> tuple[int, int, int]:
     return model.facts.encoder.channels or 3, *model.facts.encoder.image_size
 
 
-def measure_all(
-    models: dict[float, Classifier], tallies: dict[float, Tally], model: Pretrained, config: EvaluateConfig
-) -> list[dict[str, Any]]:
-    """A row for each drop ratio: accuracy, cost, and images per second at batch 1 and at a large batch."""
-    rows: list[dict[str, Any]] = [
-        {"drop_ratio": ratio, "top1": found.top1, "top5": found.top5, "images": found.images}
-        | cost_of(models[ratio], model)
-        for ratio, found in tallies.items()
-    ]
-    for batch in sorted({1, config.batch_size or large_batch(model.device)}) if config.rounds else ():
-        pixels = torch.randint(
-            256, (batch, *shape_of(model)), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
-        )
-        seconds = take_turns(models, pixels.to(model.device), config.rounds)
-        for row in rows:
-            speeds = sorted(batch / spent for spent in seconds[row["drop_ratio"]])
-            key = f"images_per_second_at_{batch}"
-            row |= {key: median(speeds), f"{key}_least": speeds[0], f"{key}_most": speeds[-1]}
-    return rows
-
-
-def speeds_of(rows: list[dict[str, Any]]) -> dict[str, list[float]]:
-    """Images per second by batch size, in words, for every row."""
-    start = "images_per_second_at_"
-    sizes = [key.removeprefix(start) for key in rows[0] if key.startswith(start) and key[len(start) :].isdigit()]
-    return {f"batch {size}": [row[start + size] for row in rows] for size in sizes}
-
-
-def draw(
-    config: EvaluateConfig,
-    picture: Path | None,
-    model: Pretrained,
-    rows: list[dict[str, Any]],
-    tallies: dict[float, Tally],
+def add_speeds(
+    rows: list[dict[str, Any]], models: dict[float, Classifier], batch: int, model: Pretrained, rounds: int
 ) -> None:
-    """Draw accuracy against speed, and the confusion matrix where asked."""
+    """Put images per second at a batch size into the rows: median, least and most."""
+    noise = torch.Generator().manual_seed(0)
+    pixels = torch.randint(256, (batch, *shape_of(model)), dtype=torch.uint8, generator=noise)
+    seconds = take_turns(models, pixels.to(model.device), rounds)
+    for row in rows:
+        speeds = sorted(batch / spent for spent in seconds[row["drop_ratio"]])
+        key = f"{START}{batch}"
+        row |= {key: median(speeds), f"{key}_least": speeds[0], f"{key}_most": speeds[-1]}
+
+
+def draw(config: EvaluateConfig, picture: Path | None, found: Evaluated, first: Tally, classes: list[str]) -> None:
+    """Draw accuracy against speed, and the confusion matrix of the first ratio where asked."""
     if picture is not None:
-        ratios, accuracies = ([row[key] for row in rows] for key in ("drop_ratio", "top1"))
-        draw_curve(picture, ratios, accuracies, speeds_of(rows))
+        ratios, accuracies = ([row[key] for row in found.rows] for key in ("drop_ratio", "top1"))
+        draw_curve(picture, ratios, accuracies, {f"batch {size}": values for size, values in found.speeds.items()})
         console.print(f"accuracy against speed: {picture}")
     if config.confusion is not None:
-        first = next(iter(tallies.values()))
-        draw_confusion(config.confusion, first.confusion, model.facts.classes or [])
+        draw_confusion(config.confusion, first.confusion, classes)
         console.print(f"confusion matrix: {config.confusion}")

@@ -1,6 +1,8 @@
-"""TODO."""
+"""A trained model written for other programs, read back by them, and compared with PyTorch on some images."""
 
-from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -8,10 +10,12 @@ from pcae.data.batches import whole_loader
 from pcae.data.images import open_images
 from pcae.data.unreadable import BadFiles
 from pcae.evaluation.features import readable
+from pcae.inference.trained import open_trained, say_left_out
 from pcae.model.pretrained import Pretrained
+from pcae.settings.choices import ExportFormat
 from pcae.settings.verbs.export import ExportConfig
-from pcae.terminal import bar
-from pcae.weights.export.formats import FORMATS
+from pcae.terminal import bar, warn
+from pcae.weights.export.formats import FORMATS, check_format, export
 
 CHECKED = 64
 """Images that an exported model is checked on."""
@@ -19,6 +23,47 @@ BATCH = 24
 """Images that are checked at once: 64 make batches of two sizes."""
 SAMPLE_CHANNELS = (1, 3, 4)
 """Channels that the built-in images can be had with."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written, for what, and how the check came out. output: what the model answers, in words."""
+
+    out: Path
+    to: ExportFormat
+    output: str
+    classes: list[str] | None
+    image_size: tuple[int, int]
+    channels: int
+    drop_ratio: float
+    pool_dropped: bool
+    check: dict[str, Any]
+
+
+def export_model(config: ExportConfig) -> Exported:
+    """Export and check. Raises ValueError for what cannot be, and when the answers differ: then nothing is kept."""
+    check_format(config.to, config.out, config.drop_ratio, config.pool_dropped)
+    if config.model.device not in ("auto", "cpu"):
+        raise ValueError(f"device {config.model.device!r} is not for exporting: files are made and checked on the CPU")
+    model = open_trained(replace(config.model, device="cpu"), config.pool_dropped)
+    ratio, bad_files = ratio_of(config, model), images_of(config, model)
+    images = batches(model, bad_files)
+    for remark in remarks(config, model):
+        warn(remark)
+    parity = export(model, config.to, config.out, ratio, images)
+    say_left_out(bad_files, "the check is on the others")
+    facts = model.facts
+    return Exported(
+        out=config.out,
+        to=config.to,
+        output=FORMATS[config.to].answers(model),
+        classes=facts.classes,
+        image_size=facts.encoder.image_size,
+        channels=facts.encoder.channels or 3,
+        drop_ratio=ratio,
+        pool_dropped=facts.pool_dropped,
+        check=parity.to_plain(),
+    )
 
 
 def ratio_of(config: ExportConfig, model: Pretrained) -> float:
@@ -46,9 +91,8 @@ def images_of(config: ExportConfig, model: Pretrained) -> BadFiles:
     return BadFiles(images.without(few), config.max_bad_files)
 
 
-def batches(model: Pretrained, bad_files: BadFiles) -> Iterator[Tensor]:
+def batches(model: Pretrained, bad_files: BadFiles) -> list[Tensor]:
     """The images of the check as uint8 batches of the model's size. Raises ValueError when too many cannot be read."""
     facts = model.facts
     loader = whole_loader(bad_files.images, facts.encoder.image_size, None, BATCH, crop_pct=facts.crop_pct)
-    for batch in readable(loader, bad_files, bar("reading images")):
-        yield batch.pixels
+    return [batch.pixels for batch in readable(loader, bad_files, bar("reading images"))]

@@ -1,4 +1,4 @@
-"""The models that a verb looks at one by one, trained ones and random weights, and the images they are shown."""
+"""The models that are measured one by one, trained ones and random weights, and the images that they are shown."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,17 +11,18 @@ from pcae.data.batches import pixel_statistics, whole_loader
 from pcae.data.images import open_images
 from pcae.data.unreadable import BadFiles, Batch
 from pcae.evaluation.features import readable
-from pcae.inference.probe import at_most
+from pcae.inference.trained import at_most
 from pcae.model.encoder import build_encoder, create_vit
 from pcae.model.pretrained import Pretrained, PretrainedFacts
 from pcae.settings.network import EncoderConfig
-from pcae.settings.trained import RANDOM, ShownConfig, SpecimensConfig
+from pcae.settings.trained import RANDOM, ModelsConfig
+from pcae.settings.verbs.diversity import DiversityConfig
 from pcae.terminal import bar, console
 from pcae.weights.files import fill, find
 from pcae.weights.loaded import Loaded
 
 
-class Specimen(NamedTuple):
+class LabelledModel(NamedTuple):
     """A model by its label. found: its weights; None for random ones. seeds: how often it is measured."""
 
     label: str
@@ -29,7 +30,7 @@ class Specimen(NamedTuple):
     found: Loaded | None
     seeds: int
 
-    def model(self, seed: int, device: torch.device) -> Pretrained:
+    def build(self, seed: int, device: torch.device) -> Pretrained:
         """The model, in evaluation mode; the seed decides random weights."""
         if self.found is not None:
             return fill(self.found, device, self.facts.encoder.image_size)[0]
@@ -37,7 +38,7 @@ class Specimen(NamedTuple):
         return Pretrained(build_encoder(self.facts.encoder), self.facts).to(device).eval()
 
 
-def check_specimens(config: SpecimensConfig) -> None:
+def check_models(config: ModelsConfig) -> None:
     """Raise ValueError for what cannot be, before any work."""
     if len(set(config.weights)) != max(1, len(config.weights)):
         raise ValueError(f"weights needs at least one value, and each once, got {' '.join(config.weights) or 'none'}")
@@ -50,50 +51,45 @@ def check_specimens(config: SpecimensConfig) -> None:
         )
 
 
-def labels_of(config: SpecimensConfig) -> list[str]:
+def labels_of(config: ModelsConfig) -> list[str]:
     """What the weights are called."""
     if config.labels is not None:
         return [*config.labels]
     return [weights if ":" in weights else Path(weights).resolve().name for weights in config.weights]
 
 
-def specimens(config: SpecimensConfig, shown: ShownConfig, data: str) -> Iterator[Specimen]:
+def models_of(config: DiversityConfig) -> Iterator[LabelledModel]:
     """The models, none of them built yet. Raises ValueError for weights that cannot be had."""
-    found = {weights: find(weights) for weights in config.weights if weights != RANDOM}
+    asked = config.models
+    found = {weights: find(weights) for weights in asked.weights if weights != RANDOM}
     others = [one.facts for one in found.values()]
-    for label, weights in zip(labels_of(config), config.weights, strict=True):
-        if weights in found:
-            one = found[weights]
+    for label, weights in zip(labels_of(asked), asked.weights, strict=True):
+        one = found.get(weights)
+        if one is not None:
             console.print(f"{label}: {one.source}")
-            yield Specimen(label, sized(one.facts, config), one, 1)
-        else:
-            facts = sized(others[0], config) if others else untrained(config, shown, data)
-            yield Specimen(label, facts, None, config.seeds)
+        facts = one.facts if one else others[0] if others else untrained(config)
+        size = asked.image_size or facts.encoder.image_size
+        facts = replace(facts, encoder=replace(facts.encoder, image_size=size))
+        yield LabelledModel(label, facts, one, 1 if one else asked.seeds)
 
 
-def sized(facts: PretrainedFacts, config: SpecimensConfig) -> PretrainedFacts:
-    """The facts with the image size that is asked for."""
-    size = config.image_size or facts.encoder.image_size
-    return replace(facts, encoder=replace(facts.encoder, image_size=size))
-
-
-def untrained(config: SpecimensConfig, shown: ShownConfig, data: str) -> PretrainedFacts:
+def untrained(config: DiversityConfig) -> PretrainedFacts:
     """The facts of a new network for these images, with their own mean and standard deviation."""
-    images = at_most(open_images(data, shown.split), config.most_images)
-    encoder = EncoderConfig(model=config.model or EncoderConfig.model, channels=images.channels)
-    encoder = replace(encoder, image_size=config.image_size or encoder.image_size)
+    asked = config.models
+    images = at_most(open_images(config.data, config.shown.split), asked.most_images)
+    encoder = EncoderConfig(model=asked.model or EncoderConfig.model, channels=images.channels)
+    encoder = replace(encoder, image_size=asked.image_size or encoder.image_size)
     with torch.device("meta"):  # what cannot be is refused before an image is read
         create_vit(encoder, channels=images.channels)
-    bad_files = BadFiles(images, shown.max_bad_files)
+    bad_files = BadFiles(images, config.shown.max_bad_files)
     mean, std = pixel_statistics(images, encoder.image_size, bad_files, follow=bar("mean and standard deviation"))
     return PretrainedFacts(encoder=encoder, mean=mean, std=std)
 
 
-def read(
-    config: SpecimensConfig, shown: ShownConfig, data: str, facts: PretrainedFacts
-) -> tuple[BadFiles, list[Batch]]:
+def read(config: DiversityConfig, facts: PretrainedFacts) -> tuple[BadFiles, list[Batch]]:
     """What cannot be read of the images, and the others, as the model takes them, in batches that stay in memory."""
-    images = at_most(open_images(data, shown.split, facts.encoder.channels, facts.pixel_range), config.most_images)
-    bad_files, size = BadFiles(images, shown.max_bad_files), facts.encoder.image_size
-    loader = whole_loader(images, size, None, config.batch_size, shown.workers, facts.crop_pct)
+    shown, size = config.shown, facts.encoder.image_size
+    images = open_images(config.data, shown.split, facts.encoder.channels, facts.pixel_range)
+    bad_files = BadFiles(at_most(images, config.models.most_images), shown.max_bad_files)
+    loader = whole_loader(bad_files.images, size, None, config.models.batch_size, shown.workers, facts.crop_pct)
     return bad_files, list(readable(loader, bad_files, bar("reading images")))

@@ -1,13 +1,12 @@
-"""TODO."""
+"""How good the features of an encoder are: what probes of them find on held-out images."""
 
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
-import torch
 from timm.layers.attention import Attention
 
-from pcae.data.images import Images
 from pcae.data.tables.labelled import open_labelled
 from pcae.data.unreadable import BadFiles
 from pcae.evaluation.attentive import attentive_probe
@@ -15,8 +14,10 @@ from pcae.evaluation.frozen import Frozen, freeze, token_bytes
 from pcae.evaluation.knn import check_k, knn_accuracies
 from pcae.evaluation.linear import linear_probe
 from pcae.evaluation.probes import Examples, Probed
+from pcae.inference.trained import at_most, open_trained, say_left_out
 from pcae.model.pretrained import Pretrained
 from pcae.settings.choices import Pool, Probe
+from pcae.settings.values import to_plain
 from pcae.settings.verbs.probe import ProbeConfig
 from pcae.terminal import bar
 
@@ -24,20 +25,27 @@ Row = dict[str, Any]
 """What one probe found on one kind of features, as JSON has it."""
 
 
-class Found(NamedTuple):
-    """What the probes found; train and test are the encoded images, `seconds` is what encoding took."""
+@dataclass(frozen=True)
+class ProbeResults:
+    """What the probes found. images: how many were encoded, for training and for the test."""
 
-    rows: list[Row]
-    train: Frozen
-    test: Frozen
-    seconds: float
-    bad_files: list[BadFiles]
+    images: dict[str, int]
+    classes: list[str]
+    encoding_seconds: float
+    probes: list[Row]
+    bad_files: dict[str, str]
+    settings: dict[str, Any]
 
 
-def measure(config: ProbeConfig, model: Pretrained) -> Found:
+def probe_features(config: ProbeConfig) -> ProbeResults:
+    """Probe a trained model. Raises ValueError for what cannot be, and when too many images cannot be read."""
+    check(config)
+    return probe_model(config, open_trained(config.model))
+
+
+def probe_model(config: ProbeConfig, model: Pretrained) -> ProbeResults:
     """Encode every image once, and probe."""
-    pools = pools_of(config, model)
-    facts = model.facts
+    pools, facts = pools_of(config, model), model.facts
     whole = open_labelled(config.data, facts.encoder.channels, facts.pixel_range, config.validation)
     images = [at_most(some, config.most_images) for some in whole]
     if "knn" in config.probes:
@@ -47,7 +55,16 @@ def measure(config: ProbeConfig, model: Pretrained) -> Found:
     train, test = encode(config, model, pools, bad_files)
     seconds = time.perf_counter() - started
     rows = [row for name in dict.fromkeys(config.probes) for row in PROBES[name](config, model, train, test)]
-    return Found(rows, train, test, seconds, bad_files)
+    for some in bad_files:
+        say_left_out(some)
+    return ProbeResults(
+        images={"train": len(train.images), "test": len(test.images)},
+        classes=list(train.images.classes),
+        encoding_seconds=seconds,
+        probes=rows,
+        bad_files=bad_files[0].by_name() | bad_files[1].by_name(),
+        settings=to_plain(config),
+    )
 
 
 def check(config: ProbeConfig) -> None:
@@ -57,14 +74,6 @@ def check(config: ProbeConfig) -> None:
             raise ValueError(f"{name} needs at least one value; leave the flag out for the default")
     if set(config.probes) == {"attentive"} and (config.pool or config.pixels):
         raise ValueError("pool and pixels are for the kNN and the linear probe; add --probes knn or linear")
-
-
-def at_most(images: Images, most: int | None) -> Images:
-    """The images, or so many of them, the same ones every time."""
-    if most is None:
-        return images
-    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
-    return images.without(order[most:].tolist())
 
 
 def pools_of(config: ProbeConfig, model: Pretrained) -> list[Pool]:
@@ -97,11 +106,10 @@ def encode(config: ProbeConfig, model: Pretrained, pools: list[Pool], bad_files:
 
 def knn(config: ProbeConfig, model: Pretrained, train: Frozen, test: Frozen) -> Iterator[Row]:
     """A row for each kind of features and each k."""
-    device = model.device
-    labels = [frozen.labels.to(device) for frozen in (train, test)]
+    labels = [frozen.labels.to(model.device) for frozen in (train, test)]
     for name in train.pooled:
         started = time.perf_counter()
-        features = [frozen.pooled[name].values.to(device) for frozen in (train, test)]
+        features = [frozen.pooled[name].values.to(model.device) for frozen in (train, test)]
         found = knn_accuracies(features[0], labels[0], features[1], labels[1], config.k)
         seconds = time.perf_counter() - started
         for k, accuracy in found.items():
@@ -113,18 +121,17 @@ def linear(config: ProbeConfig, model: Pretrained, train: Frozen, test: Frozen) 
     classes = len(train.images.classes)
     for name in train.pooled:
         parts = [Examples(frozen.pooled[name], frozen.labels) for frozen in (train, test)]
-        found = linear_probe(parts[0], parts[1], classes, config.training, model.device, bar(f"linear probe, {name}"))
-        yield {"probe": "linear", "features": name, **described(found)}
+        follow = bar(f"linear probe, {name}")
+        yield row_of("linear", name, linear_probe(*parts, classes, config.training, model.device, follow))
 
 
 def attentive(config: ProbeConfig, model: Pretrained, train: Frozen, test: Frozen) -> Iterator[Row]:
     """One row: the query sees all patch tokens. It has as many heads as the encoder."""
-    attention = next(part for part in model.encoder.vit.modules() if isinstance(part, Attention))
-    heads = attention.num_heads
+    heads = next(part for part in model.encoder.vit.modules() if isinstance(part, Attention)).num_heads
     parts = [Examples(frozen.tokens, frozen.labels) for frozen in (train, test)]
-    classes = len(train.images.classes)
-    found = attentive_probe(parts[0], parts[1], classes, heads, config.training, model.device, bar("attentive probe"))
-    yield {"probe": "attentive", "features": "patch tokens", **described(found)}
+    classes, follow = len(train.images.classes), bar("attentive probe")
+    found = attentive_probe(*parts, classes, heads, config.training, model.device, follow)
+    yield row_of("attentive", "patch tokens", found)
 
 
 PROBES: dict[Probe, Callable[[ProbeConfig, Pretrained, Frozen, Frozen], Iterator[Row]]] = {
@@ -134,12 +141,13 @@ PROBES: dict[Probe, Callable[[ProbeConfig, Pretrained, Frozen, Frozen], Iterator
 }
 
 
-def described(found: Probed) -> Row:
+def row_of(probe: Probe, features: str, found: Probed) -> Row:
     """What a trained probe found, with the sweep that chose its learning rate."""
-    sweep = [{"learning_rate": rate, "held_out_accuracy": accuracy} for rate, accuracy in found.selection.items()]
     return {
+        "probe": probe,
+        "features": features,
         "accuracy": found.accuracy,
         "learning_rate": found.learning_rate,
-        "sweep": sweep,
+        "sweep": [{"learning_rate": rate, "held_out_accuracy": share} for rate, share in found.selection.items()],
         "seconds": found.seconds,
     }

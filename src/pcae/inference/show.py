@@ -1,22 +1,67 @@
-"""TODO."""
+"""What a model keeps of images, stage by stage, drawn: pictures, sheets, and one page with sliders."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pcae.evaluation.kept import Kept, Way
+from pcae.inference.trained import open_shown, open_trained, say_left_out
 from pcae.model.pretrained import Pretrained
-from pcae.pages.kept_maps import KeptMaps
-from pcae.pages.kept_tokens import check_keeping
+from pcae.pages.kept_maps import KeptMaps, look
+from pcae.pages.kept_page import write_page
+from pcae.pages.kept_tokens import check_keeping, modes_of, read_some, run_folder, settled, ways_of
 from pcae.pictures.stages import Panel, Row, draw_rows, draw_stages, heat_panels, stage_panels
+from pcae.settings.values import expand
 from pcae.settings.verbs.show import ShowConfig
 from pcae.terminal import bar, console
 from pcae.weights.teacher import load_teacher
-from pcae.writing import check_place
+from pcae.writing import check_place, cleared_on_failure
 
 SUFFIXES = (".png", ".svg")
 PAGE = "index.html"
-MOST = 200
-"""Images that a sheet and a page can hold."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What was written, what it is of, and of each image its pictures and what was kept in every mode.
+
+    explained: share of the features' variance that red, green and blue stand for.
+    """
+
+    out: Path
+    page: Path
+    sheets: list[Path]
+    sources: list[str]
+    grid: tuple[int, int]
+    explained: list[float]
+    images: list[dict[str, Any]]
+    bad_files: dict[str, str]
+
+
+def show_kept(config: ShowConfig) -> Shown:
+    """Decide, draw and write. Raises ValueError for what cannot be, and when too many images cannot be read."""
+    check(config)
+    model = open_trained(config.model)
+    place, modes = run_folder(expand(config.model.weights)), modes_of(config.keeping, model)
+    teacher, source = find_teacher(config, model, place) if {"masked", "whole"} & set(modes) else (None, None)
+    keeping = settled(config.keeping, place)
+    ways = ways_of(keeping, modes, model, teacher)
+    bad_files = open_shown(config.data, config.shown, model)
+    pixels, indices = read_some(bad_files.images, model, config.most_images, bad_files, config.shown.workers)
+    for way in ways:
+        console.print(way.describe())
+    maps = look(model, ways, pixels, [bad_files.images.short(index) for index in indices], keeping.seed or 0)
+    sources = [f"weights: {config.model.weights}"] + ([f"teacher: {source}"] if source else [])
+    sources += [way.describe() for way in ways]
+    out, page = config.out, config.out / PAGE
+    with cleared_on_failure(out, lambda: True):
+        out.mkdir(parents=True, exist_ok=True)
+        draw(out, maps)
+        write_page(page, maps, sources)
+    say_left_out(bad_files)
+    sheets = [out / f"sheet-{way.name}.png" for way in ways]
+    images = [described(out, maps, image) for image in range(len(maps.files))]
+    return Shown(out, page, sheets, sources, maps.grid, maps.explained, images, bad_files.by_name())
 
 
 def check(config: ShowConfig) -> None:

@@ -2,7 +2,9 @@
 
 from dataclasses import replace
 
-from pcae.data.images import open_images
+import torch
+
+from pcae.data.images import Images, open_images
 from pcae.data.unreadable import BadFiles
 from pcae.model.pretrained import Pretrained
 from pcae.settings.trained import ShownConfig, TrainedConfig
@@ -28,3 +30,17 @@ def open_trained(config: TrainedConfig, pool_dropped: bool = False) -> Pretraine
     if pool_dropped:
         model.facts = replace(model.facts, pool_dropped=True)
     return model
+
+
+def say_left_out(bad_files: BadFiles, then: str = "they were left out") -> None:
+    """Name the images that could not be read, if there are any, and what became of them."""
+    if bad_files.found:
+        console.print(f"{bad_files.describe()}; {then}")
+
+
+def at_most(images: Images, most: int | None) -> Images:
+    """The images, or so many of them, the same ones every time."""
+    if most is None:
+        return images
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
+    return images.without(order[most:].tolist())

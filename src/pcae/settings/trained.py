@@ -102,7 +102,7 @@ RANDOM = "random"
 
 
 @dataclass(frozen=True, kw_only=True)
-class SpecimensConfig:
+class ModelsConfig:
     """The models, and how many images they are shown."""
 
     weights: tuple[str, ...] = (RANDOM,)

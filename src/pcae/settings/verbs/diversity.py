@@ -9,7 +9,7 @@ from tyro.conf import Positional, arg
 
 from pcae.settings.bounds import Count
 from pcae.settings.choices import Dropping
-from pcae.settings.trained import ShownConfig, SpecimensConfig
+from pcae.settings.trained import ModelsConfig, ShownConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +22,7 @@ class DiversityConfig:
 
     data: Annotated[str, Positional, arg(metavar="IMAGES")]
     """An image, a folder, a .txt or .csv list, WebDataset shards, `hf:NAME`, or a built-in word."""
-    specimens: SpecimensConfig = SpecimensConfig()
+    models: ModelsConfig = ModelsConfig()
     reductions: tuple[Dropping, ...] = ("none", "random", "ptr")
     """none: all tokens stay. random, ptr: random ones, or those most like the mean, are dropped. sampled: all stay, but
     only those that random would keep are measured."""
