@@ -116,7 +116,7 @@ def bombs() -> dict[str, bytes]:
 PEAK = """
 import resource, sys
 from pcae.cli import main
-from pcae.commands import check_data
+from pcae.pages import check_data
 from pcae.data.files.decode import decode
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 decode(sys.argv[1], 3)

@@ -1,47 +1,34 @@
 """`pcae cost`: multiply-accumulates, parameters and tokens by block, read off the running model."""
 
-from dataclasses import replace
 from typing import Any
 
-from pcae.evaluation.cost import inference_cost, pretraining_cost
-from pcae.settings.methods import MethodConfig
-from pcae.settings.network import DecoderConfig
+from pcae.evaluation.cost import image_cost
 from pcae.settings.verbs.cost import CostConfig
-from pcae.terminal import as_json, table
+from pcae.terminal import answer, table
+
+COLUMNS = ["GMACs", "parameters", "tokens that enter each block"]
 
 
 def run(config: CostConfig) -> None:
     """Count and print."""
-    encoder = replace(config.encoder, channels=config.encoder.channels or 3)
-    if config.pretrain and config.drop_ratio:
-        raise ValueError(f"drop_ratio {config.drop_ratio:g} is for classifying; with --pretrain use --keep-ratio")
-    if not config.pretrain and (config.method, config.decoder) != (MethodConfig(), DecoderConfig()):
-        raise ValueError("settings of the method and the decoder need --pretrain; a classifier's cost has --drop-ratio")
-    if config.pretrain:
-        result = pretraining_cost(encoder, config.method, config.decoder)
-    else:
-        result = inference_cost(encoder, config.drop_ratio)
-    if config.json:
-        as_json(result)
-    elif config.pretrain:
-        show_pretraining(result)
-    else:
-        table(
-            f"{result['model']} at drop ratio {result['drop_ratio']:g}",
-            ["GMACs", "parameters", "tokens that enter each block"],
-            [[f"{result['gmacs']:.2f}", f"{result['parameters']:,}", " ".join(map(str, result["tokens"]))]],
-        )
+    answer(image_cost(config), config.json, show_pretraining if config.pretrain else show)
 
 
-def show_pretraining(result: dict[str, Any]) -> None:
+def show(found: dict[str, Any]) -> None:
+    """One row, of the classifier."""
+    table(f"{found['model']} at drop ratio {found['drop_ratio']:g}", COLUMNS, [cells(found)])
+
+
+def cells(cost: dict[str, Any]) -> list[str]:
+    """The cells of a row."""
+    return [f"{cost['gmacs']:.2f}", f"{cost['parameters']:,}", " ".join(map(str, cost["tokens"]))]
+
+
+def show_pretraining(found: dict[str, Any]) -> None:
     """A row for each part of the method."""
-    counts = " -> ".join(map(str, [f"{result['hidden']} hidden", *result["kept"]]))
-    rows = [
-        [part, f"{cost['gmacs']:.2f}", f"{cost['parameters']:,}", " ".join(map(str, cost["tokens"]))]
-        for part in ("student", "teacher", "decoder")
-        if (cost := result.get(part))
-    ]
-    title = f"{result['model']}, {result['method']}: {result['visible']} visible, {counts}"
-    table(title, ["one pass", "GMACs", "parameters", "tokens that enter each block"], rows)
-    per_view = f", {result['training_gmacs'] / result['views']:.2f} for each view" if result["views"] > 1 else ""
-    print(f"a training image: {result['training_gmacs']:.2f} GMACs (3 x student and decoder + teacher){per_view}")
+    counts = " -> ".join(map(str, [f"{found['hidden']} hidden", *found["kept"]]))
+    rows = [[part, *cells(found[part])] for part in ("student", "teacher", "decoder") if part in found]
+    title = f"{found['model']}, {found['method']}: {found['visible']} visible, {counts}"
+    table(title, ["one pass", *COLUMNS], rows)
+    per_view = f", {found['training_gmacs'] / found['views']:.2f} for each view" if found["views"] > 1 else ""
+    print(f"a training image: {found['training_gmacs']:.2f} GMACs (3 x student and decoder + teacher){per_view}")

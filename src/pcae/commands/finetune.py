@@ -1,22 +1,24 @@
 """`pcae finetune`: a pre-trained encoder becomes a classifier whose speed can be chosen."""
 
+from typing import Any
+
 from pcae.runs.finetuning import choose_recipe, train_and_report
 from pcae.settings.verbs.finetune import FinetuneConfig
-from pcae.terminal import as_json, console
+from pcae.terminal import answer, console
 from pcae.training.distributed import open_world
 
 __all__ = ["choose_recipe", "run"]
 
 
 def run(config: FinetuneConfig) -> None:
-    """Fine-tune, and say where everything lies."""
+    """Fine-tune, and say how good it is and where everything lies."""
     with open_world(config.run.device) as world:
         summary = train_and_report(config, world)
-        if world.is_main and config.json:
-            as_json(summary)
-        elif world.is_main:
-            console.print(
-                f"done: {summary['top1']:.2%} of {summary['held_out']} held-out images right at drop ratio "
-                f"{summary['drop_ratio']:g} (best {summary['best_top1']:.2%}); weights in {summary['weights']}, "
-                "everything else beside it"
-            )
+    answer(summary, config.json, show)
+
+
+def show(summary: dict[str, Any]) -> None:
+    """Say how good the classifier is, and where everything lies."""
+    right = f"{summary['top1']:.2%} of {summary['held_out']} held-out images right"
+    at = f"at drop ratio {summary['drop_ratio']:g} (best {summary['best_top1']:.2%})"
+    console.print(f"done: {right} {at}; weights in {summary['weights']}, everything else beside it")

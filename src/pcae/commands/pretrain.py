@@ -1,21 +1,23 @@
 """`pcae pretrain`: self-supervised pre-training on images without labels."""
 
+from typing import Any
+
 from pcae.runs.dry_run import show_forecast
 from pcae.runs.pretraining import choose_recipe, train_and_report
 from pcae.settings.verbs.pretrain import PretrainConfig
-from pcae.terminal import as_json, console
+from pcae.terminal import answer, console
 from pcae.training.distributed import open_world
 
 __all__ = ["choose_recipe", "run"]
 
 
 def run(config: PretrainConfig) -> None:
-    """Pre-train, and say where everything lies."""
+    """Pre-train, and say where everything lies; or with --dry-run what it would take."""
     with open_world(config.run.device) as world:
         summary = train_and_report(config, world)
-        if world.is_main and config.dry_run:
-            show_forecast(summary, config.json)
-        elif world.is_main and config.json:
-            as_json(summary)
-        elif world.is_main:
-            console.print(f"done: weights in {summary['weights']}, everything else beside it")
+    answer(summary, config.json, show_forecast if config.dry_run else show)
+
+
+def show(summary: dict[str, Any]) -> None:
+    """Say where everything lies."""
+    console.print(f"done: weights in {summary['weights']}, everything else beside it")

@@ -1,7 +1,7 @@
 """Multiply-accumulates and tokens by block, read off the running model on the meta device: no memory, no time."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from pcae.model.encoder import build_encoder, create_vit
 from pcae.model.reduced import reduce
 from pcae.settings.methods import MethodConfig
 from pcae.settings.network import DecoderConfig, EncoderConfig
+from pcae.settings.verbs.cost import CostConfig
 from pcae.training.randomness import StepRandom
 
 META = torch.device("meta")
@@ -27,6 +28,18 @@ class Cost:
     gmacs: float
     parameters: int
     tokens: list[int]
+
+
+def image_cost(config: CostConfig) -> dict[str, Any]:
+    """What one image costs in classifying or in pre-training. Raises ValueError for settings that are the other's."""
+    encoder = replace(config.encoder, channels=config.encoder.channels or 3)
+    if config.pretrain and config.drop_ratio:
+        raise ValueError(f"drop_ratio {config.drop_ratio:g} is for classifying; with --pretrain use --keep-ratio")
+    if config.pretrain:
+        return pretraining_cost(encoder, config.method, config.decoder)
+    if (config.method, config.decoder) != (MethodConfig(), DecoderConfig()):
+        raise ValueError("settings of the method and the decoder need --pretrain; a classifier's cost has --drop-ratio")
+    return inference_cost(encoder, config.drop_ratio)
 
 
 def measure(module: nn.Module, blocks: Iterable[nn.Module], *inputs: Any, **options: Any) -> tuple[Cost, Any]:

@@ -31,10 +31,22 @@ from pcae.pictures.run_curves import draw_curves
 from pcae.settings.methods import inapplicable_settings
 from pcae.settings.training import RunSettings
 from pcae.settings.values import build, to_plain
+from pcae.settings.verbs.report import ReportConfig
 from pcae.terminal import console, warn
+from pcae.writing import check_writable
 
 MOST_BAD_FILES = 30
 """Files that could not be read, of those that the page names."""
+
+
+def report_run(config: ReportConfig) -> dict[str, Any]:
+    """Write the page that is asked for; what it says and where it is, as JSON has it. Raises as `write_report` does."""
+    path = config.out or config.run / PAGE
+    found = read_run(config.run)
+    check_writable(path, ".html")
+    facts = facts_of(found)
+    write_page(path, found, facts)
+    return facts | {"page": str(path)}
 
 
 def write_report(run: Path, out: Path | None = None) -> Path:
@@ -42,9 +54,7 @@ def write_report(run: Path, out: Path | None = None) -> Path:
 
     Raises ValueError when it is no run folder, or when the page cannot be written.
     """
-    found, path = read_run(run), out or run / PAGE
-    write_page(path, found, facts_of(found))
-    return path
+    return Path(report_run(ReportConfig(run=run, out=out))["page"])
 
 
 def facts_of(run: RunData) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pcae.evaluation.stepper import Stepper
 from pcae.evaluation.throughput import wait_for
 from pcae.runs.data_wait import advice
 from pcae.runs.run import TrainingRun, take_steps
-from pcae.terminal import as_json, table
+from pcae.terminal import table
 from pcae.training.distributed import World
 from pcae.training.loop import Batch, Progress
 from pcae.training.plan import autocast_dtype
@@ -95,11 +95,8 @@ def free_bytes(device: torch.device, ours: int) -> int:
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
-def show_forecast(found: dict[str, Any], in_json: bool) -> None:
+def show_forecast(found: dict[str, Any]) -> None:
     """Print the forecast, with a remedy where the run would wait for data."""
-    if in_json:
-        as_json(found)
-        return
     largest = found["largest_micro_batch"]
     rows = [
         ["images/s", f"{found['images_per_second']:.1f}"],

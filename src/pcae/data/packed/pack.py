@@ -17,9 +17,31 @@ from pcae.data.unreadable import BadFiles
 from pcae.settings.choices import Split
 from pcae.settings.verbs.pack import PackConfig
 from pcae.terminal import bar
-from pcae.writing import cleared_on_failure, replace_text
+from pcae.writing import check_place, cleared_on_failure, replace_text
 
 SIDE, QUALITY = 256, 90
+
+
+def pack_images(config: PackConfig) -> dict[str, Any]:
+    """Pack, or go on, or find that it is done; what stands there, as JSON has it.
+
+    Raises ValueError for what cannot be, and when the disk does not take it.
+    """
+    check(config)
+    form, splits = form_of(config), open_splits(config)
+    task = describe(form, splits)
+    check_form(form, task["settings"]["channels"])
+    check_place(config.out, config.data)
+    if not is_done(config.out, task):
+        check_vacant(config.out, task)
+        check_space(config.out, form, splits)
+        try:
+            pack(config, form, splits, task)
+        except OSError as error:
+            raise ValueError(f"out {str(config.out)!r} cannot be written: {error.strerror or error}") from error
+    header = read_header(config.out)
+    total = sum(size for chunks in header["files"].values() for size, _ in chunks)
+    return {"out": str(config.out), "bytes": total, **header["settings"], "splits": header["splits"]}
 
 
 def check(config: PackConfig) -> None:

@@ -1,4 +1,4 @@
-"""What `pcae check-data` asks of images: opened splits, the facts of each image, a recipe for them."""
+"""What a folder of images holds, before a run meets it: its faults, a recipe for it, and a page of all that."""
 
 import shlex
 from collections.abc import Sequence
@@ -8,19 +8,41 @@ import torch
 
 from pcae.data.files.survey import Facts, survey
 from pcae.data.images import Images, open_images
-from pcae.evaluation.dataset_report import Everything, Fault
+from pcae.data.packed.folder import verify
+from pcae.evaluation.dataset_report import Everything, Fault, describe, find_faults, gather, remark
 from pcae.evaluation.recipe_choice import recipe_for, typical_side
+from pcae.pages.dataset_page import write_page
 from pcae.settings.recipes import read_recipe
 from pcae.settings.verbs.check_data import CheckDataConfig
-from pcae.settings.verbs.pretrain import PretrainConfig as Run
-from pcae.terminal import bar
+from pcae.settings.verbs.pretrain import PretrainConfig
+from pcae.terminal import bar, console
+from pcae.training.distributed import pick_device
 from pcae.writing import check_writable
 
 
-def check(config: CheckDataConfig) -> None:
-    """Raise ValueError for what cannot be, before any work."""
+def check_data(config: CheckDataConfig) -> dict[str, Any]:
+    """Look at all images and compare them, as JSON has it; the page is written where that is asked for.
+
+    Raises ValueError for what cannot be, and for a packed folder that is damaged.
+    """
     if config.out is not None:
         check_writable(config.out, ".html")
+    verify(config.data, bar("checksums"))
+    device = pick_device(config.device)
+    splits = open_splits(config)
+    images = gather(splits, {name: look_at(name, split, config.workers) for name, split in splits.items()})
+    faults = find_faults(images, config.alike, device)
+    report = {
+        "data": config.data,
+        **describe(images),
+        "faults": {fault.name: listed(fault, images) for fault in faults},
+        "remarks": remark(images, device),
+        "suggestion": suggest(config, splits["train"], device),
+    }
+    if config.out is not None:
+        write_page(config.out, report, faults, images)
+        console.print(f"with thumbnails: {config.out}")
+    return report
 
 
 def open_splits(config: CheckDataConfig) -> dict[str, Images]:
@@ -54,7 +76,7 @@ def suggest(config: CheckDataConfig, train: Images, device: torch.device) -> dic
     """The recipe for these images, as --recipe auto would pick it, with its model, its size and the command."""
     side = typical_side(train)
     choice = recipe_for(config.data, len(train), side, device)
-    recipe = read_recipe(Run, choice.recipe)
+    recipe = read_recipe(PretrainConfig, choice.recipe)
     size = list(recipe.get("image_size", (224, 224)))
     words = ["pcae", "pretrain", config.data, "--recipe", choice.recipe, "--out", f"runs/{choice.recipe}"]
     words += ["--channels", str(config.channels)] if config.channels else []
