@@ -1,10 +1,12 @@
 """Files and folders that appear whole or not at all."""
 
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from pcae.settings.values import expand
 
@@ -52,6 +54,12 @@ def replace_text(path: Path, text: str) -> None:
     """Write a small text file in one move."""
     with in_one_move(path) as beside:
         beside.write_text(text, encoding="utf-8")
+
+
+def replace_json(path: Path, values: Any) -> None:
+    """Write values as JSON in one move, into a folder that is made where it is missing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_text(path, json.dumps(values, indent=2) + "\n")
 
 
 def check_place(folder: Path, data: str) -> None:

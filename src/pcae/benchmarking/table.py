@@ -1,13 +1,12 @@
 """What `pcae benchmark` found, as a table, as files and as a picture."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from pcae.pictures.bars import draw_bars
 from pcae.terminal import markdown_table
-from pcae.writing import replace_text
+from pcae.writing import replace_json, replace_text
 
 
 def columns(found: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
@@ -49,7 +48,7 @@ def in_cell(value: Any, form: str) -> str:
 
 def write(out: Path, found: dict[str, Any]) -> None:
     """JSON, Markdown and a picture."""
-    replace_text(out, json.dumps(found, indent=2) + "\n")
+    replace_json(out, found)
     replace_text(out.with_suffix(".md"), f"## {found['title']}\n\n{markdown_table(*cells(found))}\n")
     key, axis = {
         "train": ("per_view", f"times as fast as {found.get('against')}, per view"),

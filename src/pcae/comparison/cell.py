@@ -31,7 +31,7 @@ from pcae.settings.verbs.probe import ProbeConfig
 from pcae.terminal import console
 from pcae.training.distributed import World
 from pcae.weights.files import FILE, load
-from pcae.writing import replace_text
+from pcae.writing import replace_json
 
 PROBES: tuple[Probe, ...] = ("knn", "linear", "attentive")
 OF_RUNS: tuple[Measure, ...] = (*PROBES, "finetuned", "seconds")
@@ -83,8 +83,7 @@ class Cell:
         now = {"date": datetime.now(UTC).date().isoformat(), **machine(device)}
         measured = self.measured() | {name: {"value": value, **now} for name, value in values.items()}
         described = {"row": self.row.name, "seed": self.seed, "measured": measured, "settings": self.settings}
-        self.folder.mkdir(parents=True, exist_ok=True)
-        replace_text(self.path, json.dumps(described, indent=2) + "\n")
+        replace_json(self.path, described)
 
 
 def cell_of(row: Row, seed: int, at: Conditions, folder: Path, **budget: Any) -> Cell:

@@ -1,8 +1,7 @@
 """A comparison from settings to a table: which cells there are, measured one by one, and written after each."""
 
-import json
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pcae.comparison.cell import Cell, cell_of, complete
@@ -17,7 +16,7 @@ from pcae.settings.choices import ScaleName
 from pcae.settings.verbs.compare import CompareConfig
 from pcae.terminal import console
 from pcae.training.distributed import World, open_world
-from pcae.writing import check_place, replace_text
+from pcae.writing import check_place, replace_json, replace_text
 
 USUAL: ScaleName = "small"
 ENDS = ("md", "json")
@@ -56,22 +55,87 @@ def check(config: CompareConfig) -> None:
 
 @dataclass(frozen=True)
 class Compared:
-    """A comparison with what came of each row. stem: where the table is written, as .md and .json. pictures: of it."""
+    """A comparison, what all its rows share, and what came of each. pictures: of the table, once all is done."""
 
+    config: CompareConfig
     comparison: Comparison
-    rows: list[ResultRow]
-    stem: Path
-    pictures: list[Path]
+    at: Conditions
+    rows: list[ResultRow] = field(default_factory=list)
+    pictures: list[Path] = field(default_factory=list)
 
     @property
     def columns(self) -> list[Column]:
         """What is shown, in the order of COLUMNS."""
-        return columns_of(self.comparison)
+        return [column for name, column in COLUMNS.items() if name in self.comparison.measures]
 
     @property
-    def remark(self) -> str:
-        """What must be said below the table."""
-        return " ".join(part for part in (self.comparison.remark, about_devices(self.rows)) if part)
+    def stem(self) -> Path:
+        """Where the table is written, without suffix."""
+        return stem(self.config)
+
+    def measure(self, world: World) -> None:
+        """Fill in the rows, cell by cell. Every process calls it."""
+        config, rows = self.config, [row for row in self.comparison.rows if not row.quoted]
+        budget, folder = {} if config.epochs is None else {"epochs": config.epochs}, config.out / "cells"
+        cells = [cell_of(row, seed, self.at, folder, **budget) for seed in config.seeds for row in rows]
+        speeds, failures = world.from_main(lambda: self.speeds_of(cells[: len(rows)], world))
+        self.rows.extend(result_of(row, speeds, failures, config.seeds[0]) for row in self.comparison.rows)
+        results = {result.name: result for result in self.rows}
+        for number, cell in enumerate(cells, start=1):
+            result = results[cell.row.name]
+            if not cell.row.speed_only:
+                self.fill(result, cell, speeds, world)
+                if world.is_main:
+                    said = in_words(result, cell.seed)
+                    console.print(f"{number} of {len(cells)}: {result.name}, seed {cell.seed}: {said}")
+            if world.is_main:
+                self.write()
+
+    def speeds_of(self, cells: list[Cell], world: World) -> tuple[Values, dict[str, str]]:
+        """Speed, memory and arithmetic of all rows, and why some have none."""
+        wanted = {*self.comparison.measures, *([SECONDS] if self.config.seconds is not None else [])}
+        if wanted & SPEED_MEASURES:
+            console.print("measuring speed, all rows taking turns: nothing else should run now")
+        return measure_speeds(cells, wanted, self.comparison.rounds, self.at, world)
+
+    def fill(self, result: ResultRow, cell: Cell, speeds: Values, world: World) -> None:
+        """Measure a cell into its row, and the reason why it failed, on whichever process."""
+        reason, kept = None, {}
+        try:
+            cell = self.within(cell, speeds, world)
+            complete(cell, self.comparison.measures, world)
+        except Exception as error:  # whatever a row fails by, the others go on
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        reason = next((said for said in world.gather(reason) if said), None)
+        if reason is not None:
+            result.failed[cell.seed] = reason
+        with suppress(ValueError):  # a damaged file, which is the reason then
+            kept = cell.measured()
+        measured = {name: kept[name]["value"] for name in self.comparison.measures if name in kept}
+        result.cells[cell.seed] = measured
+        result.devices.update(entry["device"] for name, entry in kept.items() if name == "seconds")
+
+    def within(self, cell: Cell, speeds: Values, world: World) -> Cell:
+        """The cell; under a budget of seconds, with as many steps as its own speed makes in them.
+
+        Raises ValueError where its speed could not be measured.
+        """
+        seconds, step = self.config.seconds, speeds.get(cell.row.name, {}).get(SECONDS)
+        if seconds is None or not cell.row.trained:
+            return cell
+        if step is None:
+            raise ValueError("its speed could not be measured, so that there are no steps for the seconds")
+        steps = world.from_main(lambda: steps_within(cell, seconds, step, self.at, world))
+        return cell_of(cell.row, cell.seed, self.at, cell.folder, steps=steps)
+
+    def write(self) -> None:
+        """Write the table as Markdown and JSON."""
+        comparison, rows, columns = self.comparison, self.rows, self.columns
+        remark = " ".join(part for part in (comparison.remark, about_devices(rows)) if part)
+        plain = to_plain(rows, columns, comparison.figures)
+        replace_json(Path(f"{self.stem}.json"), {"title": comparison.title, "remark": remark} | plain)
+        text = to_markdown(comparison.title, rows, columns, comparison.figures, remark)
+        replace_text(Path(f"{self.stem}.md"), text)
 
 
 def compare_rows(config: CompareConfig) -> Compared:
@@ -81,32 +145,11 @@ def compare_rows(config: CompareConfig) -> Compared:
         data = data_of(config)
         check_place(config.out, data)
         comparison = world.main_first(lambda: comparison_of(config))
-        at = world.main_first(lambda: conditions_of(config, data, comparison))
-        found = Compared(comparison, [], stem(config), [])
-        measure(config, found, at, world)
-        drawn = world.from_main(
-            lambda: plot(Path(f"{found.stem}.png"), comparison.title, found.rows, columns_of(comparison))
-        )
+        found = Compared(config, comparison, world.main_first(lambda: conditions_of(config, data, comparison)))
+        found.measure(world)
+        place = Path(f"{found.stem}.png")
+        drawn = world.from_main(lambda: plot(place, comparison.title, found.rows, found.columns))
         return replace(found, pictures=drawn)
-
-
-def measure(config: CompareConfig, found: Compared, at: Conditions, world: World) -> None:
-    """Fill in the rows, cell by cell."""
-    rows = [row for row in found.comparison.rows if not row.quoted]
-    budget = {} if config.epochs is None else {"epochs": config.epochs}
-    cells = [cell_of(row, seed, at, config.out / "cells", **budget) for seed in config.seeds for row in rows]
-    speeds, failures = world.from_main(lambda: speeds_of(config, found.comparison, cells[: len(rows)], at, world))
-    found.rows.extend(result_of(row, speeds, failures, config.seeds[0]) for row in found.comparison.rows)
-    results = {result.name: result for result in found.rows}
-    for number, cell in enumerate(cells, start=1):
-        result = results[cell.row.name]
-        if not cell.row.speed_only:
-            fill(result, cell, config, found.comparison, speeds, at, world)
-            if world.is_main:
-                said = in_words(result, cell.seed)
-                console.print(f"{number} of {len(cells)}: {result.name}, seed {cell.seed}: {said}")
-        if world.is_main:
-            write(found)
 
 
 def data_of(config: CompareConfig) -> str:
@@ -152,30 +195,6 @@ def conditions_of(config: CompareConfig, data: str, comparison: Comparison) -> C
     )
 
 
-def speeds_of(
-    config: CompareConfig, comparison: Comparison, cells: list[Cell], at: Conditions, world: World
-) -> tuple[Values, dict[str, str]]:
-    """Speed, memory and arithmetic of all rows, and why some have none."""
-    wanted = {*comparison.measures, *([SECONDS] if config.seconds is not None else [])}
-    if wanted & SPEED_MEASURES:
-        console.print("measuring speed, all rows taking turns: nothing else should run now")
-    return measure_speeds(cells, wanted, comparison.rounds, at, world)
-
-
-def within(cell: Cell, seconds: float, speeds: Values, at: Conditions, world: World) -> Cell:
-    """The cell with as many steps as its own speed makes in so many seconds.
-
-    Raises ValueError where its speed could not be measured.
-    """
-    step = speeds[cell.row.name].get(SECONDS)
-    if not cell.row.trained:
-        return cell
-    if step is None:
-        raise ValueError("its speed could not be measured, so that there are no steps for the seconds")
-    steps = world.from_main(lambda: steps_within(cell, seconds, step, at, world))
-    return cell_of(cell.row, cell.seed, at, cell.folder, steps=steps)
-
-
 def result_of(row: Row, speeds: Values, failures: dict[str, str], seed: int) -> ResultRow:
     """A row's result with what does not depend on the seed; a failure there is the first seed's."""
     return ResultRow(
@@ -188,58 +207,16 @@ def result_of(row: Row, speeds: Values, failures: dict[str, str], seed: int) -> 
     )
 
 
-def fill(
-    result: ResultRow,
-    cell: Cell,
-    config: CompareConfig,
-    comparison: Comparison,
-    speeds: Values,
-    at: Conditions,
-    world: World,
-) -> None:
-    """Measure a cell into its row, and the reason why it failed, on whichever process."""
-    reason = None
-    try:
-        if config.seconds is not None:
-            cell = within(cell, config.seconds, speeds, at, world)
-        complete(cell, comparison.measures, world)
-    except Exception as error:  # whatever a row fails by, the others go on
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-    reason = next((said for said in world.gather(reason) if said), None)
-    if reason is not None:
-        result.failed[cell.seed] = reason
-    kept = {}
-    with suppress(ValueError):  # a damaged file, which is the reason then
-        kept = cell.measured()
-    result.cells[cell.seed] = {name: kept[name]["value"] for name in comparison.measures if name in kept}
-    result.devices.update(entry["device"] for name, entry in kept.items() if name == "seconds")
-
-
 def in_words(result: ResultRow, seed: int) -> str:
     """What came of a cell."""
     shown = [f"{COLUMNS[name].title} {COLUMNS[name].scale * value:.4g}" for name, value in result.cells[seed].items()]
     return ", ".join([*shown, *([f"failed: {result.failed[seed]}"] if seed in result.failed else [])])
 
 
-def columns_of(comparison: Comparison) -> list[Column]:
-    """What is shown, in the order of COLUMNS."""
-    return [column for name, column in COLUMNS.items() if name in comparison.measures]
-
-
 def stem(config: CompareConfig) -> Path:
     """Where the table is written, without suffix."""
     name = config.rows.stem if config.rows else f"table-{config.table:02}-{config.scale or USUAL}"
     return config.out / name
-
-
-def write(found: Compared) -> None:
-    """Write the table as Markdown and JSON."""
-    comparison, rows = found.comparison, found.rows
-    text = to_markdown(comparison.title, rows, found.columns, comparison.figures, found.remark)
-    found.stem.parent.mkdir(parents=True, exist_ok=True)
-    replace_text(Path(f"{found.stem}.md"), text)
-    plain = {"title": comparison.title, "remark": found.remark} | to_plain(rows, found.columns, comparison.figures)
-    replace_text(Path(f"{found.stem}.json"), json.dumps(plain, indent=2) + "\n")
 
 
 def about_devices(rows: list[ResultRow]) -> str:

@@ -24,7 +24,7 @@ from pcae.tasks.dial import parse_drop_ratio
 from pcae.training.distributed import World
 from pcae.training.optimizer import build_optimizer
 from pcae.training.plan import autocast_dtype
-from pcae.writing import replace_text
+from pcae.writing import replace_json
 
 Made = TypeVar("Made")
 Values = dict[str, dict[str, float]]
@@ -111,14 +111,8 @@ def measure_speeds(
     found, failures = measure(cells, wanted, rounds, at, world)
     values = {name: {key: of[name] for key, of in found.items() if name in of} for name in asked["rows"]}
     if not failures:
-        keep(path, {"values": values, **asked})
+        replace_json(path, {"values": values, **asked})
     return values, failures
-
-
-def keep(path: Path, values: dict[str, Any]) -> None:
-    """Write values beside the cells."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    replace_text(path, json.dumps(values, indent=2) + "\n")
 
 
 def read_values(path: Path, names: list[str]) -> Values:
@@ -152,7 +146,7 @@ def steps_within(cell: Cell, seconds: float, step: float, at: Conditions, world:
     asked = {"seconds": seconds, "row": key_of(cell, at, world)}
     path = cell.folder / f"steps-{digest_of(asked)}.json"
     if not path.is_file():
-        keep(path, {"steps": max(1, round(seconds / step)), SECONDS: step, **machine(world.device), **asked})
+        replace_json(path, {"steps": max(1, round(seconds / step)), SECONDS: step, **machine(world.device), **asked})
     try:
         return int(json.loads(path.read_text("utf-8"))["steps"])
     except (ValueError, KeyError, TypeError) as error:

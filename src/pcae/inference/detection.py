@@ -13,8 +13,8 @@ from pcae.data.images import Images, to_tensor
 from pcae.data.unreadable import BadFiles, LeftOut, Read
 from pcae.evaluation.coco_metrics import CocoScores, Detections, Result, score, to_results
 from pcae.evaluation.throughput import wait_for
+from pcae.inference.held_out import read_share
 from pcae.tasks.detection import Detection
-from pcae.terminal import bar
 from pcae.training.distributed import World
 
 
@@ -41,21 +41,11 @@ def find_objects(
     ids: of the images. detection: in evaluation mode. Every process calls it and reads to the end; then all know which
     images cannot be read. Raises ValueError, in all of them, when these are too many.
     """
-    chosen, failed = range(world.rank, len(ids), world.size), {}
-    loader = DataLoader(
-        LeftOut(open, len(ids)),
-        sampler=chosen,
-        batch_size=1,
-        num_workers=workers,
-        collate_fn=only,
-    )
-    for read in (bar("finding objects") if world.is_main else iter)(loader):
-        failed |= read.failed
+    readable, share = LeftOut(open, len(ids)), range(world.rank, len(ids), world.size)
+    loader = DataLoader(readable, batch_size=1, sampler=share, num_workers=workers, collate_fn=only)
+    for read in read_share(loader, bad_files, world, "finding objects"):
         if read.pixels is not None:
             yield found_on(detection, read, ids[read.image], world)
-    for some in world.gather(failed):
-        bad_files.add(some)
-    bad_files.check()
 
 
 def only(read: list[Read]) -> Read:

@@ -3,23 +3,11 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
 import numpy as np
 
 from pcae.writing import in_one_move
-
-
-class Rows(Protocol):
-    """A file that grows."""
-
-    def add(self, names: Sequence[str], values: np.ndarray) -> None:
-        """Append a row for each name."""
-        ...
-
-    def finish(self) -> None:
-        """Write what comes last."""
-        ...
 
 
 class NpyRows:
@@ -27,9 +15,9 @@ class NpyRows:
 
     def __init__(self, file: BinaryIO, shape: tuple[int, ...]) -> None:
         self.file, self.shape, self.count = file, shape, 0
-        self.header()
+        self.finish()
 
-    def header(self) -> None:
+    def finish(self) -> None:
         """Write how many rows there are."""
         self.file.seek(0)
         facts = {"descr": "<f4", "fortran_order": False, "shape": (self.count, *self.shape)}
@@ -39,10 +27,6 @@ class NpyRows:
         """Append rows."""
         self.file.write(np.ascontiguousarray(values, dtype="<f4").tobytes())
         self.count += len(names)
-
-    def finish(self) -> None:
-        """Say how many there are."""
-        self.header()
 
 
 class ParquetRows:
@@ -78,7 +62,7 @@ class ParquetRows:
 
 
 @contextmanager
-def rows_in(path: Path, shape: tuple[int, ...]) -> Iterator[Rows]:
+def rows_in(path: Path, shape: tuple[int, ...]) -> Iterator[NpyRows | ParquetRows]:
     """A .npy or .parquet file of rows of this shape, which is there, whole, when all went well."""
     with in_one_move(path) as beside, beside.open("wb") as file:
         rows = NpyRows(file, shape) if path.suffix == ".npy" else ParquetRows(file, shape)

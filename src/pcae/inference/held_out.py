@@ -3,11 +3,13 @@
 from collections.abc import Callable, Iterator
 from functools import reduce as fold
 from operator import add
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 
-from pcae.data.batches import Follow, whole_loader
+from pcae.data.batches import whole_loader
 from pcae.data.unreadable import BadFiles, Batch
 from pcae.evaluation.accuracy import Tally, no_images, tally
 from pcae.model.pretrained import PretrainedFacts
@@ -42,13 +44,21 @@ def share_of(
     what: for the bar. Every process calls it, and reads to the end. Raises ValueError, in all of them, when too many
     cannot be read.
     """
-    images, size, failed = bad_files.images, facts.encoder.image_size, {}
+    images, size = bad_files.images, facts.encoder.image_size
     chosen = range(world.rank, len(images), world.size)
-    follow: Follow = bar(what) if world.is_main else iter
-    for batch in follow(whole_loader(images, size, chosen, batch_size, workers, facts.crop_pct)):
-        failed |= batch.failed
-        if batch.indices:
-            yield batch
+    loader = whole_loader(images, size, chosen, batch_size, workers, facts.crop_pct)
+    return (batch for batch in read_share(loader, bad_files, world, what) if batch.indices)
+
+
+def read_share(loader: DataLoader, bad_files: BadFiles, world: World, what: str) -> Iterator[Any]:
+    """What a loader of this process's share gives; then all processes know what cannot be read.
+
+    Every process calls it, and reads to the end. Raises ValueError, in all of them, when too much cannot be read.
+    """
+    failed = {}
+    for read in (bar(what) if world.is_main else iter)(loader):
+        failed |= read.failed
+        yield read
     for some in world.gather(failed):
         bad_files.add(some)
     bad_files.check()
