@@ -24,14 +24,14 @@ from pcae.training.distributed import World
 RATIOS = (0.0, 0.1, 0.2, 0.3, 0.4)
 
 
-def fine_tune(runs: Path, name: str, seed: int, **knobs: Any) -> dict[str, Any]:
+def fine_tune(runs: Path, name: str, seed: int, **settings: Any) -> dict[str, Any]:
     """One run: its seconds, and its accuracy at every drop ratio, which is kept in the run's folder."""
     out = runs / f"{name}{seed}"
     kept = out / "by-drop-ratio.json"
     if kept.is_file():
         return json.loads(kept.read_text())
     shared = {"recipe": "finetune-fashion-mnist", "seed": seed, "evaluate_every": 2.0, "device": "cpu"}
-    summary = pcae.finetune("fashion-mnist", out, weights=str(runs / f"pre{seed}"), **shared, **knobs)
+    summary = pcae.finetune("fashion-mnist", out, weights=str(runs / f"pre{seed}"), **shared, **settings)
     model = pcae.load(out)
     _, test = open_labelled("fashion-mnist")
     world = World(0, 1, torch.device("cpu"))
@@ -60,8 +60,8 @@ def measure() -> None:
     rows: dict[str, list[dict[str, Any]]] = {"pretrained": [], "scratch": [], "dial": []}
     seconds = []
     for seed in asked.seeds:
-        knobs = {"recipe": "sample", "steps": asked.pretrain_steps, "seed": seed, "device": "cpu"}
-        seconds.append(round(pcae.pretrain("fashion-mnist", asked.runs / f"pre{seed}", **knobs)["seconds"]))
+        settings = {"recipe": "sample", "steps": asked.pretrain_steps, "seed": seed, "device": "cpu"}
+        seconds.append(round(pcae.pretrain("fashion-mnist", asked.runs / f"pre{seed}", **settings)["seconds"]))
         rows["pretrained"].append(fine_tune(asked.runs, "A", seed, drop_ratio=0.0))
         rows["scratch"].append(fine_tune(asked.runs, "B", seed, drop_ratio=0.0, from_scratch=True))
         rows["dial"].append(fine_tune(asked.runs, "C", seed, drop_ratio="0:0.4"))

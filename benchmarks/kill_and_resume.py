@@ -22,7 +22,7 @@ import torch
 from pcae.training.checkpoint import read
 from pcae.training.logging import read_metrics
 
-KNOBS = {
+SETTINGS = {
     "recipe": "sample", "width": 48, "depth": 4, "heads": 2, "decoder-width": 32, "decoder-heads": 2, "batch-size": 8,
     "checkpoint-every": 2, "keep-checkpoints": 2, "log-every": 1, "health-every": 0, "device": "cpu",
 }  # fmt: skip
@@ -32,8 +32,8 @@ PATIENCE = 120
 
 def command(out: Path, steps: int) -> list[str]:
     """The run."""
-    knobs = [word for name, value in (KNOBS | {"steps": steps}).items() for word in (f"--{name}", str(value))]
-    return [sys.executable, "-m", "pcae", "pretrain", "sample", "--out", str(out), *knobs]
+    settings = [word for name, value in (SETTINGS | {"steps": steps}).items() for word in (f"--{name}", str(value))]
+    return [sys.executable, "-m", "pcae", "pretrain", "sample", "--out", str(out), *settings]
 
 
 def start(out: Path, steps: int) -> subprocess.Popen:

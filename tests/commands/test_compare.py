@@ -100,15 +100,15 @@ def test_an_interrupted_comparison_repeats_no_finished_cell_and_ends_in_the_same
     rows = described(tmp_path, ROWS[:3], measures=["knn"])
     begun: list[str] = []
     limits = [1, 2, 3, 4, 5, 99]
-    original = cell.train_to_end
+    original = cell.measure_runs
 
     def once_then_stop(asked, wanted, world):
         if len(begun) == limits[0]:
             raise KeyboardInterrupt
-        begun.append(f"{asked.contender.name} {asked.seed}")
+        begun.append(f"{asked.row.name} {asked.seed}")
         return original(asked, wanted, world)
 
-    monkeypatch.setattr(cell, "train_to_end", once_then_stop)
+    monkeypatch.setattr(cell, "measure_runs", once_then_stop)
     words = (photos, "--rows", rows, "--out", str(tmp_path / "out"), "--seeds", "0", "1")
     while limits[0] < 99:
         assert call(*words) == 130
@@ -142,8 +142,8 @@ def test_a_cell_is_known_by_its_images_and_weights_wherever_they_lie(photos, tmp
 
     teach(0)
     begun: list[str] = []
-    original = cell.train_to_end
-    monkeypatch.setattr(cell, "train_to_end", lambda *words: begun.append("") or original(*words))
+    original = cell.measure_runs
+    monkeypatch.setattr(cell, "measure_runs", lambda *words: begun.append("") or original(*words))
     taught = {"name": "taught", "pretrain": {"method": "pcae", "teacher": str(teacher)}}
     rows = described(tmp_path, [taught], measures=["knn"])
     out = str(tmp_path / "out")
@@ -186,7 +186,7 @@ def test_a_newer_pcae_with_one_more_setting_knows_the_cells_that_are_there(photo
     assert call(*words) == 0
     original = row_settings.to_plain
     monkeypatch.setattr(row_settings, "to_plain", lambda config: original(config) | {"brand_new": None})
-    monkeypatch.setattr(cell, "train_to_end", lambda *_: pytest.fail("a finished cell was run again"))
+    monkeypatch.setattr(cell, "measure_runs", lambda *_: pytest.fail("a finished cell was run again"))
     assert call(*words) == 0
 
 
@@ -204,8 +204,8 @@ def test_two_methods_with_the_same_seed_see_the_same_crops_and_flips(photos, tmp
     )
     world, seen = World(0, 1, torch.device("cpu")), []
     for method in ("pcae", "mae", "simmim"):
-        knobs = over(SMALL | {"crop-scale": [0.3, 1.0]}, {"method": method}, method)
-        config = pretrain_config(Row(name=method, pretrain=knobs), at, seed=5)
+        settings = over(SMALL | {"crop-scale": [0.3, 1.0]}, {"method": method}, method)
+        config = pretrain_config(Row(name=method, pretrain=settings), at, seed=5)
         run, _ = pretraining.build_run(config, world)
         crops = RandomCrops(run.images, config.encoder.image_size, config.reading.crop_scale, config.run.seed)
         stream = batches(run, crops, world)

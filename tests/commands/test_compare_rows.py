@@ -56,9 +56,9 @@ def test_a_row_that_fails_at_one_measure_keeps_the_others_and_is_finished_later(
 def test_the_budget_of_seconds_of_a_finished_row_does_not_change_when_rows_come(photos, tmp_path, monkeypatch):  # noqa: F811
     speeds = {"PCAE": {"seconds_per_step": 0.5}, "MAE": {"seconds_per_step": 0.5}}
     begun: list[str] = []
-    original = cell.train_to_end
+    original = cell.measure_runs
     monkeypatch.setattr(compare, "measure_speeds", lambda *_: (speeds, {}))
-    monkeypatch.setattr(cell, "train_to_end", lambda *words: begun.append(words[0].row.name) or original(*words))
+    monkeypatch.setattr(cell, "measure_runs", lambda *words: begun.append(words[0].row.name) or original(*words))
     words = (photos, "--out", str(tmp_path / "out"), "--seconds", "2", "--rows")
     assert call(*words, described(tmp_path, ROWS[:1], measures=["knn"])) == 0
     speeds["PCAE"] = {"seconds_per_step": 0.3}  # another day
@@ -81,8 +81,8 @@ def test_what_could_not_be_measured_is_said_and_tried_again(photos, tmp_path, ca
     assert call(*words) == 1 and call(*words) == 1
     shown = json.loads((tmp_path / "out" / "rows.json").read_text())["rows"][0]
     assert "neither a run folder" in shown["failed"]["0"]
-    knobs = [f"--{name}={value}" for name, value in SMALL.items() if not isinstance(value, list)]
-    main(["pretrain", photos, "--out", str(weights), *knobs, "--image-size", "28", "28", "--device", "cpu"])
+    settings = [f"--{name}={value}" for name, value in SMALL.items() if not isinstance(value, list)]
+    main(["pretrain", photos, "--out", str(weights), *settings, "--image-size", "28", "28", "--device", "cpu"])
     rows = described(
         tmp_path,
         [{"name": "later", "pretrain": {"init": str(weights), "steps": 1, "batch-size": 2}}],
@@ -120,9 +120,9 @@ def test_speed_is_known_by_all_that_decides_it(tmp_path):
     )
     world = World(0, 1, torch.device("cpu"))
 
-    def key(at=at, world=world, seed=0, finetune=None, **knobs):
+    def key(at=at, world=world, seed=0, finetune=None, **settings):
         small = {name.replace("-", "_"): value for name, value in SMALL.items()}
-        row = Row(name="A", pretrain=small | knobs, finetune=finetune or {})
+        row = Row(name="A", pretrain=small | settings, finetune=finetune or {})
         return key_of(cell.cell_of(row, seed, at, tmp_path), at, world)
 
     usual = key()
@@ -211,10 +211,10 @@ def test_damaged_files_are_named(photos, tmp_path, capsys):  # noqa: F811
         kept.write_text(torn)
         assert call(*words) == 1 and f"{kept} is no whole cell" in capsys.readouterr().err
     kept.write_text(whole)
-    pace = next((tmp_path / "out" / "cells").glob("pace-*.json"))
+    speeds = next((tmp_path / "out" / "cells").glob("pace-*.json"))
     for torn in ("{", '{"x": 1}', '{"values": {"PCAE": 3}}'):
-        pace.write_text(torn)
-        assert call(*words) == 2 and f"{pace} is damaged" in capsys.readouterr().err
+        speeds.write_text(torn)
+        assert call(*words) == 2 and f"{speeds} is damaged" in capsys.readouterr().err
 
 
 def test_seconds_of_several_devices_are_told_apart(photos, tmp_path):  # noqa: F811

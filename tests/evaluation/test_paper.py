@@ -151,7 +151,7 @@ def test_controls_are_where_the_paper_lacks_them():
 @pytest.mark.parametrize(
     ("number", "message"),
     [
-        (2, "Table 2 is `pcae detect`'s, not built yet"),
+        (2, "Table 2 is detection on COCO, for `pcae detect train`"),
         (0, "Tables 1 to 15, got 0"),
         (16, "got 16; choose 1 or 3 to 15"),
     ],

@@ -110,13 +110,13 @@ def complete(cell: Cell, measures: tuple[Measure, ...], world: World) -> None:
         wanted = [name for name in wanted if name != "seconds"]
     if wanted:
         with quiet():
-            for values in train_to_end(cell, wanted, world):
+            for values in measure_runs(cell, wanted, world):
                 if world.is_main:
                     cell.add({name: value for name, value in values.items() if name in wanted}, world.device)
 
 
-def train_to_end(cell: Cell, wanted: list[Measure], world: World) -> Iterator[dict[str, float]]:
-    """Pre-train, then whatever is wanted: seconds of it, probes, fine-tuning."""
+def measure_runs(cell: Cell, wanted: list[Measure], world: World) -> Iterator[dict[str, float]]:
+    """What is wanted of a cell, run by run: pre-training and its seconds, probes, fine-tuning."""
     if cell.row.trained:
         yield {"seconds": pretraining.train(cell.pretrain, world)["seconds"]}
     else:
@@ -132,10 +132,10 @@ def leave_untrained(config: PretrainConfig, world: World) -> None:
     """Put the network as it begins into the run's folder, if it is not there yet."""
     if world.from_main((config.out / FILE).is_file):
         return
-    run, beginning = pretraining.build_run(config, world)
+    run, initial = pretraining.build_run(config, world)
     if world.is_main:
         config.out.mkdir(parents=True, exist_ok=True)
-    pretraining.save_weights(run, pretraining.described(run, beginning), world)
+    pretraining.save_weights(run, pretraining.described(run, initial), world)
 
 
 def probed(config: ProbeConfig, probes: tuple[Probe, ...], world: World) -> dict[str, float]:
