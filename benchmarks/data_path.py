@@ -35,7 +35,8 @@ from torchvision.transforms import ToTensor as ToFloats
 
 from pcae.data.augment import Normalise, flip
 from pcae.data.batches import MicroBatches, count_cores, training_loader
-from pcae.data.images import RandomCrops, open_images
+from pcae.data.crops import RandomCrops
+from pcae.data.images import open_images
 from pcae.evaluation.throughput import ratios
 from pcae.training.allocator import keep_freed_memory
 

@@ -21,11 +21,12 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from pcae.cli import main
+from pcae.data.crops import RandomCrops
 from pcae.data.files.bounds import MOST_PIXELS
 from pcae.data.files.decode import Unreadable, decode
-from pcae.data.files.survey import look
-from pcae.data.images import RandomCrops, open_images
-from pcae.data.packed.folder import HEADER, sealed
+from pcae.data.images import open_images
+from pcae.data.packed.reading import HEADER, sealed
+from pcae.data.survey import look
 from pcae.settings.verbs.pretrain import PretrainConfig
 from pcae.settings.yaml_files import read_yaml
 from pcae.terminal import Terminal

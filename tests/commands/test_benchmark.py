@@ -11,7 +11,8 @@ from pcae.benchmarking.measurements import measure_training
 from pcae.benchmarking.speed import conditions_of, endless
 from pcae.cli import main
 from pcae.data.batches import image_at
-from pcae.data.images import RandomCrops, open_images
+from pcae.data.crops import RandomCrops
+from pcae.data.images import open_images
 from pcae.data.unreadable import BadFiles
 from pcae.evaluation.memory import Alive, kept_bytes
 from pcae.evaluation.stepper import Stepper

@@ -14,8 +14,8 @@ from skimage import data
 
 from pcae.cli import main
 from pcae.data.duplicates import closest_before, directions, near_duplicates
-from pcae.data.files.survey import Facts, look
 from pcae.data.images import open_images
+from pcae.data.survey import Facts, look
 from pcae.settings.recipes import recipe_names
 from pcae.settings.verbs.pretrain import PretrainConfig as Run
 from tests.photographs import TORN, photographs

@@ -13,7 +13,7 @@ from pcae.comparison import cell, compare
 from pcae.comparison import rows as row_settings
 from pcae.comparison.paper_rows import paper_comparison
 from pcae.comparison.rows import Conditions, Row, over, pretrain_config
-from pcae.data.images import RandomCrops
+from pcae.data.crops import RandomCrops
 from pcae.evaluation.memory import peak_bytes
 from pcae.methods.choice import build_method
 from pcae.model.encoder import build_encoder

@@ -13,7 +13,8 @@ from pyarrow import parquet
 from safetensors.torch import load_file
 
 from pcae.cli import main
-from pcae.data.images import WholeImages, open_images
+from pcae.data.crops import WholeImages
+from pcae.data.images import open_images
 from pcae.model.pretrained import PretrainedFacts, build_model
 from pcae.weights.files import load, save_model
 from tests.commands.test_finetune import make_shapes

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from pcae.cli import main
-from pcae.data.packed.folder import HEADER
+from pcae.data.packed.reading import HEADER
 from pcae.runs import pretraining
 from pcae.runs.run import TrainingRun
 from pcae.training.checkpoint import Checkpoints, read

@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from pcae.cli import main
-from pcae.data.packed import pack
-from pcae.data.packed.folder import HEADER
+from pcae.data.packed import chunks, packing
+from pcae.data.packed.reading import HEADER
 from tests.photographs import photographs
 
 SMALL = [
@@ -152,10 +152,8 @@ def files_of_at_most(size: int):
 
 
 def test_a_full_disk_is_told_and_the_packing_goes_on_when_there_is_place(capsys, tmp_path, photos, monkeypatch):
-    from pcae.data.packed import packing
-
     call(capsys, "pack", photos, tmp_path / "whole", *TINY)
-    monkeypatch.setattr(packing, "CHUNK", 2)
+    monkeypatch.setattr(chunks, "CHUNK", 2)
     with files_of_at_most(3 * 28 * 28 * 3):
         status, _, line = call(capsys, "pack", photos, tmp_path / "out", *TINY)
     assert status == 2 and line.startswith("pcae: out ") and "cannot be written: File too large" in line
@@ -169,25 +167,25 @@ def test_a_full_disk_is_told_and_the_packing_goes_on_when_there_is_place(capsys,
 
 def test_a_disk_that_is_too_small_is_told_before_the_work(capsys, tmp_path, photos, monkeypatch):
     usage = namedtuple("usage", "free")
-    monkeypatch.setattr(pack.shutil, "disk_usage", lambda path: usage(12 * 28 * 28 * 3 - 1))
+    monkeypatch.setattr(packing.shutil, "disk_usage", lambda path: usage(12 * 28 * 28 * 3 - 1))
     status, _, line = call(capsys, "pack", photos, tmp_path / "out", *TINY)
     assert status == 2 and "are wanted and" in line and not (tmp_path / "out").exists()
-    monkeypatch.setattr(pack.shutil, "disk_usage", lambda path: usage(12 * 28 * 28 * 3))
+    monkeypatch.setattr(packing.shutil, "disk_usage", lambda path: usage(12 * 28 * 28 * 3))
     assert call(capsys, "pack", photos, tmp_path / "out", *TINY)[0] == 0
 
 
 KILLED = """
 import os, signal, sys
 from pcae.cli import main
-from pcae.data.packed import packing
-packing.CHUNK = 2
-encode, seen = packing.Pixels.encode, []
+from pcae.data.packed import chunks
+chunks.CHUNK = 2
+encode, seen = chunks.Pixels.encode, []
 def die(self, planes):
     seen.append(1)
     if len(seen) == 6:
         os.kill(os.getpid(), signal.SIGKILL)
     return encode(self, planes)
-packing.Pixels.encode = die
+chunks.Pixels.encode = die
 main(sys.argv[1:])
 """
 BUSY = "import fcntl, sys; fcntl.lockf(file := open(sys.argv[1], 'r+b'), fcntl.LOCK_EX); print(1, flush=True); input()"

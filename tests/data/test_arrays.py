@@ -8,7 +8,8 @@ from skimage import data
 from pcae.data import arrays
 from pcae.data.arrays import Cropper, Uncropped, cropper, together
 from pcae.data.augment import crop_batch
-from pcae.data.images import Images, RandomCrops, open_images
+from pcae.data.crops import RandomCrops
+from pcae.data.images import Images, open_images
 from pcae.data.policy import AugmentedCrops
 from pcae.settings.reading import PolicyConfig
 from tests.data.test_packed import PIXELS, pack

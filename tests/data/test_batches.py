@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from pcae.data.batches import MicroBatches, image_at, pixel_statistics, training_loader
-from pcae.data.images import RandomCrops, open_images
+from pcae.data.crops import RandomCrops
+from pcae.data.images import open_images
 from pcae.data.unreadable import BadFiles
 
 

@@ -11,8 +11,8 @@ from PIL import Image
 from skimage import data
 
 from pcae.data.files.decode import ORIENTATION, Part, Unreadable, decode, decode_part, to_eight_bits
-from pcae.data.files.survey import look
 from pcae.data.images import open_images
+from pcae.data.survey import look
 from tests.photographs import KINDS
 
 PHOTOGRAPH = Image.fromarray(data.chelsea()[40:220, 60:300])

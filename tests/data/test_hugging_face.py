@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from pcae.data.batches import whole_loader
-from pcae.data.files.survey import look
-from pcae.data.images import WholeImages, open_images
+from pcae.data.crops import WholeImages
+from pcae.data.images import open_images
+from pcae.data.survey import look
 from tests.data.test_shards import pixels_of, png
 
 NAMES = ["owl", "cat"]

@@ -12,7 +12,8 @@ from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2.functional import resized_crop
 
 from pcae.data import sample
-from pcae.data.images import RandomCrops, RoughImages, WholeImages, open_images
+from pcae.data.crops import RandomCrops, RoughImages, WholeImages
+from pcae.data.images import open_images
 from tests.photographs import photographs
 
 

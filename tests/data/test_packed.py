@@ -20,9 +20,10 @@ from torchvision.transforms.v2.functional import resized_crop
 from pcae.cli import main
 from pcae.data.augment import crop_batch
 from pcae.data.batches import whole_loader
-from pcae.data.images import Images, WholeImages, open_images
-from pcae.data.packed import packing
-from pcae.data.packed.folder import BAD_FILES, HEADER, verify
+from pcae.data.crops import WholeImages
+from pcae.data.images import Images, open_images
+from pcae.data.packed import chunks
+from pcae.data.packed.reading import BAD_FILES, HEADER, verify
 from pcae.data.tables.labelled import open_labelled
 from tests.photographs import TORN, photographs
 
@@ -170,23 +171,23 @@ class Killed(BaseException):
 @pytest.mark.parametrize("after", range(11))
 def test_a_killed_packing_goes_on_to_the_same_bytes(tree, tmp_path, monkeypatch, words, after):
     """Killed after each image: at the start, in the middle and at the end of chunks of 3, of which some are short."""
-    monkeypatch.setattr(packing, "CHUNK", 3)
+    monkeypatch.setattr(chunks, "CHUNK", 3)
     whole = contents(pack(tree, tmp_path / "whole", *words))
     out, seen = tmp_path / "out", []
-    shrink = packing.Shrinking.__getitem__
+    shrink = chunks.shrunk
 
-    def die(self, index):
+    def die(images, form, index):
         if len(seen) == after:
             raise Killed
         seen.append(index)
-        return shrink(self, index)
+        return shrink(images, form, index)
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(packing, "DataLoader", one_by_one)
-        patch.setattr(packing.Shrinking, "__getitem__", die)
+        patch.setattr(chunks, "DataLoader", one_by_one)
+        patch.setattr(chunks, "shrunk", die)
         pack(tree, out, *words)
     assert not (out / HEADER).exists()
-    monkeypatch.setattr(packing.Shrinking, "__getitem__", lambda self, index: seen.append(index) or shrink(self, index))
+    monkeypatch.setattr(chunks, "shrunk", lambda images, form, index: seen.append(index) or shrink(images, form, index))
     assert contents(pack(tree, out, *words)) == whole
     kept = after // 3 * 3 if after < 8 else 8 + (after - 8) // 3 * 3
     assert len(seen) == after + 11 - kept
@@ -200,7 +201,7 @@ def one_by_one(dataset, batch_size, sampler, num_workers, collate_fn):
 @pytest.mark.parametrize("harm", ["log", "tail", "bytes", "data"])
 def test_what_is_not_whole_when_a_packing_goes_on_is_packed_again(tree, tmp_path, monkeypatch, harm):
     """Half a line of the log, bytes that the log does not know, wrong bytes in the first chunk, no bytes at all."""
-    monkeypatch.setattr(packing, "CHUNK", 3)
+    monkeypatch.setattr(chunks, "CHUNK", 3)
     whole = contents(pack(tree, tmp_path / "whole", *PIXELS))
     stopped_after(6, tree, tmp_path / "out", monkeypatch)
     data, log = tmp_path / "out" / "train.data", tmp_path / "out" / "train.chunks"
@@ -218,21 +219,21 @@ def test_what_is_not_whole_when_a_packing_goes_on_is_packed_again(tree, tmp_path
 
 def stopped_after(images: int, source: Path, out: Path, monkeypatch, *words: str) -> None:
     """Begin to pack and stop before the image at this place of the first split."""
-    shrink = packing.Shrinking.__getitem__
+    shrink = chunks.shrunk
 
-    def die(self, index):
+    def die(images, form, index):
         if index == images:
             raise Killed
-        return shrink(self, index)
+        return shrink(images, form, index)
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(packing, "DataLoader", one_by_one)
-        patch.setattr(packing.Shrinking, "__getitem__", die)
+        patch.setattr(chunks, "DataLoader", one_by_one)
+        patch.setattr(chunks, "shrunk", die)
         pack(source, out, *PIXELS, *words)
 
 
 def test_an_image_that_was_repaired_is_packed_when_a_packing_goes_on(tree, tmp_path, monkeypatch):
-    monkeypatch.setattr(packing, "CHUNK", 2)
+    monkeypatch.setattr(chunks, "CHUNK", 2)
     shutil.copytree(tree, tmp_path / "photos")
     torn = tmp_path / "photos" / "train" / "roof" / "2.webp"
     good = torn.read_bytes()
@@ -287,14 +288,14 @@ def test_a_file_that_is_cut_off_or_missing_is_named_at_opening(packed, tmp_path,
 
 
 def test_what_is_not_finished_is_no_data(tree, tmp_path, monkeypatch):
-    monkeypatch.setattr(packing, "CHUNK", 3)
+    monkeypatch.setattr(chunks, "CHUNK", 3)
     stopped_after(4, tree, tmp_path / "out", monkeypatch)
     with pytest.raises(ValueError, match="is not finished; give the same `pcae pack` again"):
         open_images(str(tmp_path / "out"))
 
 
 def test_a_folder_of_a_later_version_is_refused(packed, tmp_path):
-    from pcae.data.packed.folder import sealed
+    from pcae.data.packed.reading import sealed
 
     out = Path(shutil.copytree(packed, tmp_path / "copy"))
     header = json.loads((out / HEADER).read_text())

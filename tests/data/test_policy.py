@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from pcae.data.images import RandomCrops, open_images
+from pcae.data.crops import RandomCrops
+from pcae.data.images import open_images
 from pcae.data.policy import AugmentedCrops, check_policy, distorted, distortion, seeded
 from pcae.settings.reading import PolicyConfig
 

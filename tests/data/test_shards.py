@@ -18,11 +18,13 @@ from torch.utils.data import DataLoader
 
 from pcae.cli import main
 from pcae.data.batches import whole_loader
+from pcae.data.crops import WholeImages
 from pcae.data.files.decode import Unreadable
-from pcae.data.files.survey import look
-from pcae.data.images import WholeImages, open_images
+from pcae.data.images import open_images
 from pcae.data.lazy import Lazy
-from pcae.data.shards.shards import MOST_OPEN, braces
+from pcae.data.shards.names import braces
+from pcae.data.shards.tar import MOST_OPEN
+from pcae.data.survey import look
 from tests.photographs import make_folder
 
 CLASSES = ("cat", "dog", "owl")
@@ -164,11 +166,11 @@ def test_without_leaves_images_out_and_stays_lazy(twins):
 
 
 def test_the_digest_says_which_images_and_not_where(twins, tmp_path):
-    world = open_images(str(twins / "shards"))
+    images = open_images(str(twins / "shards"))
     (tmp_path / "moved").symlink_to(twins / "shards", target_is_directory=True)
     pattern = str(twins / "shards" / "train-{000000..000002}.tar")
-    assert len({one.digest() for one in (world, open_images(str(tmp_path / "moved")), open_images(pattern))}) == 1
-    assert world.without([3]).digest() != world.digest() != open_images(str(twins / "shards"), "test").digest()
+    assert len({one.digest() for one in (images, open_images(str(tmp_path / "moved")), open_images(pattern))}) == 1
+    assert images.without([3]).digest() != images.digest() != open_images(str(twins / "shards"), "test").digest()
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,12 @@ import torch
 
 from pcae.cli import main
 from pcae.data.batches import MicroBatches, pixel_statistics, whole_loader
-from pcae.data.images import RandomCrops, open_images
+from pcae.data.crops import RandomCrops
+from pcae.data.images import open_images
 from pcae.data.shards import remote
 from pcae.data.shards.lane_batches import lane_loader
+from pcae.data.shards.samples import BrokenShard
 from pcae.data.shards.shard_list import count_all, index_text
-from pcae.data.shards.walking import BrokenShard
 from pcae.data.tables.labelled import open_labelled
 from pcae.data.unreadable import BadFiles
 from pcae.settings.reading import DataConfig
@@ -118,12 +119,12 @@ def test_an_epoch_by_two_ranks_of_two_readers_has_every_sample_once_also_after_g
     assert images.source(39) == png(39)
     found = [read(images, rank=rank, processes=2, workers=2) for rank in range(2)]
     assert Counter(index for rank in found for batch in rank for index in batch.indices) == Counter(range(TOTAL))
-    run = [
+    parts = [
         read(images, rank=rank, processes=2, workers=2, start=start, steps=steps)
         for rank in range(2)
         for start, steps in ((0, 2), (2, STEPS))
     ]
-    assert Counter(index for part in run for batch in part for index in batch.indices) == Counter(range(TOTAL))
+    assert Counter(index for part in parts for batch in part for index in batch.indices) == Counter(range(TOTAL))
 
 
 @pytest.mark.parametrize("place", ["parquet", "http", "s3"])
@@ -182,14 +183,14 @@ def test_a_stream_holds_nothing_of_each_image_and_knows_its_rows(places):
 
 
 def test_the_digest_says_which_samples_and_not_where(places, root, tmp_path):
-    world = open_images(places["tar"])
-    assert world.digest() == open_images(places["http"]).digest() == open_images(places["s3"]).digest()
+    images = open_images(places["tar"])
+    assert images.digest() == open_images(places["http"]).digest() == open_images(places["s3"]).digest()
     index = json.loads(Path(places["tar"]).read_text())
     index["shardlist"][0]["nsamples"] -= 1
     for name in ("train-000000.tar", "train-000001.tar", "train-000002.tar", "train-000003.tar", "train-000004.tar"):
         (tmp_path / name).symlink_to(root / "tar" / name)
     (tmp_path / "index.json").write_text(json.dumps(index))
-    assert open_images(str(tmp_path / "index.json")).digest() != world.digest()
+    assert open_images(str(tmp_path / "index.json")).digest() != images.digest()
 
 
 def test_some_images_are_the_first_of_shards_spread_over_the_list(places):

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from pcae.data.batches import MicroBatches, pixel_statistics, training_loader, whole_loader
-from pcae.data.images import RandomCrops, open_images
+from pcae.data.crops import RandomCrops
+from pcae.data.images import open_images
 from pcae.data.unreadable import BadFiles, Replaced
 from pcae.evaluation.features import collect
 from tests.photographs import make_folder

@@ -6,7 +6,8 @@ import torch
 from pcae.data.arrays import Cropper, Uncropped, cropper
 from pcae.data.augment import Normalise, flip
 from pcae.data.batches import MicroBatches, training_loader
-from pcae.data.images import RandomCrops, open_images
+from pcae.data.crops import RandomCrops
+from pcae.data.images import open_images
 from pcae.data.unreadable import BadFiles
 from pcae.settings.run import OptimizerConfig, RunConfig
 from pcae.training.micro_batches import Labelled, feed

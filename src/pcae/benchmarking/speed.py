@@ -10,7 +10,8 @@ from pcae.benchmarking.entries import ENTRIES, Batches, Conditions, Entry
 from pcae.benchmarking.measurements import described, measure_inference, measure_loader, measure_training
 from pcae.benchmarking.table import write
 from pcae.data.batches import check_data_config, pixel_statistics, training_workers
-from pcae.data.images import RandomCrops, open_images
+from pcae.data.crops import RandomCrops
+from pcae.data.images import open_images
 from pcae.data.unreadable import BadFiles
 from pcae.evaluation.throughput import large_batch
 from pcae.model.encoder import check_sizes

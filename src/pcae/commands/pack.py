@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from pcae.data.packed.folder import BAD_FILES
-from pcae.data.packed.pack import pack_images
+from pcae.data.packed.packing import pack_images
+from pcae.data.packed.reading import BAD_FILES
 from pcae.settings.verbs.pack import PackConfig
 from pcae.terminal import answer, console
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from pcae.data.augment import crop_batch
-from pcae.data.images import RandomCrops
+from pcae.data.crops import RandomCrops
 from pcae.data.unreadable import Batch
 
 SMALL = 32

@@ -14,8 +14,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from pcae.data.arrays import Cropper, Uncropped, as_read, together
-from pcae.data.images import Images, RandomCrops, RoughImages, WholeImages
-from pcae.data.unreadable import BadFiles, Batch, LeftOut, Replaced, collate
+from pcae.data.crops import RandomCrops, RoughImages, WholeImages
+from pcae.data.images import Images
+from pcae.data.unreadable import BadFiles, Batch, Replaced, collate, left_out
 from pcae.settings.reading import DataConfig
 
 Follow = Callable[[DataLoader], Iterable[Batch]]
@@ -80,16 +81,14 @@ def count_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def default_workers(device: torch.device) -> int:
-    """Reading processes for each training process: on a CPU none, since they would take the cores that train."""
-    if device.type == "cpu":
-        return 0
-    return max(1, count_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")) - 1)
-
-
 def training_workers(config: DataConfig, device: torch.device) -> int:
-    """Reading processes that are asked for, else the default."""
-    return default_workers(device) if config.workers is None else config.workers
+    """Reading processes for each training process, as asked for.
+
+    Else on a CPU none, since they would take the cores that train, and on a GPU its share of the cores less one.
+    """
+    if config.workers is not None or device.type == "cpu":
+        return config.workers or 0
+    return max(1, count_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")) - 1)
 
 
 def scanning_workers(images: Images, passes: int) -> int:
@@ -145,11 +144,8 @@ def whole_loader(
     crop_pct: float = 1.0,
 ) -> DataLoader:
     """All images, or the chosen ones, whole (less a margin) and in order, as uint8 batches (`Batch`)."""
-    order = chosen if chosen is not None else range(len(images))
-    whole = WholeImages(images, size, crop_pct)
-    return DataLoader(
-        LeftOut(whole.__getitem__, len(whole)), batch_size, sampler=order, num_workers=workers, collate_fn=collate
-    )
+    whole = left_out(WholeImages(images, size, crop_pct).__getitem__, len(images))
+    return DataLoader(whole, batch_size, sampler=chosen, num_workers=workers, collate_fn=collate)
 
 
 def pixel_statistics(
@@ -162,7 +158,7 @@ def pixel_statistics(
     """
     chosen = images.some(limit)
     total, count = torch.zeros(2, images.channels, dtype=torch.float64), 0
-    rough = LeftOut(RoughImages(images, size).__getitem__, len(images))
+    rough = left_out(RoughImages(images, size).__getitem__, len(images))
     workers = scanning_workers(images, len(chosen))
     for batch in follow(DataLoader(rough, 64, sampler=chosen, num_workers=workers, collate_fn=collate)):
         bad_files.add(batch.failed)

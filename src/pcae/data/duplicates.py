@@ -9,7 +9,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 from torch.nn import functional as F
 
-from pcae.data.files.survey import Facts
+from pcae.data.survey import Facts
 
 BLANK = 2.0
 """Standard deviation of a sketch, in gray levels, below which an image shows nothing."""

@@ -15,8 +15,8 @@ from timm.data.random_erasing import RandomErasing
 from torch import Tensor
 
 from pcae.data.augment import Normalise
+from pcae.data.crops import RandomCrops, to_picture, to_tensor
 from pcae.data.files.decode import MODES
-from pcae.data.images import RandomCrops, to_picture, to_tensor
 from pcae.settings.reading import PolicyConfig
 
 Distortion = Callable[[Image.Image], Image.Image]

@@ -3,10 +3,11 @@
 import os
 from pathlib import Path
 
-from pcae.data.packed.folder import is_packed, list_packed
+from pcae.data.packed.reading import is_packed, list_packed
 from pcae.data.shards.hugging_face import PREFIX, list_rows
-from pcae.data.shards.shards import SHARD, list_shards, matching, of_split
+from pcae.data.shards.names import SHARD, matching, of_split
 from pcae.data.shards.stream import is_stream, list_stream
+from pcae.data.shards.tar import list_shards
 from pcae.data.tables.listing import Listing, is_image, list_split, read_list
 from pcae.settings.choices import Split
 from pcae.settings.text import visible

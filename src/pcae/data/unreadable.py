@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -15,6 +16,7 @@ from torch.utils.data import Dataset
 
 from pcae.data.files.decode import Unreadable
 from pcae.data.images import Images
+from pcae.data.lazy import Lazy
 
 TRIES = 100
 """Images in a row that may be unreadable before a run stops at once."""
@@ -62,12 +64,8 @@ class Batch(NamedTuple):
 
     def to(self, device: torch.device) -> "Batch":
         """The batch with its tensors on a device; from pinned memory, without waiting for them."""
-        there = {
-            name: value.to(device, non_blocking=True)
-            for name, value in self._asdict().items()
-            if torch.is_tensor(value)
-        }
-        return self._replace(**there)
+        tensors = {name: value for name, value in self._asdict().items() if torch.is_tensor(value)}
+        return self._replace(**{name: value.to(device, non_blocking=True) for name, value in tensors.items()})
 
 
 def collate(read: list[Read]) -> Batch:
@@ -84,21 +82,17 @@ def stacked(images: list[Tensor]) -> UInt8[Tensor, "batch channels height width"
     return torch.stack([image.permute(1, 2, 0) for image in images]).permute(0, 3, 1, 2)
 
 
-@dataclass(frozen=True)
-class LeftOut(Dataset):
-    """Images, less those that cannot be read. open: pixels by index, raises Unreadable."""
+def left_out(open: Callable[[int], Tensor], count: int) -> Lazy[Read]:
+    """So many images, less those that cannot be read. open: pixels by index, raises Unreadable."""
+    return Lazy(partial(read_or_not, open), range(count))
 
-    open: Callable[[int], Tensor]
-    count: int
 
-    def __len__(self) -> int:
-        return self.count
-
-    def __getitem__(self, index: int) -> Read:
-        try:
-            return Read(self.open(index), index, {})
-        except Unreadable as error:
-            return Read(None, index, {index: error.reason})
+def read_or_not(open: Callable[[int], Tensor], index: int) -> Read:
+    """An image, or why it cannot be read."""
+    try:
+        return Read(open(index), index, {})
+    except Unreadable as error:
+        return Read(None, index, {index: error.reason})
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ import torch
 
 from pcae.data.duplicates import Alike, blank_images, exact_duplicates, near_duplicates
 from pcae.data.files.decode import Planes
-from pcae.data.files.survey import Facts
 from pcae.data.images import Images
+from pcae.data.survey import Facts
 from pcae.settings.reading import DataConfig
 
 NEAR_ON_CPU = 200_000

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from pcae.data.files.survey import header_of
 from pcae.data.images import RESERVED, Images
+from pcae.data.survey import size_of
 from pcae.terminal import console
 
 UNKNOWN_SIDE = 224
@@ -53,7 +53,7 @@ def shorter_sides(images: Images, places: Sequence[int]) -> list[int]:
     sides = []
     for place in places:
         try:
-            sides.append(min(header_of(images.source(place)).size))  # pyright: ignore[reportArgumentType]  # no array
+            sides.append(min(size_of(images.source(place))))  # pyright: ignore[reportArgumentType]  # no array
         except Exception:  # a torn header tells nothing; the run will name the file
             continue
     return sides

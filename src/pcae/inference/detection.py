@@ -9,8 +9,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from pcae.data.coco.annotations import CocoImages
-from pcae.data.images import Images, to_tensor
-from pcae.data.unreadable import BadFiles, LeftOut, Read
+from pcae.data.crops import to_tensor
+from pcae.data.images import Images
+from pcae.data.unreadable import BadFiles, Read, left_out
 from pcae.evaluation.coco_metrics import CocoScores, Detections, Result, score, to_results
 from pcae.evaluation.throughput import wait_for
 from pcae.inference.held_out import read_share
@@ -41,7 +42,7 @@ def find_objects(
     ids: of the images. detection: in evaluation mode. Every process calls it and reads to the end; then all know which
     images cannot be read. Raises ValueError, in all of them, when these are too many.
     """
-    readable, share = LeftOut(open, len(ids)), range(world.rank, len(ids), world.size)
+    readable, share = left_out(open, len(ids)), range(world.rank, len(ids), world.size)
     loader = DataLoader(readable, batch_size=1, sampler=share, num_workers=workers, collate_fn=only)
     for read in read_share(loader, bad_files, world, "finding objects"):
         if read.pixels is not None:

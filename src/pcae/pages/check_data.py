@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
-from pcae.data.files.survey import Facts, survey
 from pcae.data.images import Images, open_images
-from pcae.data.packed.folder import verify
+from pcae.data.packed.reading import verify
+from pcae.data.survey import Facts, survey
 from pcae.evaluation.dataset_report import Everything, Fault, describe, find_faults, gather, remark
 from pcae.evaluation.recipe_choice import recipe_for, typical_side
 from pcae.pages.dataset_page import write_page

@@ -11,7 +11,7 @@ from torch import Tensor
 from torchvision.transforms.functional import pil_to_tensor, to_pil_image
 from torchvision.utils import draw_bounding_boxes, draw_segmentation_masks
 
-from pcae.data.images import to_picture
+from pcae.data.crops import to_picture
 from pcae.evaluation.coco_metrics import Detections
 
 SHADE = 0.45

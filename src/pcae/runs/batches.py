@@ -7,7 +7,7 @@ from torch import Tensor
 from pcae.data.arrays import cropper
 from pcae.data.augment import Normalise
 from pcae.data.batches import MicroBatches, training_loader, training_workers
-from pcae.data.images import RandomCrops
+from pcae.data.crops import RandomCrops
 from pcae.data.shards.lane_batches import lane_loader, lanes_of
 from pcae.data.unreadable import BadFiles
 from pcae.settings.reading import DataConfig

@@ -4,7 +4,7 @@ import numpy as np
 
 from pcae.data.batches import count_cores, training_workers
 from pcae.data.images import Images
-from pcae.data.packed.folder import is_packed
+from pcae.data.packed.reading import is_packed
 from pcae.settings.reading import DataConfig
 from pcae.settings.values import expand
 from pcae.training.distributed import pick_device

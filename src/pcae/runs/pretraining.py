@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from pcae.data.batches import check_data_config
-from pcae.data.images import RandomCrops, open_images
+from pcae.data.crops import RandomCrops
+from pcae.data.images import open_images
 from pcae.data.shards.lane_batches import lanes_of
 from pcae.data.shards.stream import is_stream
 from pcae.evaluation.recipe_choice import RecipeChoice, recipe_for, say_recipe, typical_side

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from pcae.data.batches import pixel_statistics
-from pcae.data.images import Images, RandomCrops
+from pcae.data.crops import RandomCrops
+from pcae.data.images import Images
 from pcae.data.unreadable import BadFiles
 from pcae.runs.batches import read_batches
 from pcae.runs.compiling import set_blocks

@@ -16,9 +16,10 @@ from torch import Tensor
 from pcae.data.coco.checks import Annotation, Content, check_content, faults, parse
 from pcae.data.coco.layout import CocoFiles, find_coco
 from pcae.data.coco.segmentations import Rle, Size, area, to_rle
+from pcae.data.crops import to_tensor
 from pcae.data.files.bounds import decoding
 from pcae.data.files.decode import MIRRORED, ORIENTATION, Unreadable, opened
-from pcae.data.images import Images, to_tensor
+from pcae.data.images import Images
 from pcae.data.lazy import pick
 from pcae.settings.choices import Split
 from pcae.settings.reading import MAX_BAD_ANNOTATIONS
@@ -93,15 +94,16 @@ class CocoImages:
     def subset(self, chosen: Sequence[int] | np.ndarray) -> "CocoImages":
         """Some of the images, with their objects."""
         chosen = np.asarray(chosen, dtype=np.int64)
-        parts = [np.arange(len(self.labels))[self.rows(index)] for index in chosen.tolist()]
-        rows = np.concatenate([*parts, np.zeros(0, np.int64)])
+        counts = np.diff(self.starts)[chosen]
+        starts = np.concatenate([[0], np.cumsum(counts)])
+        rows = np.arange(starts[-1]) + np.repeat(self.starts[chosen] - starts[:-1], counts)
         names = pick(self.images.names, chosen)
         return replace(
             self,
             images=replace(self.images, items=names, names=names),
             ids=self.ids[chosen],
             sizes=self.sizes[chosen],
-            starts=np.cumsum([0, *map(len, parts)]),
+            starts=starts,
             boxes=self.boxes[rows],
             labels=self.labels[rows],
             areas=self.areas[rows],

@@ -104,12 +104,9 @@ def check_content(path: str, content: Content) -> None:
             raise ValueError(
                 f"annotations {path!r} have no {name}; nothing can be learned from them or held against them"
             )
-        twice = [
-            id
-            for id, count in Counter(one.id for one in getattr(content, name)).items()
-            if count > 1 and id is not None
-        ]
-        refuse(path, [f"the id {id} stands twice among the {name}" for id in twice], "number them anew")
+        ids = Counter(one.id for one in getattr(content, name) if one.id is not None)
+        twice = [f"the id {id} stands twice among the {name}" for id, count in ids.items() if count > 1]
+        refuse(path, twice, "number them anew")
     images, categories = ({one.id for one in those} for those in (content.images, content.categories))
     lost = [named(place, one) for place, one in enumerate(content.annotations) if one.image_id not in images]
     refuse(path, [f"{name}, which is not among the images" for name in lost], "remove it or add the image")

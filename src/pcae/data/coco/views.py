@@ -15,7 +15,8 @@ from torchvision.tv_tensors import BoundingBoxes, BoundingBoxFormat, Image, Mask
 from pcae.data.batches import MicroBatches, leave_signals
 from pcae.data.coco.annotations import CocoImages
 from pcae.data.coco.segmentations import boxes_of, to_mask
-from pcae.data.images import Images, drawing
+from pcae.data.crops import drawing
+from pcae.data.images import Images
 from pcae.data.unreadable import Read, Replaced
 from pcae.settings.reading import MOST_SIDE, ViewConfig
 
@@ -23,7 +24,6 @@ Target = dict[str, Tensor]
 """The objects of a view as torchvision's detectors want them: boxes Float[n 4] (left, top, right and bottom), labels
 Int[n], and masks UInt8[n height width] where there are any."""
 Pixels = UInt8[Tensor, "channels height width"]
-"""Pixels of a side that a view may have."""
 
 
 def check_view_config(config: ViewConfig) -> None:

@@ -177,12 +177,8 @@ def beyond_pillow(image: Image.Image, pixel_range: PixelRange | None) -> bool:
         deep = max(image.tag_v2.get(BITS, (1,))) > 8 and image.mode in {"L", "LA", "RGB", "RGBA"}
         known = 3 if image.mode == "RGBX" else len(image.getbands())
         return deep or image.tag_v2.get(SAMPLES, 1) > known
-    if (
-        isinstance(image, PngImageFile)
-        and pixel_range is not None
-        and "16B" in str(image.tile)
-        and image.mode != "I;16"
-    ):
+    deep_colours = isinstance(image, PngImageFile) and "16B" in str(image.tile) and image.mode != "I;16"
+    if deep_colours and pixel_range is not None:
         raise ValueError("a PNG of 16-bit colours is read as 8 bits, so that --pixel-range has no say; save it as TIFF")
     return False
 

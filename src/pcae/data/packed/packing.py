@@ -1,258 +1,184 @@
-"""Packing: every image decoded and shrunk once, chunk by chunk, so that a packing that was killed goes on."""
+"""A whole packing: what is asked for, whether there is room, every split, and the header last."""
 
-import io
 import json
-import os
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from itertools import chain, islice
+import shutil
+from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any
 
-import numpy as np
-from PIL import Image
-from torch.utils.data import DataLoader, Dataset
+import PIL
 
-from pcae.data.batches import Follow
-from pcae.data.files.decode import Planes, Unreadable, reason_of
-from pcae.data.files.survey import moments
-from pcae.data.images import Images, fit
-from pcae.data.packed.folder import ROW, UNFINISHED, blocks_of, fingerprint
+from pcae.data.batches import scanning_workers
+from pcae.data.files.decode import MODES
+from pcae.data.images import Images, open_images
+from pcae.data.packed.chunks import Files, Jpeg, Pixels, alone, finish_split, pack_split, part_of, write_whole
+from pcae.data.packed.reading import BAD_FILES, FORMAT, HEADER, UNFINISHED, check_sizes, is_packed, read_header, sealed
 from pcae.data.unreadable import BadFiles
+from pcae.settings.choices import Split
+from pcae.settings.verbs.pack import PackConfig
+from pcae.terminal import bar
+from pcae.writing import check_place, cleared_on_failure, replace_text
 
-Files = dict[str, list[tuple[int, str]]]
-"""Size and fingerprint of each chunk of each file."""
-CHUNK = 1_024
-"""Images whose bytes have one checksum; what is lost at most when a packing is killed."""
-
-
-@dataclass(frozen=True)
-class Pixels:
-    """Images of one size, resized to cover it, their centres cut out: height x width x channels bytes each."""
-
-    image_size: tuple[int, int]
-
-    def shrink(self, planes: Planes) -> Planes:
-        """The picture in that size."""
-        return fit(planes, (self.image_size[1], self.image_size[0]))
-
-    def encode(self, planes: Planes) -> bytes:
-        """All values, channel after channel of pixel after pixel."""
-        return np.dstack([np.asarray(plane) for plane in planes]).tobytes()
+SIDE, QUALITY = 256, 90
 
 
-@dataclass(frozen=True)
-class Jpeg:
-    """Images whose shorter side is `side` pixels at most, their aspect kept, as JPEG files."""
+def pack_images(config: PackConfig) -> dict[str, Any]:
+    """Decode and shrink DATA once, into a folder that every verb takes as DATA; go on, or find that it is done.
 
-    side: int
-    quality: int
-
-    def shrink(self, planes: Planes) -> Planes:
-        """The picture with that shorter side; a smaller one stays as it is."""
-        share = self.side / min(planes[0].size)
-        if share >= 1:
-            return planes
-        size = (round(planes[0].width * share), round(planes[0].height * share))
-        return tuple(plane.resize(size, Image.Resampling.BICUBIC) for plane in planes)
-
-    def encode(self, planes: Planes) -> bytes:
-        """All that stands in the file. Raises OSError for a picture that is too long for the format."""
-        buffer = io.BytesIO()
-        planes[0].save(buffer, "JPEG", quality=self.quality)
-        return buffer.getvalue()
-
-
-class Shrunk(NamedTuple):
-    """An image as it is packed, with mean and mean square of its pixels by channel; or why it could not be read."""
-
-    content: bytes = b""
-    mean: tuple[float, ...] = ()
-    square: tuple[float, ...] = ()
-    reason: str | None = None
-
-
-@dataclass(frozen=True)
-class Shrinking(Dataset):
-    """Every image as it is packed."""
-
-    images: Images
-    form: Pixels | Jpeg
-
-    def __getitem__(self, index: int) -> Shrunk:
+    What stands there, as JSON has it. Raises ValueError for what cannot be packed or written, and when too many images
+    cannot be read.
+    """
+    check(config)
+    splits = open_splits(config)
+    form = form_of(config, next(iter(splits.values())).channels)
+    task = describe(form, splits)
+    check_place(config.out, config.data)
+    if not is_done(config.out, task):
+        check_vacant(config.out, task)
+        check_space(config.out, form, splits)
         try:
-            planes = self.form.shrink(self.images.open(index))
-            return Shrunk(self.form.encode(planes), *moments(planes))
-        except Unreadable as error:
-            return Shrunk(reason=error.reason)
+            pack(config, form, splits, task)
         except OSError as error:
-            return Shrunk(reason=f"it cannot be packed: {reason_of(error)}")
+            raise ValueError(f"out {str(config.out)!r} cannot be written: {error.strerror or error}") from error
+    header = read_header(config.out)
+    total = sum(size for chunks in header["files"].values() for size, _ in chunks)
+    return {"out": str(config.out), "bytes": total, **header["settings"], "splits": header["splits"]}
 
 
-@dataclass(frozen=True)
-class Chunk:
-    """Images in a row of the data, as they were packed.
-
-    seen: how many of the data's. sizes: bytes of each that was packed. digest: of these bytes. mean, square: sums of
-    the images' by channel. bad: index and reason of those that could not be read.
-    """
-
-    seen: int
-    sizes: list[int]
-    digest: str
-    mean: list[float]
-    square: list[float]
-    bad: list[tuple[int, str]]
-
-    @staticmethod
-    def from_json(line: bytes) -> "Chunk":
-        """A chunk as the log has it. Raises ValueError for half a line."""
-        facts = json.loads(line)
-        return Chunk(**{**facts, "bad": [(index, reason) for index, reason in facts["bad"]]})
-
-    @property
-    def length(self) -> int:
-        """Its bytes."""
-        return sum(self.sizes)
+def check(config: PackConfig) -> None:
+    """Raise ValueError for what cannot be, before any work."""
+    for name, other in (("image_size", "jpeg"), ("quality", "pixels")):
+        if getattr(config, name) is not None and config.form == other:
+            raise ValueError(f"{name} is no setting of form {other}; leave --{name.replace('_', '-')} out")
+    if config.side is not None and config.image_size is not None:
+        raise ValueError(f"give side or image_size, not both; got {config.side} and {config.image_size}")
 
 
-def pack_split(
-    bad_files: BadFiles, form: Pixels | Jpeg, folder: Path, name: str, workers: int, follow: Follow = iter
-) -> list[Chunk]:
-    """Write the images of `bad_files` to NAME.data, from where an earlier packing stopped; all chunks.
-
-    Raises ValueError when too many cannot be read, OSError when the disk does not take them.
-    """
-    images, data, log = bad_files.images, folder / f"{name}.data", folder / f"{name}.chunks"
-    chunks = whole_chunks(images, data, log)
-    bad_files.add(bad_of(chunks))
-    first = sum(chunk.seen for chunk in chunks)
-    left = range(first, len(images))
-    loader = DataLoader(Shrinking(images, form), 16, sampler=left, num_workers=workers, collate_fn=list)
-    shrunk: Iterator[Any] = chain.from_iterable(follow(loader))
-    with data.open("ab") as file, log.open("ab") as notes:
-        for start in left[::CHUNK]:
-            chunk = write_chunk(file, islice(shrunk, CHUNK), start)
-            bad_files.add(bad_of([chunk]))
-            bad_files.check()
-            to_disk(file)
-            notes.write(json.dumps(asdict(chunk)).encode() + b"\n")
-            to_disk(notes)
-            chunks.append(chunk)
-    return chunks
+def form_of(config: PackConfig, channels: int) -> Pixels | Jpeg:
+    """The form that is asked for, with its defaults. Raises ValueError for channels that JPEG has not."""
+    side = config.side or SIDE
+    if config.form == "pixels":
+        return Pixels(config.image_size or (side, side))
+    if channels not in MODES:
+        raise ValueError(f"form jpeg holds 1 or 3 channels, got {channels}; use --form pixels")
+    return Jpeg(side, config.quality or QUALITY)
 
 
-def bad_of(chunks: Sequence[Chunk]) -> dict[int, str]:
-    """The reasons of what could not be read, by index."""
-    return {index: reason for chunk in chunks for index, reason in chunk.bad}
-
-
-def write_chunk(file: BinaryIO, shrunk: Iterable[Shrunk], start: int) -> Chunk:
-    """Write images as they come, the first of them the data's image `start`; what was written."""
-    sizes, bad, sums = [], [], []
-
-    def contents() -> Iterator[bytes]:
-        for index, one in enumerate(shrunk, start):
-            if one.reason is not None:
-                bad.append((index, one.reason))
-                continue
-            file.write(one.content)
-            sizes.append(len(one.content))
-            sums.append((one.mean, one.square))
-            yield one.content
-
-    digest = fingerprint(contents())
-    mean, square = np.sum(sums, axis=0).tolist() if sums else ([], [])
-    return Chunk(len(sizes) + len(bad), sizes, digest, mean, square, bad)
-
-
-def to_disk(file: BinaryIO) -> None:
-    """Wait until the disk has what was written."""
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def whole_chunks(images: Images, data: Path, log: Path) -> list[Chunk]:
-    """The chunks of an earlier packing that are whole; what stands behind them is cut off.
-
-    A chunk without an image that has been repaired since is whole when its bytes have its checksum.
-    """
-    chunks, length, start = [], 0, 0
-    for line in log.read_bytes().splitlines(keepends=True) if log.is_file() and data.is_file() else []:
-        try:
-            chunk = Chunk.from_json(line)
-        except ValueError:  # the last line, when the packing was killed while it wrote it
-            break
-        digest = fingerprint(blocks_of(data, start, chunk.length))
-        if not line.endswith(b"\n") or digest != chunk.digest or repaired(images, chunk):
-            break
-        chunks.append(chunk)
-        length, start = length + len(line), start + chunk.length
-    for path, end in ((log, length), (data, start)):
-        if path.is_file():
-            os.truncate(path, end)
-    return chunks
-
-
-def repaired(images: Images, chunk: Chunk) -> bool:
-    """Whether an image of a chunk that could not be read can be read now."""
-    for index, _ in chunk.bad:
-        try:
-            images.open(index)
-        except Unreadable:
-            continue
-        return True
-    return False
-
-
-def finish_split(images: Images, chunks: Sequence[Chunk], folder: Path, name: str) -> tuple[dict[str, Any], Files]:
-    """Write names, classes and places of the images that were packed; what they are, and the files' checksums."""
-    kept = np.delete(np.arange(len(images)), list(bad_of(chunks)))
-    rows = np.zeros(len(kept), ROW)
-    rows["end"] = np.cumsum([size for chunk in chunks for size in chunk.sizes])
-    rows["label"] = -1 if images.labels is None else np.asarray(images.labels)[kept]
-    names, index = folder / f"{name}.names", folder / f"{name}.index"
-    with names.open("wb") as file:
-        shorts = (images.short(row).encode("utf-8", "surrogateescape") for row in kept.tolist())
-        rows["name_end"] = np.cumsum([file.write(short) for short in shorts])
-        to_disk(file)
-    write_whole(index, rows.tobytes())
-    sums = np.array([(chunk.mean, chunk.square) for chunk in chunks if chunk.sizes]).sum(0) / len(kept)
-    facts = {
-        "images": len(kept),
-        "bad_files": len(images) - len(kept),
-        "classes": None if images.labels is None else list(images.classes),
-        "mean": sums[0].tolist(),
-        "std": np.sqrt((sums[1] - sums[0] ** 2).clip(0)).tolist(),
+def open_splits(config: PackConfig) -> dict[Split, Images]:
+    """The splits to pack; data without any are packed as train."""
+    names: tuple[Split, ...] = (config.split,) if config.split else ("train", "test")
+    found: dict[Split, Images] = {
+        name: open_images(config.data, name, config.channels, config.pixel_range) for name in names
     }
-    data = [(chunk.length, chunk.digest) for chunk in chunks]
-    return facts, {f"{name}.data": data, names.name: part_of(names), index.name: part_of(index)}
+    if len(found) == 2 and list(found["train"].names) == list(found["test"].names):
+        return {"train": found["train"]}
+    return found
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file and wait for the disk; only the header, written after it, makes it count."""
-    with path.open("wb") as file:
-        file.write(content)
-        to_disk(file)
+def describe(form: Pixels | Jpeg, splits: Mapping[Split, Images]) -> dict[str, Any]:
+    """What is to be packed, and how: two packings of which this is the same come to the same."""
+    images = next(iter(splits.values()))
+    kind = "pixels" if isinstance(form, Pixels) else "jpeg"
+    settings = {"form": kind, **vars(form), "channels": images.channels, "pixel_range": images.pixel_range}
+    source = {name: {"images": len(images), "files": images.digest()} for name, images in splits.items()}
+    return json.loads(json.dumps({"settings": settings, "source": source}))
 
 
-def part_of(path: Path) -> list[tuple[int, str]]:
-    """A file as one chunk: its size and fingerprint."""
-    size = path.stat().st_size
-    return [(size, fingerprint(blocks_of(path, 0, size)))]
+def is_done(out: Path, task: Mapping[str, Any]) -> bool:
+    """Whether all of it is packed there. Raises ValueError when something else is."""
+    if not (out / HEADER).is_file():
+        return False
+    header = read_header(out)
+    check_sizes(out, header)
+    check_same(out, header, task)
+    clear(out)
+    return True
 
 
-@contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Keep other packings out of a folder. Raises ValueError when one is at work there."""
-    import fcntl  # Unix alone has it, and every system lists the verb
-
-    with (folder / UNFINISHED).open("r+b") as file:
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+def check_same(out: Path, theirs: Mapping[str, Any], task: Mapping[str, Any]) -> None:
+    """Raise ValueError naming what differs between a folder's packing and the one that is asked for."""
+    for name, value in task["settings"].items():
+        if theirs["settings"].get(name) != value:
             raise ValueError(
-                f"out {str(folder)!r} is being packed by another process; wait until it is done"
-            ) from error
-        yield
+                f"out {str(out)!r} holds images packed with {name} = {theirs['settings'].get(name)}, not {value}; "
+                "choose another folder"
+            )
+    for name in task["source"].keys() | theirs["source"].keys():
+        if task["source"].get(name) != theirs["source"].get(name):
+            raise ValueError(f"out {str(out)!r} holds other images of the split {name}; choose another folder")
+
+
+def check_vacant(out: Path, task: Mapping[str, Any]) -> None:
+    """Raise ValueError when a folder holds anything but the beginning of this packing."""
+    if out.is_dir() and not is_packed(out):
+        other = next(iter(sorted(path.name for path in out.iterdir())), None)
+        if other:
+            raise ValueError(f"out {str(out)!r} holds {other!r} of another program; choose another folder")
+    if (out / UNFINISHED).is_file():
+        try:
+            theirs = json.loads((out / UNFINISHED).read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"out {str(out)!r} has a damaged {UNFINISHED}; remove the folder") from error
+        check_same(out, theirs, task)
+
+
+def check_space(out: Path, form: Pixels | Jpeg, splits: Mapping[Split, Images]) -> None:
+    """Raise ValueError when the disk has no place for the pixels that are not there yet."""
+    if isinstance(form, Jpeg):
+        return
+    there = next(place for place in (out.absolute(), *out.absolute().parents) if place.exists())
+    height, width = form.image_size
+    wanted = sum(len(images) * images.channels for images in splits.values()) * height * width
+    left = wanted - sum(path.stat().st_size for path in out.glob("*.data"))
+    free = shutil.disk_usage(there).free
+    if left > free:
+        raise ValueError(
+            f"out {str(out)!r} cannot be written: {left / 1e9:.3g} GB are wanted and {free / 1e9:.3g} GB are free; "
+            "use --form jpeg, a smaller --side or another disk"
+        )
+
+
+def pack(config: PackConfig, form: Pixels | Jpeg, splits: Mapping[Split, Images], task: dict[str, Any]) -> None:
+    """Write everything, the header last."""
+    out, taken = config.out, False
+    with cleared_on_failure(out, lambda: not (taken or any(path.stat().st_size for path in out.glob("*.chunks")))):
+        out.mkdir(parents=True, exist_ok=True)
+        if not (out / UNFINISHED).is_file():
+            replace_text(out / UNFINISHED, json.dumps(task, indent=1))
+        taken = True  # by another process, for all that is known
+        with alone(out):
+            taken = False
+            found, files, bad = {}, {}, {}
+            for name, images in splits.items():
+                bad[name] = BadFiles(images, config.max_bad_files)
+                found[name], parts = pack_one(config, form, bad[name], name)
+                files |= parts
+            files |= write_bad_files(out, bad)
+            made_by = f"pcae {version('pcae')}, Pillow {PIL.__version__}"
+            header = {"format": FORMAT, "made_by": made_by, "data": config.data, **task, "splits": found}
+            replace_text(out / HEADER, sealed({**header, "files": files}))
+            clear(out)
+
+
+def pack_one(config: PackConfig, form: Pixels | Jpeg, bad_files: BadFiles, name: str) -> tuple[dict[str, Any], Files]:
+    """Write a split; what it holds, and the checksums of its files."""
+    images = bad_files.images
+    workers = scanning_workers(images, len(images)) if config.workers is None else config.workers
+    chunks = pack_split(bad_files, form, config.out, name, workers, bar(f"packing {name}"))
+    return finish_split(images, chunks, config.out, name)
+
+
+def write_bad_files(out: Path, bad: Mapping[Split, BadFiles]) -> Files:
+    """Write down what could not be read, if anything could not."""
+    rows = [{"split": name, **json.loads(line)} for name, files in bad.items() for line in files.lines().splitlines()]
+    if not rows:
+        return {}
+    write_whole(out / BAD_FILES, "".join(json.dumps(row) + "\n" for row in rows).encode())
+    return {BAD_FILES: part_of(out / BAD_FILES)}
+
+
+def clear(out: Path) -> None:
+    """Remove what was only for going on."""
+    for path in (*out.glob("*.chunks"), out / UNFINISHED):
+        path.unlink(missing_ok=True)

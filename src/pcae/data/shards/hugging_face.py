@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,26 +18,8 @@ SPLITS: dict[Split, tuple[str, ...]] = {"train": ("train",), "test": ("validatio
 SAVED = ("dataset_dict.json", "state.json")
 """What stands in a folder that `save_to_disk` wrote."""
 LABELS = ("label", "labels")
-
-
-@dataclass(frozen=True, eq=False)
-class Rows:
-    """The images of a data set's split."""
-
-    data: Any
-    column: str
-    name: str
-
-    def image(self, row: int) -> Source:
-        """The bytes of an image, or its path. Raises ValueError where there is none."""
-        image = self.data[row][self.column]
-        if image is None:
-            raise ValueError("the row has no image")
-        return image["bytes"] or str(image["path"])
-
-    def name_of(self, row: int) -> str:
-        """The data set, the split and the row."""
-        return f"{self.name}/{row}"
+UNKNOWN = {-1, ""}
+"""What data sets write where a row has no label; some write nothing."""
 
 
 def list_rows(data: str, split: Split) -> Listing:
@@ -52,9 +34,18 @@ def list_rows(data: str, split: Split) -> Listing:
     if column is None:
         raise ValueError(f"data {data!r} has no column of images, only {', '.join(map(str, rows.features))}")
     labels, classes = labels_of(rows, datasets.ClassLabel)
-    pictures = Rows(rows.select_columns([column]).cast_column(column, datasets.Image(decode=False)), column, name)
+    pictures = rows.select_columns([column]).cast_column(column, datasets.Image(decode=False))
     count = range(len(rows))
-    return Listing(Lazy(pictures.image, count), Lazy(pictures.name_of, count), labels, data, classes=classes)
+    items, names = Lazy(partial(image_of, pictures, column), count), Lazy(partial("{}/{}".format, name), count)
+    return Listing(items, names, labels, data, classes=classes)
+
+
+def image_of(pictures: Any, column: str, row: int) -> Source:
+    """The bytes of an image, or its path. Raises ValueError where there is none."""
+    image = pictures[row][column]
+    if image is None:
+        raise ValueError("the row has no image")
+    return image["bytes"] or str(image["path"])
 
 
 def package() -> Any:
@@ -137,14 +128,8 @@ def labels_of(rows: Any, class_label: type) -> tuple[Sequence[str] | None, Seque
     column = next((key for key in (*LABELS, *named) if key in rows.features), None)
     if column is None:
         return None, None
-    values = rows.select_columns([column])[:][column]
-    if column in named:
-        classes = rows.features[column].names
-        return ([classes[value] for value in values] if all(known(value) for value in values) else None), classes
-    words = {value: str(value) for value in set(values)} if all(type(value) in {int, str} for value in values) else {}
-    return ([words[value] for value in values] if words and all(map(known, values)) else None), None
-
-
-def known(label: int | str | None) -> bool:
-    """Whether this is a label: data sets write -1 or nothing where there is none."""
-    return label not in {None, -1, ""}
+    values, classes = rows.select_columns([column])[:][column], rows.features[column].names if column in named else None
+    if not all(type(value) in {int, str} and value not in UNKNOWN for value in values):
+        return None, classes
+    words = classes or {value: str(value) for value in set(values)}
+    return [words[value] for value in values], classes

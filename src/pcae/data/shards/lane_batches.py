@@ -8,13 +8,14 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from pcae.data.batches import MicroBatches, leave_signals, training_workers
+from pcae.data.crops import RandomCrops
 from pcae.data.files.bounds import MOST_BYTES
 from pcae.data.files.decode import Unreadable
-from pcae.data.images import Images, RandomCrops
+from pcae.data.images import Images
 from pcae.data.shards.lanes import Block, Lanes, count_lanes
+from pcae.data.shards.samples import Sample
 from pcae.data.shards.shard_list import ShardList
-from pcae.data.shards.stream import name_of
-from pcae.data.shards.walking import Reader, Sample
+from pcae.data.shards.stream import Reader
 from pcae.data.unreadable import TRIES, Batch, Read, collate
 from pcae.settings.reading import DataConfig
 
@@ -75,7 +76,7 @@ class LaneBatches(IterableDataset):
     def read(self, lane: int) -> Iterator[Read]:
         """A lane's crops without end, from the step on with which the run begins or goes on."""
         number = self.order.start * self.each
-        reader = Reader(self.shards.paths, self.shards.counts)
+        reader = Reader(self.shards)
         for block, first in self.lanes.blocks(lane, number):
             samples = list(take(reader, block))
             shown = [samples[place] for place in block.order]
@@ -92,7 +93,7 @@ class LaneBatches(IterableDataset):
 
     def behind(self, lane: int, number: int) -> Iterator[Placed]:
         """A lane's samples from that of a number on, as they lie: what stands in where all of a block is unreadable."""
-        reader = Reader(self.shards.paths, self.shards.counts)
+        reader = Reader(self.shards)
         for block, _ in self.lanes.blocks(lane, number):
             yield from take(reader, block)
 
@@ -100,7 +101,8 @@ class LaneBatches(IterableDataset):
         """The crop of the first of some samples that can be read. Raises ValueError when none can."""
         failed: dict[int, str] = {}
         for shard, row, sample in islice(candidates, TRIES):
-            place, name = self.shards.first(shard) + row, name_of(self.shards, shard, row)
+            place = self.shards.first(shard) + row
+            name = self.shards.name(place)
             try:
                 if sample.fault:
                     raise Unreadable(name, sample.fault)
@@ -120,8 +122,8 @@ def take(reader: Reader, block: Block) -> Iterator[Placed]:
         held += len(sample.content)
         if held > MOST_BYTES:
             raise ValueError(
-                f"{len(block.order)} samples in a row, up to {row} of shard {reader.paths[shard]!r}, have more bytes "
-                f"than are safe to hold ({MOST_BYTES:,}); give a smaller --shuffle"
+                f"{len(block.order)} samples in a row, up to {row} of shard {reader.shards.paths[shard]!r}, have more "
+                f"bytes than are safe to hold ({MOST_BYTES:,}); give a smaller --shuffle"
             )
         yield shard, row, sample
 

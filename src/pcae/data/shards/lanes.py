@@ -1,4 +1,7 @@
-"""The order in which a stream is read: which sample stands where, worked out and never stored."""
+"""The order in which a stream is read: which sample stands where, worked out and never stored.
+
+A lane is a reader of its own, which goes through its part of all samples and has an equal share of every batch.
+"""
 
 import math
 from collections.abc import Iterator

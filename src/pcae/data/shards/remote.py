@@ -62,10 +62,6 @@ class RangeFile(io.RawIOBase):
         """It is."""
         return True
 
-    def tell(self) -> int:
-        """Where the next read begins."""
-        return self.position
-
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Have the next read begin elsewhere."""
         self.position = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self.position, io.SEEK_END: self.size}[whence]

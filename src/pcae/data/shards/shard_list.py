@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
+from pcae.data.shards.names import of_split
 from pcae.data.shards.remote import check_address, fetch, is_address, size_of
-from pcae.data.shards.shards import of_split
-from pcae.data.shards.walking import WALKS, count_samples
+from pcae.data.shards.samples import WALKS, count_samples
 from pcae.settings.choices import Split
 from pcae.settings.reading import THREADS
 from pcae.settings.values import expand
@@ -53,6 +53,11 @@ class ShardList:
     def first(self, shard: int) -> int:
         """The row with which a shard begins."""
         return int(self.ends[shard] - self.counts[shard])
+
+    def name(self, row: int) -> str:
+        """The path of a sample's shard, and its number there: its own name is known when it is read."""
+        shard, place = self.locate(row)
+        return f"{self.paths[shard]}/{place}"
 
     def short(self, shard: int) -> str:
         """The name of a shard below the place where all of them lie."""

@@ -1,16 +1,16 @@
 """Streams: shards that are read in order, from a disk or an address, by an index file or by their own counts."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
 from pcae.data.lazy import Lazy
 from pcae.data.shards.hugging_face import PREFIX, parquet_files
+from pcae.data.shards.names import braces, matching, of_split
 from pcae.data.shards.remote import check_address, is_address
+from pcae.data.shards.samples import WALKS, BrokenShard, Sample, open_any, suffix_of
 from pcae.data.shards.shard_list import ShardList, count_all, read_index, shard_list
-from pcae.data.shards.shards import braces, matching, of_split
-from pcae.data.shards.walking import WALKS, Reader, Sample
 from pcae.data.tables.listing import Listing, list_folder, list_split
 from pcae.settings.choices import Split
 from pcae.settings.values import expand
@@ -19,32 +19,58 @@ INDEX = ".json"
 MOST_SHARDS = 1_000_000
 
 
-@dataclass(frozen=True, eq=False)
-class Rows:
-    """The images of a stream, by row."""
+class Reader:
+    """Samples by shard and row. The shard that was read last stays open, so that reading in order is cheap."""
 
-    shards: ShardList
-    reader: Reader
+    def __init__(self, shards: ShardList) -> None:
+        self.shards, self.place = shards, (-1, 0, 0)
+        self.samples: Iterator[tuple[int, Sample]] = iter(())
+
+    def __reduce__(self) -> tuple[type, tuple[ShardList]]:
+        return type(self), (self.shards,)
 
     def image(self, row: int) -> bytes:
-        """The bytes of an image. Raises ValueError where there is none, BrokenShard where its shard is damaged."""
-        return content_of(self.reader.read(*self.shards.locate(row)))
+        """The bytes of an image by its row in the stream. Raises ValueError, with the reason, where there are none."""
+        sample = self.read(*self.shards.locate(row))
+        if sample.fault:
+            raise ValueError(sample.fault)
+        return sample.content
 
-    def name(self, row: int) -> str:
-        """The path of a sample's shard, and its number there: its own name is known when it is read."""
-        return name_of(self.shards, *self.shards.locate(row))
+    def read(self, shard: int, row: int) -> Sample:
+        """A sample. Raises BrokenShard for a shard that cannot be read or has more samples, or fewer, than it should.
 
+        More can only be seen where the last one is read.
+        """
+        last, next_row, process = self.place
+        if (last, process) != (
+            shard,
+            os.getpid(),
+        ) or row < next_row:  # a fork shares the position in an open file
+            self.open(shard)
+        self.place, count = (shard, row, os.getpid()), self.shards.counts[shard]
+        try:
+            found = next(self.samples, None)
+            more = found is not None and row + 1 == count and next(self.samples, None) is not None
+        except (OSError, ValueError) as error:
+            self.place = (-1, 0, 0)
+            raise BrokenShard(str(error)) from error
+        if found is None or more:
+            self.place = (-1, 0, 0)
+            raise BrokenShard(
+                f"shard {self.shards.paths[shard]!r} has {'more' if more else 'fewer'} samples than the {count} "
+                "that it should have; write its index anew (pcae index), or copy it again"
+            )
+        self.place = shard, row + 1, os.getpid()
+        return found[1]
 
-def content_of(sample: Sample) -> bytes:
-    """The bytes of a sample's image. Raises ValueError, with the reason, where there are none."""
-    if sample.fault:
-        raise ValueError(sample.fault)
-    return sample.content
-
-
-def name_of(shards: ShardList, shard: int, row: int) -> str:
-    """How a sample is called."""
-    return f"{shards.paths[shard]}/{row}"
+    def open(self, shard: int) -> None:
+        """Begin to walk through a shard."""
+        path = self.shards.paths[shard]
+        try:
+            opened = open_any(path)
+        except ValueError as error:
+            raise BrokenShard(str(error)) from error
+        self.samples = WALKS[suffix_of(path)](opened, path, lambda: self.place[1])
 
 
 def is_stream(data: str) -> bool:
@@ -55,8 +81,8 @@ def is_stream(data: str) -> bool:
 def list_stream(data: str, split: Split) -> Listing:
     """The images of a stream, of which nothing is held but its shards. Raises ValueError with the remedy."""
     shards = shards_of(data, split)
-    rows, count = Rows(shards, Reader(shards.paths, shards.counts)), range(len(shards))
-    return Listing(Lazy(rows.image, count), Lazy(rows.name, count), None, shards.root, stream=shards)
+    rows = range(len(shards))
+    return Listing(Lazy(Reader(shards).image, rows), Lazy(shards.name, rows), None, shards.root, stream=shards)
 
 
 def shards_of(data: str, split: Split) -> ShardList:

@@ -3,15 +3,12 @@
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from itertools import groupby
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
-
-import numpy as np
 
 from pcae.data.files.bounds import MOST_BYTES
 from pcae.data.shards.remote import CHUNK, SMALL_CHUNK, RemoteShard, Unreachable, is_address
-from pcae.data.shards.shards import AnyShard, Member, members_of, open_shard
+from pcae.data.shards.tar import AnyShard, Member, open_shard, samples_of
 from pcae.data.tables.listing import is_image
 
 ROWS = 16
@@ -39,7 +36,7 @@ def tar_samples(shard: AnyShard, path: str, wanted: Wanted) -> Iterator[tuple[in
 
     An image is read when its header comes by, before the next header is: a reader at an address goes forward only.
     """
-    for row, (_, members) in enumerate(groupby(members_of(path, shard, Counter()), key=lambda member: member.sample)):
+    for row, members in enumerate(samples_of(path, shard, Counter())):
         found: tuple[int, Sample] | None = None
         for member in members:
             dots = member.suffix.count(".")
@@ -137,56 +134,7 @@ def count_samples(path: str) -> int:
     """The samples of a shard, read off its headers. Raises ValueError for a shard that is none."""
     shard = open_any(path, SMALL_CHUNK)
     if suffix_of(path) == ".tar":
-        return sum(1 for _ in groupby(members_of(path, shard, Counter()), key=lambda member: member.sample))
+        return sum(1 for _ in samples_of(path, shard, Counter()))
     for _ in parquet_samples(shard, path, lambda: 2**62):
         pass
     return open_parquet(shard).metadata.num_rows
-
-
-class Reader:
-    """Samples by shard and row. The shard that was read last stays open, so that reading in order is cheap.
-
-    counts: samples of each shard.
-    """
-
-    def __init__(self, paths: Sequence[str], counts: np.ndarray) -> None:
-        self.paths, self.counts = paths, counts
-        self.place = (-1, 0, 0)
-        self.samples: Iterator[tuple[int, Sample]] = iter(())
-
-    def __reduce__(self) -> tuple[type, tuple[Sequence[str], np.ndarray]]:
-        return type(self), (self.paths, self.counts)
-
-    def read(self, shard: int, row: int) -> Sample:
-        """A sample. Raises BrokenShard for a shard that cannot be read or has more samples, or fewer, than it should.
-
-        More can only be seen where the last one is read.
-        """
-        world, next_row, process = self.place
-        if (world, process) != (shard, os.getpid()) or row < next_row:  # a fork shares the position in an open file
-            self.open(shard)
-        self.place = shard, row, os.getpid()
-        try:
-            found = next(self.samples, None)
-            last = row + 1 == self.counts[shard]
-            more = found is not None and last and next(self.samples, None) is not None
-        except (OSError, ValueError) as error:
-            self.place = (-1, 0, 0)
-            raise BrokenShard(str(error)) from error
-        if found is None or more:
-            self.place = (-1, 0, 0)
-            raise BrokenShard(
-                f"shard {self.paths[shard]!r} has {'more' if more else 'fewer'} samples than the {self.counts[shard]} "
-                "that it should have; write its index anew (pcae index), or copy it again"
-            )
-        self.place = shard, row + 1, os.getpid()
-        return found[1]
-
-    def open(self, shard: int) -> None:
-        """Begin to walk through a shard."""
-        path = self.paths[shard]
-        try:
-            opened = open_any(path)
-        except ValueError as error:
-            raise BrokenShard(str(error)) from error
-        self.samples = WALKS[suffix_of(path)](opened, path, lambda: self.place[1])

@@ -2,17 +2,21 @@
 
 import hashlib
 import io
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 
 import numpy as np
 from PIL import Image
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
-from pcae.data.batches import count_cores
+from pcae.data.batches import scanning_workers
 from pcae.data.files.bounds import File, check_pixels, decoding, open_picture, open_tiff, tiff_pixels
 from pcae.data.files.decode import MODES, Planes, Source, Unreadable, is_tiff, opened, tiff_shape
 from pcae.data.images import Images
+from pcae.data.lazy import Lazy
 
 SKETCH = 16
 """Side of the small gray picture by which images are compared."""
@@ -37,15 +41,6 @@ class Facts:
     sketch: np.ndarray | None = None
     mean: tuple[float, ...] = ()
     square: tuple[float, ...] = ()
-
-
-class Header(NamedTuple):
-    """What a file says of itself: format, channels or pixel type, width and height; whether it has over 8 bits."""
-
-    format: str
-    kind: str
-    size: tuple[int, int]
-    deep: bool
 
 
 def look(images: Images, index: int) -> Facts:
@@ -74,48 +69,48 @@ def of_array(pixels: np.ndarray) -> dict[str, Any]:
 def of_file(source: Source) -> dict[str, Any]:
     """What a file says of itself, as far as it says anything."""
     known: dict[str, Any] = {}
-    try:
-        with opened(source) as file:
-            digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))  # pyright: ignore[reportArgumentType]
-            known = {"bytes": file.seek(0, io.SEEK_END), "digest": digest.hexdigest()}
-        header = header_of(source)
-        known |= {"format": header.format, "kind": header.kind, "size": header.size}
-        return known | ({"values": values_of(source)} if header.deep else {})
-    except Exception:  # a torn header raises errors of every kind; the reason comes from reading the image itself
-        return known
+    with suppress(Exception), opened(source) as file:  # a torn header raises any error; reading the image says which
+        digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))  # pyright: ignore[reportArgumentType]
+        known = {"bytes": file.seek(0, io.SEEK_END), "digest": digest.hexdigest()}
+        file.seek(0)
+        for facts in read_facts(file):
+            known |= facts
+    return known
 
 
-def header_of(source: Source) -> Header:
-    """The header of a file. Raises errors of every kind when it has none, ValueError for too many pixels."""
+def size_of(source: Source) -> tuple[int, int]:
+    """Width and height by the header of a file. Raises errors of every kind, ValueError for too many pixels."""
     with opened(source) as file:
-        return tiff_header(file) if is_tiff(file) else pillow_header(file)
+        return next(read_facts(file))["size"]
 
 
-def pillow_header(file: File) -> Header:
-    """The header of a file that Pillow reads."""
+def read_facts(file: File) -> Iterator[dict[str, Any]]:
+    """What the header of a file says, then, where it has more than 8 bits, the least and the largest pixel."""
+    return tiff_facts(file) if is_tiff(file) else picture_facts(file)
+
+
+def picture_facts(file: File) -> Iterator[dict[str, Any]]:
+    """The facts of a file that Pillow reads."""
     with open_picture(file) as image:
         check_pixels(*image.size)
         kind = "I;16" if (image.format, image.mode) == ("PNG", "I") else image.mode  # Pillow 10 says I
-        return Header(image.format or "", kind, image.size, kind.startswith(("I", "F")))
+        yield {"format": image.format or "", "kind": kind, "size": image.size}
+        if kind.startswith(("I", "F")):
+            yield {"values": extremes(np.asarray(image))}
 
 
-def tiff_header(opened_file: File) -> Header:
-    """The header of a TIFF."""
+def tiff_facts(opened_file: File) -> Iterator[dict[str, Any]]:
+    """The facts of a TIFF."""
     with open_tiff(opened_file) as file:
         shape, dtype = tiff_shape(file), file.series[0].dtype
         bands = next((length for axis, length in shape.items() if axis not in "YX"), 1)
-        return Header("TIFF", f"{dtype} x {bands}", (shape["X"], shape["Y"]), dtype.itemsize > 1)
+        yield {"format": "TIFF", "kind": f"{dtype} x {bands}", "size": (shape["X"], shape["Y"])}
+        if dtype.itemsize > 1:
+            yield {"values": extremes(tiff_pixels(file))}
 
 
-def values_of(source: Source) -> tuple[float, float]:
-    """The least and the largest pixel of a file with more than 8 bits."""
-    with opened(source) as file:
-        if is_tiff(file):
-            with open_tiff(file) as tiff:
-                pixels = tiff_pixels(tiff)
-        else:
-            with open_picture(file) as image:
-                pixels = np.asarray(image)
+def extremes(pixels: np.ndarray) -> tuple[float, float]:
+    """The least and the largest pixel that is a number."""
     return float(np.nanmin(pixels)), float(np.nanmax(pixels))
 
 
@@ -133,21 +128,9 @@ def moments(planes: Planes) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return tuple((shares @ levels).tolist()), tuple((shares @ levels**2).tolist())
 
 
-@dataclass(frozen=True)
-class Looks(Dataset):
-    """The facts of every image, for a loader that looks in parallel."""
-
-    images: Images
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, index: int) -> Facts:
-        return look(self.images, index)
-
-
 def survey(images: Images, workers: int | None = None) -> DataLoader:
     """The facts of all images, in order, some at a time; in as many processes as cores, unless said otherwise."""
     if workers is None:
-        workers = 0 if isinstance(images.items, np.ndarray) else min(count_cores(), len(images) // 50)
-    return DataLoader(Looks(images), batch_size=16, num_workers=workers, collate_fn=list)
+        workers = scanning_workers(images, len(images))
+    looks = Lazy(partial(look, images), range(len(images)))
+    return DataLoader(looks, batch_size=16, num_workers=workers, collate_fn=list)

@@ -5,7 +5,7 @@ import json
 import mmap
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from functools import partial
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from pcae.data.files.decode import MODES, PixelRange, Planes, from_pillow
-from pcae.data.lazy import Lazy
+from pcae.data.lazy import Lazy, row_bytes
 from pcae.data.tables.listing import Listing
 from pcae.settings.choices import Split
 from pcae.settings.values import expand
@@ -51,27 +51,9 @@ def map_file(path: str | Path, dtype: np.dtype | type, shape: tuple[int, ...]) -
         raise ValueError(f"packed file {str(path)!r} cannot be read: {error.strerror}") from error
 
 
-@dataclass(frozen=True, eq=False)
-class Rows:
-    """Names and JPEG bytes of a split's images, by row."""
-
-    index: np.ndarray
-    text: np.ndarray
-    data: np.ndarray
-    root: str
-
-    def name(self, row: int) -> str:
-        """The folder, the split and the name of an image in the data that were packed."""
-        return f"{self.root}/{cut(self.text, self.index, 'name_end', row).decode('utf-8', 'surrogateescape')}"
-
-    def read(self, row: int) -> bytes:
-        """The bytes of an image."""
-        return cut(self.data, self.index, "end", row)
-
-
-def cut(content: np.ndarray, index: np.ndarray, end: str, row: int) -> bytes:
-    """The bytes of a row, which begin where those of the row before end."""
-    return content[int(index[row - 1][end]) if row else 0 : int(index[row][end])].tobytes()
+def name_of(folder: Path, text: np.ndarray, index: np.ndarray, row: int) -> str:
+    """The folder, the split and the name of an image in the data that were packed."""
+    return f"{folder}/{row_bytes(text, index, 'name_end', row).decode('utf-8', 'surrogateescape')}"
 
 
 def is_packed(path: Path) -> bool:
@@ -110,17 +92,14 @@ def listing_of(path: Path, header: dict[str, Any], split: Split) -> Listing:
     count, sizes = facts["images"], {part: sum(size for size, _ in chunks) for part, chunks in header["files"].items()}
     index = map_file(path / f"{name}.index", ROW, (count,))
     text, data = (map_file(path / part, np.uint8, (sizes[part],)) for part in (f"{name}.names", f"{name}.data"))
-    rows = Rows(index, text, data, str(path / name))
-    items = Lazy(rows.read, range(count))
+    items: Any = Lazy(partial(row_bytes, data, index, "end"), range(count))
     if settings["form"] == "pixels":
         items = map_file(path / f"{name}.data", np.uint8, (count, *settings["image_size"], settings["channels"]))
     classes = facts["classes"]
     labels = [classes[label] for label in index["label"].tolist()] if classes is not None else None
     pixel_range = settings["pixel_range"] and tuple(settings["pixel_range"])
-    names = Lazy(rows.name, range(count))
-    return Listing(
-        items, names, labels, rows.root, classes=classes, channels=settings["channels"], pixel_range=pixel_range
-    )
+    names, channels = Lazy(partial(name_of, path / name, text, index), range(count)), settings["channels"]
+    return Listing(items, names, labels, str(path / name), classes=classes, channels=channels, pixel_range=pixel_range)
 
 
 def read_header(path: Path) -> dict[str, Any]:

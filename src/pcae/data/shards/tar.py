@@ -4,33 +4,30 @@ import json
 import os
 import re
 import tarfile
-from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from pcae.data.files.bounds import MOST_BYTES
-from pcae.data.lazy import Lazy
+from pcae.data.lazy import Lazy, row_bytes
 from pcae.data.shards.remote import RemoteShard, Unreachable
-from pcae.data.tables.listing import FOLDERS, Listing, is_image
-from pcae.settings.choices import Split
+from pcae.data.tables.listing import Listing, is_image
 
 MOST_OPEN = 64
 """Shards that a process keeps open."""
 MOST_TEXT = 2**24
 """Bytes of a .cls or .json; more is no label."""
-SHARD = re.compile(r".\.(tar(\.(gz|bz2|xz|zst|lz4))?|tgz|tbz2?|txz)$", re.IGNORECASE)
-"""How shards are named, compressed ones among them, which are refused by name."""
-BRACES = re.compile(r"\{(?:(\d+)\.\.(\d+)|([^{}]*,[^{}]*))\}")
-"""{000..099} or {one,two} in a pattern."""
 COMPRESSED = (b"\x1f\x8b", b"BZh91AY", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
 """How gzip, bzip2, xz and zstd files begin."""
+ROW = np.dtype([("shard", "<i4"), ("offset", "<i8"), ("size", "<i8"), ("name_end", "<i8")])
+"""An image of several shards: the number of its shard, its place and size in bytes, and where its name ends."""
 SAMPLE = re.compile(r"((?:.*/)?[^./]+)\.([^/]+)$", re.DOTALL)
 """A member's name: all up to the first dot of its last part is the sample's, the rest says what of it."""
 
@@ -80,53 +77,40 @@ class Shards:
 
 @dataclass(frozen=True, eq=False)
 class Index:
-    """Where the images of all shards are: number of the shard, offset and size in bytes, and all names end to end."""
+    """Where the images of all shards are (`ROW`), and all their names end to end."""
 
     shards: Shards
-    shard: np.ndarray
-    offset: np.ndarray
-    size: np.ndarray
+    rows: np.ndarray
     text: bytes
-    ends: np.ndarray
 
     def read(self, row: int) -> bytes:
         """The bytes of an image. Raises OSError when its shard is gone, ValueError when it is too large."""
-        if self.size[row] > MOST_BYTES:
-            raise ValueError(f"its {self.size[row]:,} bytes are more than are safe to read ({MOST_BYTES:,})")
-        return self.shards.open(int(self.shard[row])).read(int(self.offset[row]), int(self.size[row]))
+        shard, offset, size, _ = self.rows[row].item()
+        if size > MOST_BYTES:
+            raise ValueError(f"its {size:,} bytes are more than are safe to read ({MOST_BYTES:,})")
+        return self.shards.open(shard).read(offset, size)
 
     def name(self, row: int) -> str:
         """The path of an image's shard and the image's name in it."""
-        text = self.text[self.ends[row - 1] if row else 0 : self.ends[row]]
-        return f"{self.shards.paths[self.shard[row]]}/{text.decode('utf-8', 'surrogateescape')}"
+        name = row_bytes(self.text, self.rows, "name_end", row).decode("utf-8", "surrogateescape")
+        return f"{self.shards.paths[self.rows[row]['shard']]}/{name}"
 
 
 @dataclass
 class Found:
-    """What the shards hold, as they are read one by one: 28 bytes an image beside its name."""
+    """What the shards hold, as they are read one by one: 28 bytes (`ROW`) an image beside its name."""
 
-    shard: array = field(default_factory=lambda: array("i"))
-    offset: array = field(default_factory=lambda: array("q"))
-    size: array = field(default_factory=lambda: array("q"))
+    rows: bytearray = field(default_factory=bytearray)
     text: bytearray = field(default_factory=bytearray)
-    ends: array = field(default_factory=lambda: array("q"))
     labels: list[str | None] = field(default_factory=list)
     others: Counter[str] = field(default_factory=Counter)
     words: dict[str, str] = field(default_factory=dict)
 
     def add(self, shard: int, image: Member, label: str | None) -> None:
         """One more image; equal labels are one string."""
-        self.shard.append(shard)
-        self.offset.append(image.offset)
-        self.size.append(image.size)
         self.text += image.name.encode("utf-8", "surrogateescape")
-        self.ends.append(len(self.text))
+        self.rows += np.array((shard, image.offset, image.size, len(self.text)), ROW).tobytes()
         self.labels.append(label if label is None else self.words.setdefault(label, label))
-
-    def index(self, paths: Sequence[str]) -> Index:
-        """Everything found, in arrays."""
-        shard, offset, size, ends = map(np.asarray, (self.shard, self.offset, self.size, self.ends))
-        return Index(Shards(paths), shard, offset, size, bytes(self.text), ends)
 
 
 def list_shards(paths: Sequence[str], root: str) -> Listing:
@@ -139,11 +123,11 @@ def list_shards(paths: Sequence[str], root: str) -> Listing:
     found = Found()
     for number, path in enumerate(paths):
         shard = open_shard(path)
-        for _, members in groupby(members_of(path, shard, found.others), key=lambda member: member.sample):
+        for members in samples_of(path, shard, found.others):
             add_sample(found, number, shard, list(members))
     known = [label for label in found.labels if label is not None]
     labels = known if known and len(known) == len(found.labels) else None
-    index, rows = found.index(paths), range(len(found.labels))
+    index, rows = Index(Shards(paths), np.frombuffer(found.rows, ROW), bytes(found.text)), range(len(found.labels))
     return Listing(Lazy(index.read, rows), Lazy(index.name, rows), labels, root, found.others)
 
 
@@ -187,6 +171,11 @@ def json_label(text: bytes) -> str | None:
     return next((str(value) for value in both if type(value) in {int, str}), None)
 
 
+def samples_of(path: str, shard: AnyShard, others: Counter[str]) -> Iterator[Iterator[Member]]:
+    """The members of each sample (`members_of`): neighbours whose names agree up to the first dot of the last part."""
+    return (members for _, members in groupby(members_of(path, shard, others), key=attrgetter("sample")))
+
+
 def members_of(path: str, shard: AnyShard, others: Counter[str]) -> Iterator[Member]:
     """The regular files of a tar that belong to samples, in order; other members are counted.
 
@@ -218,51 +207,3 @@ def members_of(path: str, shard: AnyShard, others: Counter[str]) -> Iterator[Mem
         raise
     except Exception as error:  # strangers' files make errors of every kind
         raise ValueError(f"shard {path!r} is cut off, damaged or no .tar file ({error}); copy it again") from error
-
-
-def matching(pattern: str) -> list[str]:
-    """The shards that a pattern names, in order. Raises ValueError for the first that is not there."""
-    paths = []
-    for path in braces(pattern):
-        if not Path(path).is_file():
-            raise ValueError(f"shard {path!r} is no file; check the path")
-        paths.append(path)
-    return paths
-
-
-def braces(pattern: str) -> Iterator[str]:
-    """All that a pattern with {000..099} and {one,two} stands for, in order."""
-    found = BRACES.search(pattern)
-    if found is None:
-        yield pattern
-        return
-    first, last, words = found.groups()
-    choices = words.split(",") if words else numbers(first, last)
-    for choice in choices:
-        for rest in braces(pattern[found.end() :]):
-            yield pattern[: found.start()] + choice + rest
-
-
-def numbers(first: str, last: str) -> Iterator[str]:
-    """The numbers from the first to the last, up or down, as wide as the first."""
-    step = 1 if int(first) <= int(last) else -1
-    return (f"{number:0{len(first)}d}" for number in range(int(first), int(last) + step, step))
-
-
-def of_split(paths: Sequence[str], split: Split, belongs: Callable[[str, str], bool] | None = None) -> list[str]:
-    """The shards of a split by how their names begin: its own, else what is beside the other one's, else all.
-
-    belongs: whether a path is of a split's word, where that is not its name's beginning.
-    """
-    belongs = belongs or begins
-    own = {part: [[path for path in paths if belongs(path, word)] for word in FOLDERS[part]] for part in FOLDERS}
-    train, test = (next((shards for shards in own[part] if shards), []) for part in FOLDERS)
-    if split == "train":
-        held_out = set(test)
-        return train or [path for path in paths if path not in held_out] or list(paths)
-    return test or train or list(paths)
-
-
-def begins(path: str, word: str) -> bool:
-    """Whether a file's name begins with a whole word."""
-    return re.match(rf"{word}(?![a-z])", Path(path).name, re.IGNORECASE) is not None

@@ -1,0 +1,250 @@
+"""Every image decoded and shrunk once, chunk by chunk, so that a packing that was killed goes on."""
+
+import io
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+from PIL import Image
+from torch.utils.data import DataLoader
+
+from pcae.data.batches import Follow
+from pcae.data.crops import fit
+from pcae.data.files.decode import Planes, Unreadable, reason_of
+from pcae.data.images import Images
+from pcae.data.lazy import Lazy
+from pcae.data.packed.reading import ROW, UNFINISHED, blocks_of, fingerprint
+from pcae.data.survey import moments
+from pcae.data.unreadable import BadFiles
+
+Files = dict[str, list[tuple[int, str]]]
+"""Size and fingerprint of each chunk of each file."""
+CHUNK = 1_024
+"""Images whose bytes have one checksum; what is lost at most when a packing is killed."""
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """Images of one size, resized to cover it, their centres cut out: height x width x channels bytes each."""
+
+    image_size: tuple[int, int]
+
+    def shrink(self, planes: Planes) -> Planes:
+        """The picture in that size."""
+        return fit(planes, (self.image_size[1], self.image_size[0]))
+
+    def encode(self, planes: Planes) -> bytes:
+        """All values, channel after channel of pixel after pixel."""
+        return np.dstack([np.asarray(plane) for plane in planes]).tobytes()
+
+
+@dataclass(frozen=True)
+class Jpeg:
+    """Images whose shorter side is `side` pixels at most, their aspect kept, as JPEG files."""
+
+    side: int
+    quality: int
+
+    def shrink(self, planes: Planes) -> Planes:
+        """The picture with that shorter side; a smaller one stays as it is."""
+        share = self.side / min(planes[0].size)
+        if share >= 1:
+            return planes
+        size = (round(planes[0].width * share), round(planes[0].height * share))
+        return tuple(plane.resize(size, Image.Resampling.BICUBIC) for plane in planes)
+
+    def encode(self, planes: Planes) -> bytes:
+        """All that stands in the file. Raises OSError for a picture that is too long for the format."""
+        buffer = io.BytesIO()
+        planes[0].save(buffer, "JPEG", quality=self.quality)
+        return buffer.getvalue()
+
+
+class Shrunk(NamedTuple):
+    """An image as it is packed, with mean and mean square of its pixels by channel; or why it could not be read."""
+
+    content: bytes = b""
+    mean: tuple[float, ...] = ()
+    square: tuple[float, ...] = ()
+    reason: str | None = None
+
+
+def shrunk(images: Images, form: Pixels | Jpeg, index: int) -> Shrunk:
+    """An image as it is packed."""
+    try:
+        planes = form.shrink(images.open(index))
+        return Shrunk(form.encode(planes), *moments(planes))
+    except Unreadable as error:
+        return Shrunk(reason=error.reason)
+    except OSError as error:
+        return Shrunk(reason=f"it cannot be packed: {reason_of(error)}")
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Images in a row of the data, as they were packed.
+
+    seen: how many of the data's. sizes: bytes of each that was packed. digest: of these bytes. mean, square: sums of
+    the images' by channel. bad: index and reason of those that could not be read.
+    """
+
+    seen: int
+    sizes: list[int]
+    digest: str
+    mean: list[float]
+    square: list[float]
+    bad: list[Sequence[Any]]
+
+    @property
+    def length(self) -> int:
+        """Its bytes."""
+        return sum(self.sizes)
+
+
+def pack_split(
+    bad_files: BadFiles, form: Pixels | Jpeg, folder: Path, name: str, workers: int, follow: Follow = iter
+) -> list[Chunk]:
+    """Write the images of `bad_files` to NAME.data, from where an earlier packing stopped; all chunks.
+
+    Raises ValueError when too many cannot be read, OSError when the disk does not take them.
+    """
+    images, data, log = bad_files.images, folder / f"{name}.data", folder / f"{name}.chunks"
+    chunks = whole_chunks(images, data, log)
+    bad_files.add(bad_of(chunks))
+    first = sum(chunk.seen for chunk in chunks)
+    left = range(first, len(images))
+    packed = Lazy(partial(shrunk, images, form), range(len(images)))
+    loader = DataLoader(packed, 16, sampler=left, num_workers=workers, collate_fn=list)
+    results: Iterator[Any] = chain.from_iterable(follow(loader))
+    with data.open("ab") as file, log.open("ab") as notes:
+        for start in left[::CHUNK]:
+            chunk = write_chunk(file, islice(results, CHUNK), start)
+            bad_files.add(bad_of([chunk]))
+            bad_files.check()
+            to_disk(file)
+            notes.write(json.dumps(asdict(chunk)).encode() + b"\n")
+            to_disk(notes)
+            chunks.append(chunk)
+    return chunks
+
+
+def bad_of(chunks: Sequence[Chunk]) -> dict[int, str]:
+    """The reasons of what could not be read, by index."""
+    return {index: reason for chunk in chunks for index, reason in chunk.bad}
+
+
+def write_chunk(file: BinaryIO, results: Iterable[Shrunk], start: int) -> Chunk:
+    """Write images as they come, the first of them the data's image `start`; what was written."""
+    sizes, bad, sums = [], [], []
+
+    def contents() -> Iterator[bytes]:
+        for index, one in enumerate(results, start):
+            if one.reason is not None:
+                bad.append((index, one.reason))
+                continue
+            file.write(one.content)
+            sizes.append(len(one.content))
+            sums.append((one.mean, one.square))
+            yield one.content
+
+    digest = fingerprint(contents())
+    mean, square = np.sum(sums, axis=0).tolist() if sums else ([], [])
+    return Chunk(len(sizes) + len(bad), sizes, digest, mean, square, bad)
+
+
+def to_disk(file: BinaryIO) -> None:
+    """Wait until the disk has what was written."""
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def whole_chunks(images: Images, data: Path, log: Path) -> list[Chunk]:
+    """The chunks of an earlier packing that are whole; what stands behind them is cut off.
+
+    A chunk without an image that has been repaired since is whole when its bytes have its checksum.
+    """
+    chunks, length, start = [], 0, 0
+    for line in log.read_bytes().splitlines(keepends=True) if log.is_file() and data.is_file() else []:
+        try:
+            chunk = Chunk(**json.loads(line))
+        except ValueError:  # the last line, when the packing was killed while it wrote it
+            break
+        digest = fingerprint(blocks_of(data, start, chunk.length))
+        if not line.endswith(b"\n") or digest != chunk.digest or repaired(images, chunk):
+            break
+        chunks.append(chunk)
+        length, start = length + len(line), start + chunk.length
+    for path, end in ((log, length), (data, start)):
+        if path.is_file():
+            os.truncate(path, end)
+    return chunks
+
+
+def repaired(images: Images, chunk: Chunk) -> bool:
+    """Whether an image of a chunk that could not be read can be read now."""
+    for index, _ in chunk.bad:
+        try:
+            images.open(index)
+        except Unreadable:
+            continue
+        return True
+    return False
+
+
+def finish_split(images: Images, chunks: Sequence[Chunk], folder: Path, name: str) -> tuple[dict[str, Any], Files]:
+    """Write names, classes and places of the images that were packed; what they are, and the files' checksums."""
+    kept = np.delete(np.arange(len(images)), list(bad_of(chunks)))
+    rows = np.zeros(len(kept), ROW)
+    rows["end"] = np.cumsum([size for chunk in chunks for size in chunk.sizes])
+    rows["label"] = -1 if images.labels is None else np.asarray(images.labels)[kept]
+    names, index = folder / f"{name}.names", folder / f"{name}.index"
+    with names.open("wb") as file:
+        shorts = (images.short(row).encode("utf-8", "surrogateescape") for row in kept.tolist())
+        rows["name_end"] = np.cumsum([file.write(short) for short in shorts])
+        to_disk(file)
+    write_whole(index, rows.tobytes())
+    sums = np.array([(chunk.mean, chunk.square) for chunk in chunks if chunk.sizes]).sum(0) / len(kept)
+    facts = {
+        "images": len(kept),
+        "bad_files": len(images) - len(kept),
+        "classes": None if images.labels is None else list(images.classes),
+        "mean": sums[0].tolist(),
+        "std": np.sqrt((sums[1] - sums[0] ** 2).clip(0)).tolist(),
+    }
+    data = [(chunk.length, chunk.digest) for chunk in chunks]
+    return facts, {f"{name}.data": data, names.name: part_of(names), index.name: part_of(index)}
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file and wait for the disk; only the header, written after it, makes it count."""
+    with path.open("wb") as file:
+        file.write(content)
+        to_disk(file)
+
+
+def part_of(path: Path) -> list[tuple[int, str]]:
+    """A file as one chunk: its size and fingerprint."""
+    size = path.stat().st_size
+    return [(size, fingerprint(blocks_of(path, 0, size)))]
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keep other packings out of a folder. Raises ValueError when one is at work there."""
+    import fcntl  # Unix alone has it, and every system lists the verb
+
+    with (folder / UNFINISHED).open("r+b") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ValueError(
+                f"out {str(folder)!r} is being packed by another process; wait until it is done"
+            ) from error
+        yield
