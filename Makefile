@@ -1,5 +1,5 @@
 # Two commands are all that a newcomer needs: `make demo` and `make test`. Both make .venv when it is missing.
-.PHONY: setup demo test test-all lint types format clean
+.PHONY: setup demo test test-all lint types format completion clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -9,7 +9,7 @@ READY := .venv/.ready
 export OMP_NUM_THREADS ?= 1
 
 help:
-	@grep -E '^# ' Makefile | head -1; echo "verbs: setup demo test test-all lint types format clean"
+	@grep -E '^# ' Makefile | head -1; echo "verbs: setup demo test test-all lint types format completion clean"
 
 setup: $(READY)
 
@@ -44,6 +44,10 @@ test-all: lint types
 format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# what the shells complete, from the settings
+completion: setup
+	$(BIN)/python -m tests.completion
 
 clean:
 	rm -rf .venv demo build dist .pytest_cache .ruff_cache .hypothesis

@@ -5,15 +5,17 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import is_dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 from rich.text import Text
-from torch.utils.data import DataLoader
 
 from pcae.settings.text import visible
+
+if TYPE_CHECKING:  # verbs that need no torch speak, too
+    from torch.utils.data import DataLoader
 
 
 class Terminal(Console):
@@ -44,7 +46,7 @@ def is_main_process() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def bar(what: str) -> Callable[[DataLoader | range], Iterable[Any]]:
+def bar(what: str) -> "Callable[[DataLoader | range], Iterable[Any]]":
     """What shows, on a terminal, how far a pass through a loader or a range is."""
     quiet = not console.is_terminal
     return lambda steps: steps if quiet else track(steps, what, len(steps), console=console, transient=True)

@@ -1,8 +1,8 @@
 """Named settings that the package ships, and what stands over what: flags > file > recipe > defaults."""
 
 from collections.abc import Callable, Mapping
-from functools import cache
 from importlib import resources
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,7 +24,7 @@ def layered(
     """The values of a YAML file over those of a recipe, which the file may name itself.
 
     picked: the recipe that `auto` stands for; without it, auto has no values. flags: what will stand over both; what
-    of the recipe does not go with it or the file, by `cls.fitting`, is left out.
+    of the recipe does not go with it or the file, by `cls.applicable`, is left out.
     """
     values = read_yaml(cls, file) if file else {}
     if values.pop("config", None):
@@ -39,22 +39,29 @@ def layered(
 def recipe_names(cls: type) -> list[str]:
     """The recipes that the package ships for a verb with the configuration `cls`."""
     names = sorted(entry.name.removesuffix(".yaml") for entry in RECIPES.iterdir() if entry.name.endswith(".yaml"))
-    known = leaves(cls).keys()
-    return [name for name in names if keys_of_recipe(name) <= known]
+    return [name for name in names if is_for(cls, name)]
 
 
-@cache
-def keys_of_recipe(name: str) -> set[str]:
-    """The knobs that a shipped recipe sets."""
-    return {str(key).replace("-", "_") for key in yaml.load((RECIPES / f"{name}.yaml").read_text("utf-8"), Yaml)}
+def is_for(cls: type, name: str) -> bool:
+    """Whether a shipped recipe sets only what the configuration `cls` has."""
+    keys = yaml.load((RECIPES / f"{name}.yaml").read_text("utf-8"), Yaml)
+    return {str(key).replace("-", "_") for key in keys} <= leaves(cls).keys()
+
+
+def purpose(name: str) -> str:
+    """What a shipped recipe is for: the first sentence of the comment that it begins with."""
+    lines = (RECIPES / f"{name}.yaml").read_text("utf-8").splitlines()
+    comment = " ".join(line.removeprefix("# ") for line in takewhile(lambda line: line.startswith("#"), lines))
+    return comment.partition(". ")[0] + "."
 
 
 def read_recipe(cls: type, name: str) -> dict[str, Any]:
     """The checked values of a shipped recipe. Raises ValueError for an unknown name, or one of another verb."""
-    names = recipe_names(cls)
-    if name not in names:
-        why = "is for another verb" if (RECIPES / f"{name}.yaml").is_file() else "is not known"
-        raise ValueError(f"recipe {name!r} {why}; choose from {', '.join([AUTO, *names])}, or use --config FILE")
+    known = (RECIPES / f"{name}.yaml").is_file()
+    if not known or not is_for(cls, name):
+        choice = ", ".join([AUTO, *recipe_names(cls)])
+        why = "is for another verb" if known else "is not known"
+        raise ValueError(f"recipe {name!r} {why}; choose from {choice}, or use --config FILE")
     with resources.as_file(RECIPES / f"{name}.yaml") as path:
         return read_yaml(cls, path)
 

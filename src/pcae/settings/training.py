@@ -29,7 +29,7 @@ class RunSettings:
     out: Path
     """Run folder; a run that stands there already goes on."""
     recipe: str | None = None
-    """Named settings that the package ships; auto picks one that suits."""
+    """Named settings that the package ships, which `pcae recipes` lists; auto picks one that suits."""
     config: Path | None = None
     """YAML file of `name: value` lines, named as the flags are."""
     resume: str = "auto"

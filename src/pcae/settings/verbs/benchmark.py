@@ -21,6 +21,12 @@ class BenchmarkConfig:
     a step and bytes kept for the backward pass.
     """
 
+    EXAMPLES = (
+        "--model vit_tiny_patch16_224 --batch-size 16",
+        "--mode inference --drop-ratios 0 0.2 0.4 --out speed.json",
+    )
+    USUAL = "mode data rows against drop_ratios batch_sizes batch_size steps rounds model image_size device out json"
+
     mode: BenchmarkMode = "train"
     """train: training steps. loader: reading DATA alone, from files to normalised tensors on the device. inference:
     classifying made-up images by drop ratio and batch size."""

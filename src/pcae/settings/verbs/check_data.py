@@ -16,6 +16,8 @@ class CheckDataConfig:
     Where DATA has train and val (or validation, test) folders, both are read and held against one another.
     """
 
+    EXAMPLES = ("photos", "photos --validation held-out --out photos.html")
+
     data: Annotated[str, Positional, arg(metavar="DATA")]
     """Folder, .txt or .csv list, WebDataset shards, `hf:NAME`, `sample` or `fashion-mnist`."""
     validation: str | None = None

@@ -20,6 +20,8 @@ class CompareConfig:
     printed, and written to OUT with plots after every cell.
     """
 
+    EXAMPLES = ("--table 3 --scale smoke --out table-3", "labelled --rows rows.yaml --seeds 0 1 2 --out comparison")
+
     data: Annotated[str | None, Positional, arg(metavar="DATA")] = None
     """Labelled images, as for `pcae probe`; with --table, those of the scale."""
     rows: Path | None = None

@@ -17,6 +17,8 @@ class DemoConfig:
     pixels. It ends with a page about the run.
     """
 
+    EXAMPLES = ("", "--steps 200 --out runs/demo")
+
     out: Path = Path("demo")
     """Folder for the run and the picture; a finished demo there is shown again, not run again."""
     steps: Annotated[int, Interval(gt=0)] | None = None

@@ -24,6 +24,12 @@ class DetectTrainConfig(RunSettings):
     Roboflow's export, train.json and val.json beside images/, or one .json file with --validation OTHER.json.
     """
 
+    EXAMPLES = (
+        "coco --weights runs/photos --recipe detect-small --out runs/detector",
+        "annotations.json --images pictures --from-scratch --dry-run --out runs/detector",
+    )
+    USUAL = "data out weights from_scratch recipe images validation drop_ratio epochs batch_size device dry_run"
+
     data: Annotated[str, Positional, arg(metavar="DATA")]
     """Folder of COCO-format data, or a .json file of annotations."""
     weights: str | None = None
@@ -64,6 +70,12 @@ class DetectEvaluateConfig:
     training for it.
     """
 
+    EXAMPLES = (
+        "coco --weights runs/detector",
+        "coco --weights runs/detector --drop-ratio 0.2 --reduce-after 8 --predictions found.json",
+    )
+    USUAL = "data weights images split drop_ratio reduce_after window shortest_side predictions device json"
+
     data: Annotated[str, Positional, arg(metavar="DATA")]
     """Folder of COCO-format data, or a .json file of annotations."""
     model: UsedConfig
@@ -86,6 +98,12 @@ class DetectPredictConfig:
 
     Images that cannot be read are named at the end.
     """
+
+    EXAMPLES = (
+        "photos --weights runs/detector --out found",
+        "photos --weights runs/detector --threshold 0.8 --no-pictures --out found",
+    )
+    USUAL = "data weights out threshold pictures split drop_ratio reduce_after shortest_side device json"
 
     data: Annotated[str, Positional, arg(metavar="IMAGES")]
     """An image, a folder, a .txt or .csv list, WebDataset shards, `hf:NAME`, or a built-in word."""

@@ -20,6 +20,12 @@ class DiversityConfig:
     paper says of dropped and kept tokens (sections 3.2 and 3.3) is measured, too.
     """
 
+    EXAMPLES = (
+        "photos --weights runs/photos random --out diversity",
+        "sample --model vit_tiny_patch16_224 --seeds 3 --reductions none ptr",
+    )
+    USUAL = "data weights labels model seeds reductions keep_ratio stages most_images split out device json"
+
     data: Annotated[str, Positional, arg(metavar="IMAGES")]
     """An image, a folder, a .txt or .csv list, WebDataset shards, `hf:NAME`, or a built-in word."""
     models: ModelsConfig = ModelsConfig()

@@ -7,5 +7,7 @@ from dataclasses import dataclass
 class DoctorConfig:
     """Say what this machine offers, and what a run would use by default."""
 
+    EXAMPLES = ("", "--json")
+
     json: bool = False
     """Print as JSON."""

@@ -18,6 +18,11 @@ class EmbedConfig:
     A .parquet file has the columns path and embedding. Beside OUT.npy stands OUT.files.json: which image each row is.
     """
 
+    EXAMPLES = (
+        "photos --weights runs/photos --out features.npy",
+        "photos --weights timm:vit_small_patch16_224 --pool cls --out features.parquet",
+    )
+
     data: Annotated[str, Positional, arg(metavar="DATA")]
     """Folder, image, .txt or .csv list, WebDataset shards, `hf:NAME`, `sample` or `fashion-mnist`."""
     model: TrainedConfig

@@ -19,6 +19,12 @@ class EvaluateConfig:
     any training.
     """
 
+    EXAMPLES = (
+        "labelled --weights runs/classifier",
+        "labelled --weights runs/dial --drop-ratio 0 0.2 0.4 --out accuracy-speed.png",
+    )
+    USUAL = "data weights drop_ratio pool_dropped split image_size batch_size rounds out confusion device json"
+
     data: Annotated[str, Positional, arg(metavar="DATA")]
     """Folder with val/CLASS/... folders, .csv of path,label, WebDataset shards, `hf:NAME`, or a built-in word."""
     model: TrainedConfig

@@ -15,6 +15,11 @@ class ExportConfig:
     An export whose answers differ is not kept. onnx and torch-export take uint8 images and normalise them themselves.
     """
 
+    EXAMPLES = (
+        "--weights runs/classifier --to onnx --out classifier.onnx",
+        "--weights runs/photos --to hf --out encoder",
+    )
+
     model: TrainedConfig
     to: ExportFormat
     """onnx (ONNX file), torch-export (.pt2), timm (folder), hf (folder for transformers), vitmae (the same with the

@@ -18,6 +18,12 @@ class FinetuneConfig(RunSettings):
     WebDataset shards, hf:NAME, `sample` or `fashion-mnist`. The defaults are MAE's recipe for ViT-B.
     """
 
+    EXAMPLES = (
+        "labelled --weights runs/photos --recipe auto --out runs/classifier",
+        "labelled --weights runs/photos --drop-ratio 0:0.4 --epochs 50 --out runs/dial",
+    )
+    USUAL = "data out weights from_scratch recipe drop_ratio validation image_size epochs steps batch_size device"
+
     weights: str | None = None
     """Run folder, .safetensors or .pth file, folder of Hugging Face's ViT or ViTMAE, or timm:NAME."""
     from_scratch: bool = False

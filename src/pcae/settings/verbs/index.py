@@ -17,6 +17,8 @@ class IndexConfig:
     Only headers are read, through small ranges where the shards lie at addresses. It is WebDataset's own form (wids).
     """
 
+    EXAMPLES = ("shards shards/index.json", "'s3://bucket/train-{000000..000999}.tar' train.json")
+
     data: Annotated[str, Positional, arg(metavar="SHARDS")]
     """Folder of .tar or .parquet shards, one of them, or a pattern such as 's3://bucket/train-{000000..000999}.tar'."""
     out: Annotated[Path, Positional, arg(metavar="OUT")]

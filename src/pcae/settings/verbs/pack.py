@@ -18,6 +18,8 @@ class PackConfig:
     The folder has the splits, names, labels and order of DATA; `pcae check-data OUT` reads it against its checksums.
     """
 
+    EXAMPLES = ("photos photos-256", "photos photos-jpeg --form jpeg --quality 95")
+
     data: Annotated[str, Positional, arg(metavar="DATA")]
     """Folder, .txt or .csv list, WebDataset shards, `hf:NAME`, `sample` or `fashion-mnist`."""
     out: Annotated[Path, Positional, arg(metavar="OUT")]

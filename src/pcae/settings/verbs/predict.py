@@ -17,6 +17,11 @@ class PredictConfig:
     The line of an image that cannot be read says why.
     """
 
+    EXAMPLES = (
+        "photos --weights runs/classifier",
+        "photos --weights runs/classifier --drop-ratio 0.3 --top 1 --out labels.jsonl",
+    )
+
     data: Annotated[str, Positional, arg(metavar="IMAGES")]
     """An image, a folder, a .txt or .csv list, WebDataset shards, `hf:NAME`, or a built-in word."""
     model: TrainedConfig

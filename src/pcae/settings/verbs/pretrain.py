@@ -20,6 +20,12 @@ class PretrainConfig(RunSettings):
     Flags come before --config FILE, that before --recipe NAME, that before the defaults, which are the paper's ViT-B.
     """
 
+    EXAMPLES = (
+        "photos --recipe auto --out runs/photos",
+        "photos --recipe vit-s-224 --mask-ratio 0.85 --epochs 100 --dry-run --out runs/photos",
+    )
+    USUAL = "data out recipe method init model image_size mask_ratio epochs steps batch_size device dry_run"
+
     init: str | None = None
     """Weights to go on from, with their decoder where it fits: a run folder, MAE's .pth, a folder of Hugging Face's
     ViTMAE, timm:NAME. Network and normalisation are theirs where none are given; so is an image size of 224 224."""

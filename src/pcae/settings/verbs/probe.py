@@ -18,6 +18,9 @@ class ProbeConfig:
     learned query that attends over the patch tokens, then a linear layer. Training images choose the learning rate.
     """
 
+    EXAMPLES = ("labelled --weights runs/photos", "labelled --weights runs/photos --probes knn attentive --pixels")
+    USUAL = "data weights validation probes k pool pixels most_images epochs device json"
+
     data: Annotated[str, Positional, arg(metavar="DATA")]
     """Labelled images: a folder with train/CLASS and val/CLASS, `sample`, ...; or any with --validation."""
     validation: str | None = None

@@ -14,6 +14,8 @@ class ReportConfig:
     The run may be finished, under way or interrupted. The page is a single file that needs no network.
     """
 
+    EXAMPLES = ("runs/photos", "runs/photos --out photos.html")
+
     run: Annotated[Path, Positional, arg(metavar="RUN")]
     """Run folder of `pcae pretrain` or `pcae finetune`."""
     out: Path | None = None

@@ -19,6 +19,12 @@ class ShowConfig:
     stands alone, with sliders for the stage and the drop ratio.
     """
 
+    EXAMPLES = (
+        "photos --weights runs/photos --out kept",
+        "photos --weights runs/dial --modes classifier --drop-ratio 0.4 --out kept",
+    )
+    USUAL = "data weights out most_images modes mask_ratio keep_ratio drop_ratio seed split image_size device"
+
     data: Annotated[str, Positional, arg(metavar="IMAGES")]
     """An image, a folder, a .txt or .csv list, WebDataset shards, `hf:NAME`, or a built-in word."""
     model: TrainedConfig

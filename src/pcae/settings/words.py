@@ -1,0 +1,101 @@
+"""The words of a command line -> settings: flags > --config > --recipe > defaults, in any order of the words."""
+
+import argparse
+import contextlib
+import difflib
+import io
+import itertools
+import re
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from pcae.settings.bounds import check_bounds
+from pcae.settings.recipes import layered
+from pcae.settings.training import RunSettings
+from pcae.settings.values import at_home, build, kind, leaves, without_rivals
+
+CHOOSING = ("method", "init", "teacher")
+"""Flags that make some of a recipe's values void."""
+
+
+def parse(cls: type, words: list[str], prog: str, picked: str | None = None) -> Any:
+    """The settings that the words of a verb say. Raises ValueError for words that say none.
+
+    picked: the recipe that `--recipe auto` stands for.
+    """
+    default, said = usual_settings(cls, words, picked), io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            config = tyro.cli(cls, prog=prog, args=words, default=default, config=(tyro.conf.OmitArgPrefixes,))
+    except SystemExit:
+        raise ValueError(one_line(said.getvalue(), cls, words)) from None
+    config = at_home(config)
+    check_bounds(config)
+    return config
+
+
+def usual_settings(cls: type, words: list[str], picked: str | None = None) -> Any:
+    """What stands where no flag says otherwise; tyro.MISSING where a flag must. Raises ValueError for a flag that is
+    not there."""
+    check_flags(cls, words)
+    return build(cls, preset(cls, words, picked), missing=tyro.MISSING)
+
+
+def check_flags(cls: type, words: list[str]) -> None:
+    """Raise ValueError for a flag that is not there, with the one that may have been meant."""
+    names = [name.replace("_", "-") for name in leaves(cls)]
+    known = {f"--{name}" for name in names} | {f"--no-{name}" for name in names} | {"--help", "--help-all"}
+    for word in words:
+        flag, equals, value = word.partition("=")
+        flag = flag.replace("_", "-")
+        if not word or (word.startswith("--") and equals and not value):
+            raise ValueError(f"an empty value was given{f' for {flag}' if flag else ''}; leave the flag out instead")
+        if word.startswith("--") and flag not in known:
+            near = difflib.get_close_matches(flag, known, n=1)
+            raise ValueError(f"unknown flag {flag}" + (f"; did you mean {near[0]}?" if near else "; see --help"))
+
+
+def preset(cls: type, words: list[str], picked: str | None) -> dict[str, Any]:
+    """The values that --recipe and --config name, the latter over the former."""
+    if not issubclass(cls, RunSettings):
+        return {}
+    scan = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    scan.add_argument("--config", type=Path)
+    for name in ("recipe", *CHOOSING):
+        scan.add_argument(f"--{name}")
+    try:
+        named = vars(scan.parse_known_args(words)[0])
+    except argparse.ArgumentError as error:
+        raise ValueError(str(error)) from error
+    choosing = {name: named[name] for name in CHOOSING if named[name]}
+    flags = [word.removeprefix("--").split("=")[0] for word in words if word.startswith("--")]
+    return without_rivals(layered(cls, named["recipe"], named["config"], picked, choosing), flags)
+
+
+def one_line(text: str, cls: type, words: list[str]) -> str:
+    """A boxed message of the parser as one line; for a flag, what it takes and what it got."""
+    lines = [line.strip("│╭╰╮╯─ ") for line in text.splitlines()]
+    line = " ".join(line for line in lines[1:] if line and "helptext" not in line and set(line) - set("─━- "))
+    if line.startswith("Missing from"):
+        return f"missing: {', '.join(re.findall(r'DATA|IMAGES|RUN|OUT|--[a-z-]+ [A-Z]+', line))}; see --help"
+    if line.startswith("Unrecognized options"):
+        return f"unexpected: {line.partition(': ')[2]}; see --help"
+    flag = re.search(r"(?:Error parsing |argument ')--([a-z0-9-]+)", line)
+    types = leaves(cls)
+    name = flag[1].replace("-", "_") if flag else ""
+    if not flag or name not in types:
+        return line
+    return f"--{flag[1]} takes {kind(types[name])}, got {values_of(flag[1], words)}"
+
+
+def values_of(flag: str, words: list[str]) -> str:
+    """What stands behind a flag, as it was written."""
+    dashed = [word.split("=")[0].replace("_", "-") for word in words]
+    if f"--{flag}" not in dashed:
+        return "nothing"
+    place = dashed.index(f"--{flag}")
+    _, equals, value = words[place].partition("=")
+    behind = itertools.takewhile(lambda word: not word.startswith("--"), words[place + 1 :])
+    return " ".join(map(repr, [value] if equals else behind)) or "nothing"
