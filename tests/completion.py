@@ -182,7 +182,7 @@ def described(verb: str) -> dict[str, str]:
     cls = config_of(verb)
     said, defaults, positional = explanations(cls), flatten(build(cls, {})), positional_metavars(cls)
     flags = {
-        flag: textwrap.shorten(re.split(r"[.;] ", said[name])[0].rstrip("."), 70, placeholder=" ...")
+        flag: textwrap.shorten(re.split(r"; |(?<!\.)\.(?: |$)", said[name])[0], 70, placeholder=" ...")
         for name, kind in leaves(cls).items()
         if name not in positional
         for flag in flags_of(name, kind, defaults[name])[-1:]

@@ -14,10 +14,11 @@ from PIL import Image
 from pyarrow import parquet
 from safetensors.torch import load_file
 
-from pcae.cli import main, parse
+from pcae.cli import main
 from pcae.settings.methods import TeacherConfig
 from pcae.settings.network import DecoderConfig
 from pcae.settings.verbs.pretrain import PretrainConfig
+from pcae.settings.words import parse
 from pcae.training.checkpoint import read
 from pcae.training.logging import read_metrics
 from pcae.weights.files import load

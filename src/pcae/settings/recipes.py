@@ -1,6 +1,7 @@
 """Named settings that the package ships, and what stands over what: flags > file > recipe > defaults."""
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from importlib import resources
 from itertools import takewhile
 from pathlib import Path
@@ -39,13 +40,14 @@ def layered(
 def recipe_names(cls: type) -> list[str]:
     """The recipes that the package ships for a verb with the configuration `cls`."""
     names = sorted(entry.name.removesuffix(".yaml") for entry in RECIPES.iterdir() if entry.name.endswith(".yaml"))
-    return [name for name in names if is_for(cls, name)]
+    known = leaves(cls).keys()
+    return [name for name in names if settings_of(name) <= known]
 
 
-def is_for(cls: type, name: str) -> bool:
-    """Whether a shipped recipe sets only what the configuration `cls` has."""
-    keys = yaml.load((RECIPES / f"{name}.yaml").read_text("utf-8"), Yaml)
-    return {str(key).replace("-", "_") for key in keys} <= leaves(cls).keys()
+@cache
+def settings_of(recipe: str) -> set[str]:
+    """The names of the settings in a shipped recipe."""
+    return {str(key).replace("-", "_") for key in yaml.load((RECIPES / f"{recipe}.yaml").read_text("utf-8"), Yaml)}
 
 
 def purpose(name: str) -> str:
@@ -58,7 +60,7 @@ def purpose(name: str) -> str:
 def read_recipe(cls: type, name: str) -> dict[str, Any]:
     """The checked values of a shipped recipe. Raises ValueError for an unknown name, or one of another verb."""
     known = (RECIPES / f"{name}.yaml").is_file()
-    if not known or not is_for(cls, name):
+    if not known or not settings_of(name) <= leaves(cls).keys():
         choice = ", ".join([AUTO, *recipe_names(cls)])
         why = "is for another verb" if known else "is not known"
         raise ValueError(f"recipe {name!r} {why}; choose from {choice}, or use --config FILE")
