@@ -19,22 +19,21 @@ AUTO = "auto"
 RECIPES = resources.files("pcae") / "recipes"
 
 
-def layered(
-    cls: Any, recipe: str | None, file: Path | None, picked: str | None = None, flags: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
-    """The values of a YAML file over those of a recipe, which the file may name itself.
+def layered(cls: Any, flags: Mapping[str, Any], picked: str | None = None) -> dict[str, Any]:
+    """What stands under these flags: the values of the file of the flag `config`, and under them those of a recipe,
+    which a flag or the file names. What does not go with a flag or the file is left out.
 
-    picked: the recipe that `auto` stands for; without it, auto has no values. flags: what will stand over both; what
-    of the recipe does not go with it or the file, by `cls.applicable`, is left out.
+    picked: the recipe that `auto` stands for; without it, auto has no values.
     """
-    values = read_yaml(cls, file) if file else {}
+    file = flags.get("config")
+    values = read_yaml(cls, Path(file)) if file else {}
     if values.pop("config", None):
         raise ValueError(f"{file}: a configuration file cannot name another one by `config`")
-    recipe = recipe or values.get("recipe")
+    recipe = flags.get("recipe") or values.get("recipe")
     if recipe == AUTO:
         recipe = picked
-    usual = cls.applicable(read_recipe(cls, recipe), values | dict(flags or {})) if recipe else {}
-    return without_rivals(usual, values) | values
+    usual = cls.applicable(read_recipe(cls, recipe), {**values, **flags}) if recipe else {}
+    return without_rivals(without_rivals(usual, values) | values, flags)
 
 
 def recipe_names(cls: type) -> list[str]:
@@ -76,12 +75,11 @@ def configure(cls: type[C], verb: str, choose_recipe: Callable[[C], str], **flag
 
     Raises ValueError for an unknown flag or a value that cannot be.
     """
-    file = flags.pop("config", None)
+    own = {name: value for name, value in flags.items() if name != "config"}
 
     def layers(picked: str | None = None) -> C:
-        values = without_rivals(layered(cls, flags.get("recipe"), file, picked, flags), flags)
-        values |= check_values(cls, flags, verb) | ({"recipe": picked} if picked else {})
-        return at_home(build(cls, values))
+        values = layered(cls, flags, picked) | check_values(cls, own, verb)
+        return at_home(build(cls, values | ({"recipe": picked} if picked else {})))
 
     config = layers()
     check_bounds(config)

@@ -6,7 +6,6 @@ import difflib
 import io
 import itertools
 import re
-from pathlib import Path
 from typing import Any
 
 import tyro
@@ -14,10 +13,10 @@ import tyro
 from pcae.settings.bounds import check_bounds
 from pcae.settings.recipes import layered
 from pcae.settings.training import RunSettings
-from pcae.settings.values import at_home, build, kind, leaves, without_rivals
+from pcae.settings.values import at_home, build, kind, leaves
 
-CHOOSING = ("method", "init", "teacher")
-"""Flags that make some of a recipe's values void."""
+CHOOSING = ("recipe", "config", "method", "init", "teacher")
+"""Flags that say what stands under the others: the recipe, the file, and what makes some of a recipe's values void."""
 
 
 def parse(cls: type, words: list[str], prog: str, picked: str | None = None) -> Any:
@@ -40,7 +39,8 @@ def usual_settings(cls: type, words: list[str], picked: str | None = None) -> An
     """What stands where no flag says otherwise; tyro.MISSING where a flag must. Raises ValueError for a flag that is
     not there."""
     check_flags(cls, words)
-    return build(cls, preset(cls, words, picked), missing=tyro.MISSING)
+    values = layered(cls, given_flags(words), picked) if issubclass(cls, RunSettings) else {}
+    return build(cls, values, missing=tyro.MISSING)
 
 
 def check_flags(cls: type, words: list[str]) -> None:
@@ -57,21 +57,14 @@ def check_flags(cls: type, words: list[str]) -> None:
             raise ValueError(f"unknown flag {flag}" + (f"; did you mean {near[0]}?" if near else "; see --help"))
 
 
-def preset(cls: type, words: list[str], picked: str | None) -> dict[str, Any]:
-    """The values that --recipe and --config name, the latter over the former."""
-    if not issubclass(cls, RunSettings):
-        return {}
-    scan = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    scan.add_argument("--config", type=Path)
-    for name in ("recipe", *CHOOSING):
-        scan.add_argument(f"--{name}")
-    try:
-        named = vars(scan.parse_known_args(words)[0])
-    except argparse.ArgumentError as error:
-        raise ValueError(str(error)) from error
-    choosing = {name: named[name] for name in CHOOSING if named[name]}
-    flags = [word.removeprefix("--").split("=")[0] for word in words if word.startswith("--")]
-    return without_rivals(layered(cls, named["recipe"], named["config"], picked, choosing), flags)
+def given_flags(words: list[str]) -> dict[str, str | None]:
+    """The flags among the words; the values of those alone that say what stands under the others."""
+    scan = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for name in CHOOSING:
+        scan.add_argument(f"--{name}", nargs="?")
+    named = vars(scan.parse_known_args(words)[0])
+    names = [word.removeprefix("--").split("=")[0] for word in words if word.startswith("--")]
+    return dict.fromkeys(names) | {name: value for name, value in named.items() if value}
 
 
 def one_line(text: str, cls: type, words: list[str]) -> str:
