@@ -7,7 +7,7 @@ import yaml
 
 from pcae.settings.recipes import RECIPES, read_recipe, recipe_names
 from pcae.settings.values import build, flatten, leaves, to_yaml
-from pcae.settings.verbs import config_of
+from pcae.settings.verbs import VERBS, config_of
 from pcae.settings.verbs.detect import DetectTrainConfig
 from pcae.settings.verbs.finetune import FinetuneConfig
 from pcae.settings.verbs.pretrain import PretrainConfig
@@ -35,14 +35,12 @@ def test_flat_names_reach_every_leaf():
     assert flatten(config) == {"name": "x", "count": None, "rate": 0.5, "kind": "a", "sides": (3, 4)}
 
 
-@pytest.mark.parametrize(
-    "verb", ["cost", "demo", "doctor", "embed", "evaluate", "finetune", "predict", "pretrain", "probe"]
-)
-def test_no_two_knobs_of_a_verb_have_one_name(verb):
+@pytest.mark.parametrize("verb", VERBS)
+def test_no_two_settings_of_a_verb_have_one_name(verb):
     assert "json" in leaves(config_of(verb))
 
 
-def test_two_knobs_of_one_name_are_found():
+def test_two_settings_of_one_name_are_found():
     @dataclass(frozen=True)
     class Twice:
         rate: float = 1.0
@@ -115,6 +113,8 @@ def test_the_recipes_are_those_that_are_promised_and_each_is_of_one_verb():
 def test_an_unknown_recipe_is_refused_with_the_choice():
     with pytest.raises(ValueError, match="choose from auto, demo, fashion-mnist, imagenet"):
         read_recipe(PretrainConfig, "imagenet")
+    with pytest.raises(ValueError, match="is not known"):
+        read_recipe(PretrainConfig, "../recipes/sample")
     with pytest.raises(ValueError, match="'vit-ti-64' is for another verb; choose from auto, finetune-"):
         read_recipe(FinetuneConfig, "vit-ti-64")
 

@@ -38,9 +38,13 @@ def layered(cls: Any, flags: Mapping[str, Any], picked: str | None = None) -> di
 
 def recipe_names(cls: type) -> list[str]:
     """The recipes that the package ships for a verb with the configuration `cls`."""
-    names = sorted(entry.name.removesuffix(".yaml") for entry in RECIPES.iterdir() if entry.name.endswith(".yaml"))
     known = leaves(cls).keys()
-    return [name for name in names if settings_of(name) <= known]
+    return [name for name in shipped() if settings_of(name) <= known]
+
+
+def shipped() -> list[str]:
+    """The names of all recipes."""
+    return sorted(entry.name.removesuffix(".yaml") for entry in RECIPES.iterdir() if entry.name.endswith(".yaml"))
 
 
 @cache
@@ -58,7 +62,7 @@ def purpose(name: str) -> str:
 
 def read_recipe(cls: type, name: str) -> dict[str, Any]:
     """The checked values of a shipped recipe. Raises ValueError for an unknown name, or one of another verb."""
-    known = (RECIPES / f"{name}.yaml").is_file()
+    known = name in shipped()
     if not known or not settings_of(name) <= leaves(cls).keys():
         choice = ", ".join([AUTO, *recipe_names(cls)])
         why = "is for another verb" if known else "is not known"

@@ -15,8 +15,8 @@ RUNTIME_SETTINGS = {
     "dry_run", "compile", "grad_checkpointing", "fully_shard", "health_every", "knn_data", "knn_every",
     "roll_back_after", "most_roll_backs", "images", "validation_images",
 }  # fmt: skip
-"""Knobs that may change when a run goes on: how it is run, not what. A run knows its images by their names below DATA,
-and mean and std are kept beside the settings."""
+"""Settings that may change when a run goes on: how it is run, not what. A run knows its images by their names below
+DATA, and mean and std are kept beside the settings."""
 
 
 @dataclass(frozen=True, kw_only=True)

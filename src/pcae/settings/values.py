@@ -15,17 +15,17 @@ T = TypeVar("T")
 
 
 def leaves(cls: type) -> dict[str, Any]:
-    """The type of every knob of a configuration, by its leaf name. Two knobs of one name are an AssertionError."""
+    """The type of every setting of a configuration, by its leaf name. Two of one name are an AssertionError."""
     found: dict[str, Any] = {}
     for name, kind in get_type_hints(cls).items():
         inner = leaves(kind) if dataclasses.is_dataclass(kind) and isinstance(kind, type) else {name: kind}
-        assert not found.keys() & inner.keys(), f"two knobs are named {found.keys() & inner.keys()} in {cls.__name__}"
+        assert not found.keys() & inner.keys(), f"{cls.__name__} has two settings {found.keys() & inner.keys()}"
         found |= inner
     return found
 
 
 def kind(annotation: Any) -> str:
-    """A knob's type in words: `a whole number`, `2 numbers`, `one of mean, cls`, `some of mean, cls`."""
+    """A setting's type in words: `a whole number`, `2 numbers`, `one of mean, cls`, `some of mean, cls`."""
     inner = [inner for inner in get_args(annotation) if inner is not type(None)]
     if set(inner) == {float, str}:
         return "a number or a range A:B"
