@@ -1,16 +1,13 @@
 """`pcae recipes`: the named settings that come with pcae, by verb, and what each is for."""
 
-from pcae.settings.recipes import AUTO, purpose, recipe_names
-from pcae.settings.training import RunSettings
-from pcae.settings.verbs import VERBS, config_of
+from pcae.settings.recipes import AUTO, purposes
 from pcae.settings.verbs.recipes import RecipesConfig
 from pcae.terminal import as_json
 
 
 def run(config: RecipesConfig) -> None:
     """Print the recipes of each verb that takes some."""
-    training = {verb: config_of(verb) for verb in VERBS if issubclass(config_of(verb), RunSettings)}
-    found = {verb: {name: purpose(name) for name in recipe_names(cls)} for verb, cls in training.items()}
+    found = purposes()
     if config.json:
         as_json(found)
         return

@@ -12,6 +12,7 @@ import yaml
 from pcae.settings.bounds import check_bounds
 from pcae.settings.training import RunSettings
 from pcae.settings.values import at_home, build, check_values, leaves, without_rivals
+from pcae.settings.verbs import VERBS, config_of
 from pcae.settings.yaml_files import Yaml, read_yaml
 
 AUTO = "auto"
@@ -51,6 +52,12 @@ def shipped() -> list[str]:
 def settings_of(recipe: str) -> set[str]:
     """The names of the settings in a shipped recipe."""
     return {str(key).replace("-", "_") for key in yaml.load((RECIPES / f"{recipe}.yaml").read_text("utf-8"), Yaml)}
+
+
+def purposes() -> dict[str, dict[str, str]]:
+    """What every recipe is for, by the verbs that take recipes."""
+    takers = {verb: config_of(verb) for verb in VERBS if issubclass(config_of(verb), RunSettings)}
+    return {verb: {name: purpose(name) for name in recipe_names(cls)} for verb, cls in takers.items()}
 
 
 def purpose(name: str) -> str:
