@@ -2,15 +2,16 @@
 
 from pcae.settings.recipes import AUTO, purposes
 from pcae.settings.verbs.recipes import RecipesConfig
-from pcae.terminal import as_json
+from pcae.terminal import answer
 
 
 def run(config: RecipesConfig) -> None:
     """Print the recipes of each verb that takes some."""
-    found = purposes()
-    if config.json:
-        as_json(found)
-        return
+    answer(purposes(), config.json, show)
+
+
+def show(found: dict[str, dict[str, str]]) -> None:
+    """A line for each recipe below the verb that takes it."""
     for verb, recipes in found.items():
         print(f"pcae {verb} --recipe NAME")
         for name, what in {AUTO: "Picks one by the images and the device.", **recipes}.items():

@@ -64,8 +64,7 @@ _pcae() {
         'compare --measures '*) words='finetuned knn linear attentive training_images_per_second inference_images_per_second peak_memory training_gmacs inference_gmacs seconds' ;;
         'export --to '0) words='onnx torch-export timm hf vitmae mae pcae-code safetensors' ;;
         'benchmark --mode '0) words='train loader inference' ;;
-        'benchmark --rows '*) words='mae mae-lite pcae-75 pcae-85 pcae-90 pcae-85-2-views pcae-85-4-views simmim pcae-simmim transformers lightly' ;;
-        'benchmark --against '0) words='mae mae-lite pcae-75 pcae-85 pcae-90 pcae-85-2-views pcae-85-4-views simmim pcae-simmim transformers lightly mae-repo pcae-repo' ;;
+        'benchmark --rows '* | 'benchmark --against '0) words='mae mae-lite pcae-75 pcae-85 pcae-90 pcae-85-2-views pcae-85-4-views simmim pcae-simmim transformers lightly mae-repo pcae-repo' ;;
     esac
     [[ $word == -* ]] && words=$flags
     COMPREPLY=($(compgen -W "$words" -- "$word"))

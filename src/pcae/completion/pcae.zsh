@@ -496,9 +496,9 @@ _pcae() {
         ('benchmark') flags=(
             '--mode:train: training steps'
             '--data:Images to read as pretrain does, from a folder or what else it takes'
-            '--rows:What is trained: ours by mask ratio and views, and MAE as ...'
-            '--mae-repo:A checkout of the original MAE (facebookresearch/mae), whose code ...'
-            '--pcae-repo:A checkout of the public PCAE code (caddyless/PCAE), whose code is ...'
+            '--rows:What is trained: ours by mask ratio and views'
+            '--mae-repo:A setting of benchmarks/peers.py, which measures checkouts of ...'
+            '--pcae-repo:A setting of benchmarks/peers.py, which measures checkouts of ...'
             '--against:The row that others are held against in training'
             '--drop-ratios:For inference: shares of the patch tokens that each of three ...'
             '--batch-sizes:For inference: images of a forward pass'
@@ -605,8 +605,7 @@ _pcae() {
         ('compare --measures '*) choices='finetuned knn linear attentive training_images_per_second inference_images_per_second peak_memory training_gmacs inference_gmacs seconds' ;;
         ('export --to '0) choices='onnx torch-export timm hf vitmae mae pcae-code safetensors' ;;
         ('benchmark --mode '0) choices='train loader inference' ;;
-        ('benchmark --rows '*) choices='mae mae-lite pcae-75 pcae-85 pcae-90 pcae-85-2-views pcae-85-4-views simmim pcae-simmim transformers lightly' ;;
-        ('benchmark --against '0) choices='mae mae-lite pcae-75 pcae-85 pcae-90 pcae-85-2-views pcae-85-4-views simmim pcae-simmim transformers lightly mae-repo pcae-repo' ;;
+        ('benchmark --rows '* | 'benchmark --against '0) choices='mae mae-lite pcae-75 pcae-85 pcae-90 pcae-85-2-views pcae-85-4-views simmim pcae-simmim transformers lightly mae-repo pcae-repo' ;;
     esac
     if [[ $PREFIX == -* ]]; then
         _describe -o flag flags
