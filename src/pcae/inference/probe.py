@@ -120,17 +120,17 @@ def linear(config: ProbeConfig, model: Pretrained, train: Frozen, test: Frozen) 
     """A row for each kind of features."""
     classes = len(train.images.classes)
     for name in train.pooled:
-        parts = [Examples(frozen.pooled[name], frozen.labels) for frozen in (train, test)]
+        fitted, held_out = (Examples(frozen.pooled[name], frozen.labels) for frozen in (train, test))
         follow = bar(f"linear probe, {name}")
-        yield row_of("linear", name, linear_probe(*parts, classes, config.training, model.device, follow))
+        yield row_of("linear", name, linear_probe(fitted, held_out, classes, config.training, model.device, follow))
 
 
 def attentive(config: ProbeConfig, model: Pretrained, train: Frozen, test: Frozen) -> Iterator[Row]:
     """One row: the query sees all patch tokens. It has as many heads as the encoder."""
     heads = next(part for part in model.encoder.vit.modules() if isinstance(part, Attention)).num_heads
-    parts = [Examples(frozen.tokens, frozen.labels) for frozen in (train, test)]
+    fitted, held_out = (Examples(frozen.tokens, frozen.labels) for frozen in (train, test))
     classes, follow = len(train.images.classes), bar("attentive probe")
-    found = attentive_probe(*parts, classes, heads, config.training, model.device, follow)
+    found = attentive_probe(fitted, held_out, classes, heads, config.training, model.device, follow)
     yield row_of("attentive", "patch tokens", found)
 
 

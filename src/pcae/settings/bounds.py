@@ -47,6 +47,6 @@ def requirement(bound: Interval) -> str:
     """What a bound asks for, in words."""
     low, high = bound.gt if bound.ge is None else bound.ge, bound.lt if bound.le is None else bound.le
     if high in (None, math.inf):
-        return {(True, 0): "be positive", (False, 0): "be 0 or more"}.get((bound.ge is None, low), f"be at least {low}")
+        return f"be at least {low}" if low else "be positive" if bound.ge is None else "be 0 or more"
     end = "2^63" if high == 2**63 else high
     return f"lie in {'(' if bound.ge is None else '['}{low}, {end}{')' if bound.le is None else ']'}"
