@@ -22,7 +22,7 @@ complete -c pcae -n 'test (count (commandline -opc)) -eq 1' -a diversity -d 'how
 complete -c pcae -n 'test (count (commandline -opc)) -eq 1' -a report -d 'one HTML page of a run: settings, curves, health, probes, pictures, cost'
 complete -c pcae -n 'test (count (commandline -opc)) -eq 1' -a compare -d 'methods and settings side by side: same images, budget and seeds; the paper'\''s tables'
 complete -c pcae -n 'test (count (commandline -opc)) -eq 1' -a export -d 'a model for ONNX Runtime, torch.export, timm or transformers, checked against PyTorch'
-complete -c pcae -n 'test (count (commandline -opc)) -eq 1' -a benchmark -d 'speed of training (ours and other people'\''s MAE), of reading images and of inference, side by side'
+complete -c pcae -n 'test (count (commandline -opc)) -eq 1' -a benchmark -d 'speed and memory of training, reading images and inference, side by side'
 complete -c pcae -n 'test (count (commandline -opc)) -eq 1' -a cost -d 'multiply-accumulates, parameters and tokens by block of a model'
 complete -c pcae -n 'test (count (commandline -opc)) -eq 1' -a recipes -d 'the named settings that come with pcae, by verb, and what each is for'
 complete -c pcae -n 'test (count (commandline -opc)) -eq 1' -a doctor -d 'versions, devices and data sets that pcae finds here'

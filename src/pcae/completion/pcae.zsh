@@ -20,7 +20,7 @@ _pcae() {
             'report:one HTML page of a run: settings, curves, health, probes, pictures, cost'
             'compare:methods and settings side by side: same images, budget and seeds; the paper'\''s tables'
             'export:a model for ONNX Runtime, torch.export, timm or transformers, checked against PyTorch'
-            'benchmark:speed of training (ours and other people'\''s MAE), of reading images and of inference, side by side'
+            'benchmark:speed and memory of training, reading images and inference, side by side'
             'cost:multiply-accumulates, parameters and tokens by block of a model'
             'recipes:the named settings that come with pcae, by verb, and what each is for'
             'doctor:versions, devices and data sets that pcae finds here'
