@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Annotated, Literal, get_args
 
 from annotated_types import Interval
-from tyro.conf import Suppress
 
 from pcae.settings.choices import AnyRow, BenchmarkMode, RowName
 from pcae.settings.network import DecoderConfig, EncoderConfig
@@ -34,10 +33,10 @@ class BenchmarkConfig:
     """Images to read as pretrain does, from a folder or what else it takes; without it, train makes images up."""
     rows: tuple[AnyRow, ...] = get_args(RowName)
     """What is trained: ours by mask ratio and views. Other people's MAE is measured by benchmarks/peers.py."""
-    mae_repo: Annotated[Path | None, Suppress] = None
-    """A setting of benchmarks/peers.py, which measures checkouts of other people's code."""
-    pcae_repo: Annotated[Path | None, Suppress] = None
-    """A setting of benchmarks/peers.py, which measures checkouts of other people's code."""
+    mae_repo: Path | None = None
+    """Refused: benchmarks/peers.py measures checkouts of other people's code."""
+    pcae_repo: Path | None = None
+    """Refused: benchmarks/peers.py measures checkouts of other people's code."""
     against: AnyRow = "mae"
     """The row that others are held against in training; in inference it is drop ratio 0 at the same batch size."""
     drop_ratios: tuple[float, ...] = (0.0, 0.1, 0.2, 0.3, 0.4)
