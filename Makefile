@@ -44,6 +44,7 @@ test-all: lint types
 format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(BIN)/python docs/draw_architecture.py
 
 # what the shells complete, from the settings
 completion: setup
