@@ -37,8 +37,8 @@ def lowest(scores, count):
     return order[:, :count].sort(dim=1).values, order[:, count:].sort(dim=1).values
 
 
-# 2. The idea (section 3.2). Tokens like the mean of their sequence are redundant. With M the cosine similarity,
-#    S(x) = rank(M(x, sum_j x^j / N)), and T(x; k) = gather[x, S(x) < floor(N k)] is the share k that stays.    (Eq. 3)
+# 2. The idea (section 3.2). Tokens like the mean of their sequence are redundant. With sim the cosine similarity,
+#    S(x) = rank(sim(x, sum_j x^j / N)), and T(x; k) = gather[x, S(x) < floor(N k)] is the share k that stays.  (Eq. 3)
 #    Redundant tokens leave after some layers I: x_i = T(f_i(x_{i-1}); k) if i in I, else f_i(x_{i-1}).         (Eq. 2)
 def select(tokens, keep):
     """Places of the tokens that stay, and of those that are dropped (Eq. 3)."""
@@ -66,8 +66,8 @@ def encode(vit, images, ids, drop_after=(), keep=1.0, cls=True, append=False):
     return vit.norm(tokens), ids, vit.norm(others)
 
 
-# 3. The objective (section 3.1). From the visible patches, predict what the teacher leaves of the hidden ones:
-#    max over theta, phi, omega of E_x M{ f_ema[(1 - M) x; k], g_phi{ h[f_theta(M x), omega + p] } }.           (Eq. 1)
+# 3. The objective (section 3.1). From the visible patches M x, predict what the teacher leaves of the hidden ones:
+#    max over theta, phi, omega of E_x sim{ f_ema[(1 - M) x; k], g_phi{ h[f_theta(M x), omega + p] } }.         (Eq. 1)
 class Decoder(nn.Module):
     """g_phi: a linear layer, two blocks, a linear layer (appendix B). Mask tokens stand at the wanted places alone."""
 
@@ -87,7 +87,7 @@ class Decoder(nn.Module):
 
 
 def pcae_loss(student, teacher, decoder, images, noise, mask_ratio=0.75, keep=0.5):
-    """1 - M, the mean over all targets; and the ids of the targets. noise: (batch, patches), says what is hidden."""
+    """1 - sim, the mean over all targets; and the ids of these. noise: (batch, patches), the mask M is made of it."""
     visible, hidden = lowest(noise, int(noise.shape[1] * (1 - mask_ratio)))
     drop_after = [len(teacher.blocks) // 3 * stage for stage in range(3)]  # 0, 4, 8 of 12 (section 4)
     with torch.no_grad():  # of 147 hidden patches it leaves 73, then 36, then 18 (ViT-B/16)
