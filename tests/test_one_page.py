@@ -76,7 +76,7 @@ def test_positions_are_the_packages(page):
     torch.testing.assert_close(page.positions(7, 96), sincos_positions((7, 7), 96))
 
 
-@pytest.mark.parametrize("drop_ratio", [0, 0.1, 0.3, 0.4])
+@pytest.mark.parametrize("drop_ratio", [0.0, 0.1, 0.3, 0.4])
 def test_the_dial_is_the_packages(page, vit, images, drop_ratio):
     torch.testing.assert_close(page.classify(vit, images, drop_ratio), reduce(vit, drop_ratio)(images))
 
