@@ -7,6 +7,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 # pytest's workers have a core each; more threads would only wait for one another
 export OMP_NUM_THREADS ?= 1
+PYTEST := $(BIN)/pytest -n 2 --dist worksteal
 
 help:
 	@grep -E '^# ' Makefile | head -1; echo "verbs: setup demo test test-all lint types format completion clean"
@@ -36,10 +37,12 @@ types: setup
 	$(BIN)/basedpyright
 
 test: lint types
-	$(BIN)/pytest -n 2 -m "not slow"
+	$(PYTEST) -m "not slow"
 
+# what trains runs twice: the second time on plain instructions, whose rounding is another one
 test-all: lint types
-	$(BIN)/pytest -n 2 -m "slow or not slow"
+	$(PYTEST) -m "slow or not slow"
+	ATEN_CPU_CAPABILITY=default $(PYTEST) -m "trains and not slow"
 
 format: setup
 	$(BIN)/ruff check --fix .

@@ -37,6 +37,8 @@ from pcae.weights.files import save_model
 from tests import shapes
 from tests.commands.processes import assert_same, succeed, together
 
+pytestmark = pytest.mark.trains
+
 TINY = EncoderConfig(
     model="vit_tiny_patch16_224", image_size=(32, 32), patch_size=16, channels=3, width=24, depth=5, heads=2
 )

@@ -19,6 +19,8 @@ from pcae.weights.detectors import fill_detector, find_detector, save_detector
 from tests import shapes
 from tests.commands.test_detect import data, encoder, evaluated, refused, words
 
+pytestmark = pytest.mark.trains
+
 STEPS = ["--steps", "2", "--drop-path", "0"]
 FEW = ["--steps", "1", "--drop-path", "0"]
 

@@ -18,6 +18,8 @@ from pcae.training.logging import read_metrics
 from pcae.weights.files import load
 from tests.commands.processes import succeed, together
 
+pytestmark = pytest.mark.trains
+
 PRETRAIN = [
     "--recipe", "sample", "--width", "24", "--depth", "4", "--heads", "2", "--decoder-width", "16",
     "--decoder-heads", "2", "--batch-size", "16", "--steps", "2", "--device", "cpu",

@@ -20,6 +20,8 @@ from pcae.training.plan import Plan
 from tests.commands.processes import succeed, together
 from tests.photographs import photographs
 
+pytestmark = pytest.mark.trains
+
 TINY = [
     "--model", "vit_tiny_patch16_224", "--image-size", "28", "28", "--patch-size", "4", "--width", "24", "--depth", "4",
     "--heads", "2", "--decoder-width", "16", "--decoder-depth", "1", "--decoder-heads", "2", "--batch-size", "8",

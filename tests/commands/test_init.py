@@ -19,6 +19,8 @@ from pcae.weights.files import load
 from tests.weights.exported import pictures
 from tests.weights.test_vit_mae import saved
 
+pytestmark = pytest.mark.trains
+
 CPU = torch.device("cpu")
 SMALL = [
     "--recipe", "sample", "--patch-scale", "1", "--width", "24", "--depth", "3", "--heads", "2",

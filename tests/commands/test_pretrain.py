@@ -25,6 +25,8 @@ from pcae.weights.files import load
 from tests.commands.processes import ended, succeed, together
 from tests.photographs import make_folder
 
+pytestmark = pytest.mark.trains
+
 TINY = [
     "--recipe", "sample", "--width", "24", "--depth", "4", "--heads", "2", "--decoder-width", "16",
     "--decoder-heads", "2", "--batch-size", "16", "--device", "cpu",

@@ -15,6 +15,8 @@ from pcae.training.logging import read_metrics
 from pcae.training.loop import StepResult
 from tests.commands.processes import succeed, together
 
+pytestmark = pytest.mark.trains
+
 SMALL = ["--width", "24", "--depth", "4", "--heads", "2"]
 TINY = [
     "--recipe", "sample", *SMALL, "--decoder-width", "16", "--decoder-heads", "2", "--batch-size", "8",

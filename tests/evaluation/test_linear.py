@@ -10,6 +10,8 @@ from pcae.evaluation.linear import linear_probe
 from pcae.evaluation.probes import Examples
 from pcae.settings.trained import ProbeTrainingConfig
 
+pytestmark = pytest.mark.trains
+
 CPU = torch.device("cpu")
 
 

@@ -15,6 +15,8 @@ from pcae.evaluation.probes import Examples, Heads, Standardise, fit, hold_out, 
 from pcae.settings.bounds import check_bounds
 from pcae.settings.trained import ProbeTrainingConfig
 
+pytestmark = pytest.mark.trains
+
 CPU = torch.device("cpu")
 SHORT = ProbeTrainingConfig(epochs=3, batch_size=32)
 

@@ -9,6 +9,8 @@ from pcae.settings.network import DecoderConfig
 from tests.gradients import assert_falls_as_its_gradient_says
 from tests.methods.test_pcae import SMALL
 
+pytestmark = pytest.mark.trains
+
 METHODS = ("pcae", "mae", "simmim", "pcae-simmim", "mae-discard")
 
 

@@ -12,6 +12,8 @@ from pcae.settings.network import DecoderConfig
 from tests.conftest import TINY
 from tests.methods.test_pcae import SMALL, visible_and_hidden
 
+pytestmark = pytest.mark.trains
+
 
 @pytest.mark.parametrize("norm", [True, False])
 def test_the_loss_is_the_squared_difference_of_hidden_pixels_written_out(encoder, images, random, norm):

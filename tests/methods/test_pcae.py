@@ -12,6 +12,8 @@ from pcae.training.loop import Progress
 from pcae.training.optimizer import build_optimizer, take_step
 from pcae.training.randomness import randomness
 
+pytestmark = pytest.mark.trains
+
 SMALL = DecoderConfig(decoder_width=16, decoder_depth=1, decoder_heads=2)
 
 

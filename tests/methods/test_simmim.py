@@ -11,6 +11,8 @@ from pcae.training.loop import Progress
 from pcae.training.randomness import randomness
 from tests.methods.test_pcae import visible_and_hidden
 
+pytestmark = pytest.mark.trains
+
 SMALL_BASE = EncoderConfig(model="vit_base_patch16_224", width=24, depth=12, heads=2)
 
 

@@ -12,6 +12,8 @@ from pcae.settings.network import EncoderConfig
 from pcae.training.loop import Progress
 from tests.methods.test_pcae import SMALL
 
+pytestmark = pytest.mark.trains
+
 WIDER = EncoderConfig(
     model="vit_tiny_patch16_224", image_size=(32, 48), patch_size=8, channels=3, width=36, depth=4, heads=3
 )

@@ -21,6 +21,8 @@ from pcae.training.randomness import StepRandom, randomness
 from tests.conftest import TINY
 from tests.gradients import assert_falls_as_its_gradient_says
 
+pytestmark = pytest.mark.trains
+
 PLAIN = ClassificationConfig(drop_path=0.0, mixup=0.0, cutmix=0.0, label_smoothing=0.0)
 CPU = torch.device("cpu")
 

@@ -15,6 +15,8 @@ from pcae.tasks.mask_rcnn import INSIDE, Inputs, pooling
 from pcae.training.randomness import StepRandom, randomness
 from tests.gradients import assert_falls_as_its_gradient_says
 
+pytestmark = pytest.mark.trains
+
 TINY = EncoderConfig(
     model="vit_tiny_patch16_224", image_size=(64, 64), patch_size=8, channels=3, width=32, depth=4, heads=2
 )

@@ -13,6 +13,8 @@ from pcae.training.optimizer import build_optimizer
 from pcae.training.randomness import randomness
 from tests.conftest import TINY
 
+pytestmark = pytest.mark.trains
+
 CPU = torch.device("cpu")
 SMALL = DecoderConfig(decoder_width=16, decoder_depth=1, decoder_heads=2)
 

@@ -6,6 +6,8 @@ from pcae.settings.methods import PCAEConfig
 from pcae.settings.run import OptimizerConfig
 from pcae.training.optimizer import build_optimizer, check_optimizer_config, parameter_groups, take_step
 
+pytestmark = pytest.mark.trains
+
 
 def test_only_matrices_decay(encoder):
     method = PCAE(encoder, PCAEConfig())

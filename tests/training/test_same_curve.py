@@ -29,6 +29,8 @@ from pcae.training.optimizer import build_optimizer, parameter_groups
 from pcae.training.randomness import randomness
 from tests.conftest import TINY
 
+pytestmark = pytest.mark.trains
+
 STEPS, BATCH, CPU = 20, 4, torch.device("cpu")
 METHODS = {
     "pcae": MethodConfig(teacher=TeacherConfig(momentum=0.9, stages=2)),

@@ -10,6 +10,8 @@ from pcae.training.checkpoint import Checkpoints, read
 from pcae.weights.files import load
 from pcae.weights.teacher import load_teacher, teacher_tensors
 
+pytestmark = pytest.mark.trains
+
 SMALL = [
     "--recipe", "sample", "--width", "24", "--depth", "3", "--heads", "2", "--decoder-width", "16", "--decoder-heads",
     "2", "--batch-size", "8", "--steps", "3", "--device", "cpu",
