@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from pcae.model.encoder import Encoder, build_encoder
+from pcae.pages import run_page
 from pcae.settings.network import EncoderConfig
 from pcae.training.randomness import StepRandom, randomness
 
@@ -17,6 +18,7 @@ os.environ["PYTHONFAULTHANDLER"] = "1"  # a process started by a test that crash
 TINY = EncoderConfig(
     model="vit_tiny_patch16_224", image_size=(32, 48), patch_size=8, channels=3, width=24, depth=6, heads=2
 )
+WRITE_REPORT = run_page.write_report
 
 
 def write_empty_page(run: Path) -> Path:
@@ -25,12 +27,20 @@ def write_empty_page(run: Path) -> Path:
     return page
 
 
-@pytest.fixture(autouse=True)
-def no_pages(request, monkeypatch):
+@pytest.fixture(scope="session", autouse=True)
+def no_pages():
     """The page that a run ends with takes more than a second, longer than most runs here: it is empty, but for tests
-    that are marked with `page` and for runs that a whole module shares."""
-    if "page" not in request.keywords:
-        monkeypatch.setattr("pcae.pages.run_page.write_report", write_empty_page)
+    that are marked with `page`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run_page, "write_report", write_empty_page)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def real_page(request, monkeypatch, no_pages):
+    """The page as it is, for tests that are marked with `page`."""
+    if "page" in request.keywords:
+        monkeypatch.setattr(run_page, "write_report", WRITE_REPORT)
 
 
 @pytest.fixture

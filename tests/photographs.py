@@ -1,5 +1,6 @@
 """Real photographs in every format that a folder may hold, and files that only look like photographs."""
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,11 @@ from sklearn.datasets import load_sample_images
 TORN = b"\xff\xd8\xff\xe0 no photograph"
 
 
-def photographs() -> list[Image.Image]:
-    """Eight colour photographs of different sizes."""
+@cache
+def photographs() -> tuple[Image.Image, ...]:
+    """Eight colour photographs of different sizes, which nobody may change."""
     arrays = [data.astronaut(), data.chelsea(), data.coffee(), data.rocket(), data.hubble_deep_field(), data.retina()]
-    return [Image.fromarray(pixels) for pixels in [*arrays, *load_sample_images().images]]
+    return tuple(Image.fromarray(pixels) for pixels in [*arrays, *load_sample_images().images])
 
 
 def save_jpeg(image: Image.Image, path: Path) -> None:

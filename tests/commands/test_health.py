@@ -172,8 +172,9 @@ def test_images_of_the_probe_that_go_missing_cost_a_probe_and_not_the_run(tmp_pa
 def copies(tmp_path, count):
     """Images that are all the same, and a place for a run on them."""
     (tmp_path / "copies").mkdir()
+    photograph = photographs()[0].resize((64, 64))
     for index in range(count):
-        photographs()[0].save(tmp_path / "copies" / f"{index}.png")
+        photograph.save(tmp_path / "copies" / f"{index}.png")
     return tmp_path / "run"
 
 

@@ -1,5 +1,6 @@
 """Settings come from the run, and a picture of a finished run shows what its own teacher keeps."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -94,17 +95,18 @@ def test_a_fine_tuned_run_shows_its_classifier_at_its_highest_ratio(run, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("settings", "message"),
     [
-        (["--method", "mae"], "method mae drops nothing"),
-        (["--method", "simmim"], "method simmim drops nothing"),
-        (["--stages", "0"], "nothing to show"),
-        (["--keep-ratio", "1"], "nothing to show"),
+        ({"method": "mae"}, "method mae drops nothing"),
+        ({"method": "simmim"}, "method simmim drops nothing"),
+        ({"stages": 0}, "nothing to show"),
+        ({"keep_ratio": 1.0}, "nothing to show"),
     ],
 )
-def test_a_run_that_drops_nothing_has_no_picture(tmp_path, words, message):
-    small = SMALL if words[-1] != "simmim" else [*SMALL[:8], *SMALL[12:]]
-    main(["pretrain", "sample", "--out", str(tmp_path / "run"), *small, *words])
+def test_a_run_that_drops_nothing_has_no_picture(run, tmp_path, settings, message):
+    shutil.copytree(run, tmp_path / "run")
+    said = yaml.safe_load((run / "config.yaml").read_text())
+    (tmp_path / "run" / "config.yaml").write_text(yaml.safe_dump(said | settings))
     with pytest.raises(ValueError, match=message):
         draw_run(tmp_path / "run", open_images("sample", "test"), tmp_path / "a.png")
     assert not (tmp_path / "a.png").exists()
