@@ -6,14 +6,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-LENGTH = 1e-6
-"""Of the step in the space of all parameters: in float64 far above rounding, and too short for a curve to bend."""
 
-
-def assert_falls_as_its_gradient_says(module: nn.Module, loss: Callable[[], Tensor]) -> None:
+def assert_falls_as_its_gradient_says(module: nn.Module, loss: Callable[[], Tensor], length: float = 1e-6) -> None:
     """A step against the gradient lowers the loss by the step's length times the gradient's norm.
 
-    module: in float64. loss: the same numbers at each call, but for the parameters.
+    module: in float64. loss: the same numbers at each call, but for the parameters. length: in the space of all
+    parameters, far above rounding and too short for a curve to bend.
     """
     before = loss()
     before.backward()
@@ -22,6 +20,6 @@ def assert_falls_as_its_gradient_says(module: nn.Module, loss: Callable[[], Tens
     assert norm > 1e-3
     with torch.no_grad():
         for parameter in moved:
-            parameter -= LENGTH / norm * parameter.grad
-        fall = (before - loss()) / LENGTH
-    assert fall.item() == pytest.approx(norm.item(), rel=1e-3)
+            parameter -= length / norm * parameter.grad
+        fall = (before - loss()) / length
+    assert fall.item() == pytest.approx(norm.item(), rel=1e-2)

@@ -150,10 +150,13 @@ def test_boxes_are_cut_out_at_the_scale_of_the_padded_image(side):
 
 
 def test_its_loss_falls_as_its_gradient_says(batch):
-    """In float64, with the same proposals sampled: how an image is learned."""
+    """In float64, with the same boxes proposed, which no gradient goes through: how an image is learned."""
     method = make().double()
+    boxes = torch.tensor([[8.0, 6, 40, 30], [44, 22, 72, 58], [2, 2, 30, 30]]).double()
+    method.network.rpn.filter_proposals = lambda *_: ([boxes, boxes], [torch.ones(3), torch.ones(3)])
     shares = Annotated([image.double() / 255 for image in batch.images], batch.targets)
-    assert_falls_as_its_gradient_says(method, lambda: method(shares, draw_at(0)).loss)
+    # torchvision computes some of it in float32, whose rounding the step must be above
+    assert_falls_as_its_gradient_says(method, lambda: method(shares, draw_at(0)).loss, length=1e-5)
 
 
 @pytest.fixture

@@ -247,14 +247,12 @@ def test_other_predictions_take_the_trunk_and_leave_the_head_new(predicts, out_d
         ({"decoder_depth": 1, "decoder_heads": 4}, "32 x 1 with 4 heads", "--decoder-depth 2 --decoder-heads 8"),
     ],
 )
-def test_other_sizes_take_nothing_and_name_both_and_the_remedy(sizes, world, flags, tmp_path):
+def test_other_sizes_take_nothing_and_name_both_and_the_remedy(sizes, here, flags, tmp_path):
     run_folder(tmp_path)
     decoder = new_decoder(**sizes)
     before = {name: value.clone() for name, value in decoder.state_dict().items()}
     (line,) = fit_decoder(decoder, find(tmp_path), "pixels")
-    assert (
-        line == f"decoder: 32 x 2 with 8 heads in the weights, {world} here: nothing of it is taken; {flags} takes it"
-    )
+    assert line == f"decoder: 32 x 2 with 8 heads in the weights, {here} here: nothing of it is taken; {flags} takes it"
     assert all(torch.equal(value, before[name]) for name, value in decoder.state_dict().items())
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pcae.settings.methods import WITHOUT_TEACHER
 
-Numbers = Mapping[str, float]
+Numbers = Mapping[str, float | int]
 """What a look found, by the names of metrics.jsonl."""
 ALIKE = 0.5
 """Gray levels that pixels differ by, at most, where there is nothing to see."""
