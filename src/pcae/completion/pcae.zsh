@@ -497,8 +497,6 @@ _pcae() {
             '--mode:train: training steps'
             '--data:Images to read as pretrain does, from a folder or what else it takes'
             '--rows:What is trained: ours by mask ratio and views'
-            '--mae-repo:A setting of benchmarks/peers.py, which measures checkouts of ...'
-            '--pcae-repo:A setting of benchmarks/peers.py, which measures checkouts of ...'
             '--against:The row that others are held against in training'
             '--drop-ratios:For inference: shares of the patch tokens that each of three ...'
             '--batch-sizes:For inference: images of a forward pass'
