@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from pcae.cli import FAMILIES, SHELLS
-from pcae.settings.help import explanations, flags_of, offered, positional_metavars
+from pcae.settings.help import explanations, flags_of, positional_metavars
 from pcae.settings.recipes import AUTO, recipe_names
 from pcae.settings.training import RunSettings
-from pcae.settings.values import build, flatten
+from pcae.settings.values import build, flatten, leaves
 from pcae.settings.verbs import VERBS, config_of
 
 HEAD = "# What pcae's words can be, for TAB. Written by `make completion` from the settings.\n"
@@ -183,7 +183,7 @@ def described(verb: str) -> dict[str, str]:
     said, defaults, positional = explanations(cls), flatten(build(cls, {})), positional_metavars(cls)
     flags = {
         flag: textwrap.shorten(re.split(r"; |(?<!\.)\.(?: |$)", said[name])[0], 70, placeholder=" ...")
-        for name, kind in offered(cls).items()
+        for name, kind in leaves(cls).items()
         if name not in positional
         for flag in flags_of(name, kind, defaults[name])[-1:]
     }
@@ -194,7 +194,7 @@ def choices() -> dict[str, str]:
     """What flags take one of, or some of, by the pattern of verb, flag and number of values that are there."""
     same: defaultdict[str, list[str]] = defaultdict(list)
     for verb in VERBS:
-        for name, kind in offered(config_of(verb)).items():
+        for name, kind in leaves(config_of(verb)).items():
             words = words_of(verb, name)
             if words:
                 number = "*" if get_origin(strip(kind)) is tuple else "0"
@@ -207,7 +207,7 @@ def words_of(verb: str, name: str) -> list[str]:
     cls = config_of(verb)
     if name == "recipe" and issubclass(cls, RunSettings):
         return [AUTO, *recipe_names(cls)]
-    kind = strip(offered(cls)[name])
+    kind = strip(leaves(cls)[name])
     kind = strip(get_args(kind)[0]) if get_origin(kind) is tuple else kind
     return [str(word) for word in get_args(kind)] if get_origin(kind) is Literal else []
 
@@ -221,7 +221,7 @@ def strip(kind: Any) -> Any:
 def taken(verb: str, flag: str) -> str:
     """What a flag takes, as fish says it: nothing, words, files, or a number."""
     name = flag.removeprefix("--").replace("-", "_")
-    kinds = offered(config_of(verb))
+    kinds = leaves(config_of(verb))
     if name not in kinds or kinds[name] is bool:
         return ""
     if words_of(verb, name):

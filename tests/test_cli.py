@@ -48,7 +48,7 @@ def test_no_help_no_refusal_and_no_script_waits_for_torch():
     lines += ["pretrian", "pretrain sample --out run --mask-ration 0.5", "pretrain sample", "finetune x --steps half"]
     lines += [
         "detect train coco --out run --recipe nothing",
-        "cost --drop-ratio 2",
+        "embed x --weights w --out a.npy --workers -1",
         "pretrain x --out y --config no.yaml",
     ]
     done = subprocess.run([sys.executable, "-c", INSTANT, *lines], capture_output=True, text=True)

@@ -8,7 +8,7 @@ import shlex
 import pytest
 
 from pcae.cli import main
-from pcae.settings.help import explanations, offered, positional_metavars
+from pcae.settings.help import explanations, positional_metavars
 from pcae.settings.values import leaves
 from pcae.settings.verbs import VERBS, config_of
 from pcae.settings.words import parse
@@ -33,7 +33,7 @@ def test_a_page_begins_with_two_examples_and_both_are_understood(capsys, verb):
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_page_shows_the_usual_settings_and_says_how_to_see_all(capsys, verb):
     page, cls = help_of(capsys, *verb.split(), "-h"), config_of(verb)
-    known = list(offered(cls))
+    known = list(leaves(cls))
     usual = cls.USUAL.split() if hasattr(cls, "USUAL") else known
     assert set(usual) <= set(known) and len(set(usual)) == len(usual) <= 14
     shown = [line.split()[0] for line in page.splitlines() if re.match(r"  (--|[A-Z]+\b)", line)]
@@ -46,7 +46,7 @@ def test_a_page_shows_the_usual_settings_and_says_how_to_see_all(capsys, verb):
 def test_all_settings_are_explained(capsys, verb):
     page, cls = help_of(capsys, *verb.split(), "--help-all"), config_of(verb)
     assert explanations(cls).keys() == leaves(cls).keys() and "--json" in page
-    for name in offered(cls):
+    for name in leaves(cls):
         assert positional_metavars(cls).get(name, f"--{name.replace('_', '-')}") in page
 
 

@@ -34,7 +34,7 @@ _pcae() {
         'report') flags='--out --json --help --help-all' ;;
         'compare') flags='--rows --table --scale --out --seeds --measures --epochs --seconds --device --workers --accumulation --json --help --help-all' ;;
         'export') flags='--weights --image-size --device --to --out --drop-ratio --pool-dropped --data --max-bad-files --json --help --help-all' ;;
-        'benchmark') flags='--mode --data --rows --against --drop-ratios --batch-sizes --batch-size --steps --rounds --precision --compile --device --out --json --crop-scale --no-flip --mean --std --pixel-range --max-bad-files --workers --stream --lanes --shuffle --model --image-size --patch-size --channels --width --depth --heads --patch-scale --decoder-width --decoder-depth --decoder-heads --help --help-all' ;;
+        'benchmark') flags='--mode --data --rows --mae-repo --pcae-repo --against --drop-ratios --batch-sizes --batch-size --steps --rounds --precision --compile --device --out --json --crop-scale --no-flip --mean --std --pixel-range --max-bad-files --workers --stream --lanes --shuffle --model --image-size --patch-size --channels --width --depth --heads --patch-scale --decoder-width --decoder-depth --decoder-heads --help --help-all' ;;
         'cost') flags='--drop-ratio --pretrain --json --model --image-size --patch-size --channels --width --depth --heads --patch-scale --method --mask-ratio --views --pool-ratio --pixel-weight --no-norm-pix-loss --discard --stages --placement --stages-after --keep-ratio --criterion --random-targets --target-norm --target-layers --momentum --momentum-end --decoder-width --decoder-depth --decoder-heads --help --help-all' ;;
         'recipes') flags='--json --help --help-all' ;;
         'doctor') flags='--json --help --help-all' ;;

@@ -258,6 +258,8 @@ complete -c pcae -n '__pcae_verb export' -l json -d 'Print what was written, and
 complete -c pcae -n '__pcae_verb benchmark' -l mode -x -a 'train loader inference' -d 'train: training steps'
 complete -c pcae -n '__pcae_verb benchmark' -l data -r -F -d 'Images to read as pretrain does, from a folder or what else it takes'
 complete -c pcae -n '__pcae_verb benchmark' -l rows -x -a 'mae mae-lite pcae-75 pcae-85 pcae-90 pcae-85-2-views pcae-85-4-views simmim pcae-simmim transformers lightly mae-repo pcae-repo' -d 'What is trained: ours by mask ratio and views'
+complete -c pcae -n '__pcae_verb benchmark' -l mae-repo -r -F -d 'Refused: benchmarks/peers.py measures checkouts of other people'\''s code'
+complete -c pcae -n '__pcae_verb benchmark' -l pcae-repo -r -F -d 'Refused: benchmarks/peers.py measures checkouts of other people'\''s code'
 complete -c pcae -n '__pcae_verb benchmark' -l against -x -a 'mae mae-lite pcae-75 pcae-85 pcae-90 pcae-85-2-views pcae-85-4-views simmim pcae-simmim transformers lightly mae-repo pcae-repo' -d 'The row that others are held against in training'
 complete -c pcae -n '__pcae_verb benchmark' -l drop-ratios -x -d 'For inference: shares of the patch tokens that each of three ...'
 complete -c pcae -n '__pcae_verb benchmark' -l batch-sizes -x -d 'For inference: images of a forward pass'

@@ -497,6 +497,8 @@ _pcae() {
             '--mode:train: training steps'
             '--data:Images to read as pretrain does, from a folder or what else it takes'
             '--rows:What is trained: ours by mask ratio and views'
+            '--mae-repo:Refused: benchmarks/peers.py measures checkouts of other people'\''s code'
+            '--pcae-repo:Refused: benchmarks/peers.py measures checkouts of other people'\''s code'
             '--against:The row that others are held against in training'
             '--drop-ratios:For inference: shares of the patch tokens that each of three ...'
             '--batch-sizes:For inference: images of a forward pass'

@@ -28,7 +28,7 @@ def show_help(cls: Any, prog: str, words: list[str]) -> None:
 def page(cls: Any, prog: str, defaults: dict[str, Any]) -> str:
     """The examples and the usual settings of a verb, with their defaults."""
     examples = "\n".join(f"  {prog} {words}".rstrip() for words in cls.EXAMPLES)
-    kinds, said = offered(cls), explanations(cls)
+    kinds, said = leaves(cls), explanations(cls)
     usual = cls.USUAL.split() if hasattr(cls, "USUAL") else list(kinds)
     parser = argparse.ArgumentParser(
         usage=argparse.SUPPRESS,
@@ -46,13 +46,6 @@ def page(cls: Any, prog: str, defaults: dict[str, Any]) -> str:
         else:
             group.add_argument(*flags_of(name, kinds[name], defaults[name]), metavar=metavar(kinds[name]), help=text)
     return parser.format_help()
-
-
-def offered(cls: type) -> dict[str, Any]:
-    """The type of every setting that help and completion show, by leaf name; not what only says where it went."""
-    hints = get_type_hints(cls, include_extras=True)
-    gone = {name for name, hint in hints.items() if tyro.conf.Suppress in getattr(hint, "__metadata__", ())}
-    return {name: kind for name, kind in leaves(cls).items() if name not in gone}
 
 
 def explanations(cls: type) -> dict[str, str]:
