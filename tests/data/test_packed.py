@@ -176,18 +176,18 @@ def test_a_killed_packing_goes_on_to_the_same_bytes(tree, tmp_path, monkeypatch,
     out, seen = tmp_path / "out", []
     shrink = chunks.shrunk
 
-    def die(images, form, index):
+    def die(data, form, index):
         if len(seen) == after:
             raise Killed
         seen.append(index)
-        return shrink(images, form, index)
+        return shrink(data, form, index)
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(chunks, "DataLoader", one_by_one)
         patch.setattr(chunks, "shrunk", die)
         pack(tree, out, *words)
     assert not (out / HEADER).exists()
-    monkeypatch.setattr(chunks, "shrunk", lambda images, form, index: seen.append(index) or shrink(images, form, index))
+    monkeypatch.setattr(chunks, "shrunk", lambda data, form, index: seen.append(index) or shrink(data, form, index))
     assert contents(pack(tree, out, *words)) == whole
     kept = after // 3 * 3 if after < 8 else 8 + (after - 8) // 3 * 3
     assert len(seen) == after + 11 - kept
@@ -221,10 +221,10 @@ def stopped_after(images: int, source: Path, out: Path, monkeypatch, *words: str
     """Begin to pack and stop before the image at this place of the first split."""
     shrink = chunks.shrunk
 
-    def die(images, form, index):
+    def die(data, form, index):
         if index == images:
             raise Killed
-        return shrink(images, form, index)
+        return shrink(data, form, index)
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(chunks, "DataLoader", one_by_one)
