@@ -1,4 +1,4 @@
-"""Detections through our writer and reader have pycocotools' own figures, and a case worked out by hand has its own."""
+"""Detections through our writer have pycocotools' own figures, and a case worked out by hand has its own."""
 
 import io
 import json
@@ -12,8 +12,8 @@ from pycocotools.cocoeval import COCOeval
 
 from pcae.data.coco.annotations import open_coco
 from pcae.data.coco.segmentations import to_mask
-from pcae.evaluation.coco_metrics import Detections, read_results, score, to_results, write_results
-from tests.shapes import HEIGHT, WIDTH, annotation, content, make, rle_of
+from pcae.evaluation.coco_metrics import Detections, score, to_results, write_results
+from tests.shapes import HEIGHT, WIDTH, annotation, content, make
 
 KINDS = ("bbox", "segm")
 
@@ -30,9 +30,9 @@ def detection(image: int, category: int, confidence: float, mask: np.ndarray) ->
     return {key: one[key] for key in ("image_id", "category_id", "bbox", "segmentation")} | {"score": confidence}
 
 
-def through_a_file(path, results, data):
+def through_a_file(path, results):
     write_results(path, results)
-    return read_results(path, data)
+    return json.loads(path.read_text())
 
 
 def test_a_case_worked_out_by_hand(tmp_path):
@@ -51,7 +51,7 @@ def test_a_case_worked_out_by_hand(tmp_path):
     ]
     found = [(0.9, (5, 5, 40, 40)), (0.8, (90, 5, 40, 40)), (0.7, (90, 90, 50, 31))]
     data = open_coco(str(make(tmp_path, made)))
-    results = through_a_file(tmp_path / "r.json", [detection(10, 3, p, filled(*box, size)) for p, box in found], data)
+    results = through_a_file(tmp_path / "r.json", [detection(10, 3, p, filled(*box, size)) for p, box in found])
     both, first = (51 + 50 * 2 / 3) / 101, 51 / 101
     for kind in KINDS:
         scores = score(data, results, kind)
@@ -103,7 +103,7 @@ def noisy(tmp_path, count: int = 25):
 @pytest.mark.parametrize("kind", KINDS)
 def test_figures_are_pycocotools_own(tmp_path, kind):
     data, results = noisy(tmp_path)
-    scores = score(data, through_a_file(tmp_path / "results.json", results, data), kind)
+    scores = score(data, through_a_file(tmp_path / "results.json", results), kind)
     figures = [scores.ap, scores.ap50, scores.ap75, scores.small, scores.medium, scores.large]
     expected = own_figures(data.annotations, results, kind)[:6]
     assert figures == pytest.approx(expected, abs=1e-6) and 0.1 < scores.ap < scores.ap50 < 0.95
@@ -124,7 +124,7 @@ def test_the_objects_themselves_as_detections_have_ap_1(tmp_path):
             torch.stack(masks) if masks else torch.zeros(0, *data.size(index), dtype=torch.uint8),
         )
         results += to_results(found, data.category_ids)
-    results = through_a_file(tmp_path / "results.json", results, data)
+    results = through_a_file(tmp_path / "results.json", results)
     for kind in KINDS:
         scores = score(data, results, kind)
         figures = [scores.ap, scores.ap50, scores.small, scores.medium, scores.large, *scores.by_category.values()]
@@ -136,7 +136,7 @@ def test_what_is_written_is_what_was_found(tmp_path):
     boxes = torch.tensor([[0.1, 2.7, 30.3, 41.9], [5.5, 6.25, 7.125, 80.0]])
     masks = torch.from_numpy(np.stack([filled(1, 2, 30, 40), filled(5, 6, 2, 70)])).bool()
     found = Detections(10, boxes, torch.tensor([3, 1]), torch.tensor([0.3, 0.9]), masks)
-    read = through_a_file(tmp_path / "results.json", to_results(found, data.category_ids), data)
+    read = through_a_file(tmp_path / "results.json", to_results(found, data.category_ids))
     assert [one["category_id"] for one in read] == [20, 7] and {one["image_id"] for one in read} == {10}
     assert torch.equal(torch.tensor([one["score"] for one in read]), found.scores)
     corners = torch.tensor([one["bbox"] for one in read], dtype=torch.float64)
@@ -147,7 +147,7 @@ def test_what_is_written_is_what_was_found(tmp_path):
 
 def test_no_detections_no_objects_and_boxes_only(tmp_path, capsys):
     data, results = noisy(tmp_path)
-    nothing = through_a_file(tmp_path / "none.json", [], data)
+    nothing = through_a_file(tmp_path / "none.json", [])
     bare = data.subset([len(data) - 1])
     boxes = [{key: one[key] for key in one if key != "segmentation"} for one in results]
     for kind in KINDS:
@@ -172,36 +172,3 @@ def test_a_detection_in_a_crowd_counts_neither_way(tmp_path):
     for kind in KINDS:
         assert score(with_crowd, found, kind).ap == pytest.approx(1.0, abs=1e-9)
         assert score(without, found, kind).ap == pytest.approx(0.5, abs=1e-9)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"image_id": 99}, "have the image_id 99, which the annotations '.*train.json' have not, in 1 of 2 detections"),
-        ({"category_id": 1}, "have the category_id 1, which the annotations"),
-        ({"bbox": [1, 2, 3]}, "are not as COCO has them: 1 bbox: List should have at least 4 items"),
-        ({"score": None}, "are not as COCO has them: 1 score: Input should be a valid number"),
-        (
-            {"segmentation": rle_of(np.ones((4, 5)).astype(np.uint8))},
-            "detection 1 of image 10 has a mask of 5 x 4 pixels in",
-        ),
-        (
-            {"segmentation": {"size": [HEIGHT, WIDTH], "counts": "11"}},
-            "detection 1 of image 10 has run lengths that do not",
-        ),
-    ],
-)
-def test_wrong_results_are_refused_in_one_line(tmp_path, change, message):
-    data = open_coco(str(make(tmp_path, content(1))))
-    results = [detection(10, 3, 0.5, filled(5, 5, 30, 30)), detection(10, 3, 0.5, filled(5, 5, 30, 30)) | change]
-    with pytest.raises(ValueError, match=message) as caught:
-        through_a_file(tmp_path / "results.json", results, data)
-    assert "\n" not in str(caught.value)
-
-
-def test_a_file_that_is_no_results(tmp_path):
-    data = open_coco(str(make(tmp_path, content(1))))
-    with pytest.raises(ValueError, match="train.json' are not as COCO has them: Input should be a valid array"):
-        read_results(tmp_path / "train.json", data)
-    with pytest.raises(ValueError, match="none.json' cannot be read: No such file"):
-        read_results(tmp_path / "none.json", data)

@@ -6,36 +6,20 @@ from collections.abc import Iterable, Sequence
 from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
-from pydantic import Field, StrictInt, TypeAdapter, ValidationError
 from torch import Tensor
 
 from pcae.data.coco.annotations import CocoImages
-from pcae.data.coco.checks import Number, RunLengths, first_error
-from pcae.data.coco.segmentations import Rle, area, package, rle_fault, to_rle, to_rles
+from pcae.data.coco.segmentations import Rle, area, package, to_rle, to_rles
 from pcae.writing import in_one_move
 
 Kind = Literal["bbox", "segm"]
 Result = dict[str, Any]
 """A detection as COCO writes it: image_id, category_id, score, bbox (left, top, width, height), segmentation (RLE)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """A detection in a file, whose category and image are numbers that the annotations know."""
-
-    image_id: StrictInt
-    category_id: StrictInt
-    score: Number
-    bbox: Annotated[list[Number], Field(min_length=4, max_length=4)]
-    segmentation: RunLengths | None = None
-
-
-RESULTS = TypeAdapter(list[Written])
 
 
 class Detections(NamedTuple):
@@ -95,34 +79,6 @@ def write_results(path: Path, results: Iterable[Result]) -> None:
         beside.write_text("[" + ",\n".join(map(json.dumps, results)) + "]\n", encoding="utf-8")
 
 
-def read_results(path: Path, data: CocoImages) -> list[Result]:
-    """The detections in a results JSON. Raises ValueError when it is none, or not of these images and categories."""
-    try:
-        written = RESULTS.validate_json(path.read_bytes())
-    except OSError as error:
-        raise ValueError(f"results {str(path)!r} cannot be read: {error.strerror}") from error
-    except ValidationError as error:
-        raise ValueError(f"results {str(path)!r} are not as COCO has them: {first_error(error)}") from error
-    check_results(str(path), written, data)
-    return [{key: value for key, value in asdict(one).items() if value is not None} for one in written]
-
-
-def check_results(path: str, written: Sequence[Written], data: CocoImages) -> None:
-    """Raise ValueError when detections are of other images or categories, or masks of other sizes, than in the data."""
-    for name, known in (("image_id", set(data.ids.tolist())), ("category_id", set(data.category_ids))):
-        odd = [id for id in (getattr(one, name) for one in written) if id not in known]
-        if odd:
-            raise ValueError(
-                f"results {path!r} have the {name} {odd[0]}, which the annotations {data.annotations!r} have not, in "
-                f"{len(odd)} of {len(written)} detections; give the annotations that they were made for"
-            )
-    sizes = dict(zip(data.ids.tolist(), data.sizes.tolist(), strict=True))
-    for place, one in enumerate(written):
-        reason = rle_fault(asdict(one.segmentation), tuple(sizes[one.image_id])) if one.segmentation else None
-        if reason:
-            raise ValueError(f"results {path!r}: detection {place} of image {one.image_id} {reason}; write it anew")
-
-
 def score(data: CocoImages, results: Sequence[Result], kind: Kind) -> CocoScores:
     """How good detections are, by their boxes (`bbox`) or masks (`segm`), as pycocotools' COCOeval has it.
 
@@ -137,7 +93,7 @@ def score(data: CocoImages, results: Sequence[Result], kind: Kind) -> CocoScores
         evaluation: Any = COCOeval(truth, as_coco(data, detections_of(results, kind)), kind)
         evaluation.evaluate()
         evaluation.accumulate()
-    return from_precision(evaluation.eval["precision"][..., -1], evaluation.params, data)
+        return scores_of(evaluation, data)
 
 
 def as_coco(data: CocoImages, annotations: list[dict[str, Any]]) -> Any:
@@ -191,22 +147,13 @@ def detections_of(results: Sequence[Result], kind: Kind) -> list[dict[str, Any]]
     return [one | measured | {"id": id, "iscrowd": 0} for id, (one, measured) in enumerate(rows, 1)]
 
 
-def from_precision(
-    precision: Float[np.ndarray, "overlaps recalls categories areas"], params: Any, data: CocoImages
-) -> CocoScores:
-    """Means of the precision at 101 values of recall, -1 where there is no object, over what is asked for."""
-    at = {round(float(overlap), 2): place for place, overlap in enumerate(params.iouThrs)}
+def scores_of(evaluation: Any, data: CocoImages) -> CocoScores:
+    """COCOeval's own figures, and the means of its precision at 101 values of recall by category; -1 is no object."""
+    evaluation.summarize()
+    figures = [None if figure < 0 else figure for figure in evaluation.stats[:6].tolist()]
     names = dict(zip(data.category_ids, data.images.classes, strict=True))
-    every = precision[..., 0]
-    return CocoScores(
-        ap=mean(every),
-        ap50=mean(every[at[0.5]]),
-        ap75=mean(every[at[0.75]]),
-        small=mean(precision[..., 1]),
-        medium=mean(precision[..., 2]),
-        large=mean(precision[..., 3]),
-        by_category={names[id]: mean(every[..., place]) for place, id in enumerate(params.catIds)},
-    )
+    found = zip(evaluation.params.catIds, np.moveaxis(evaluation.eval["precision"][..., 0, -1], -1, 0), strict=True)
+    return CocoScores(*figures, by_category={names[id]: mean(precision) for id, precision in found})
 
 
 def mean(precision: np.ndarray) -> float | None:
