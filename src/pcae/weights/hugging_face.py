@@ -11,9 +11,10 @@ from pcae.settings.network import DecoderConfig, EncoderConfig
 from pcae.settings.values import check_values
 from pcae.weights.decoders import from_mae, with_decoder
 from pcae.weights.loaded import Loaded, check_embedding
+from pcae.weights.matching import group_of
 from pcae.weights.reading import read_json, read_safetensors, read_torch
 
-CONFIG = "config.json"
+CONFIG, PREPROCESSING = "config.json", "preprocessor_config.json"
 DECODER = "decoder."
 """How the names of ViTMAE's decoder begin."""
 DEFAULTS = {
@@ -176,6 +177,28 @@ def joined(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return tensors
 
 
+def in_their_names(tensors: dict[str, Tensor], start: str = "") -> dict[str, Tensor]:
+    """The other way round: tensors of timm's ViT, or of MAE's decoder, in their names, queries, keys and values apart.
+
+    start: what the names of all but the classifier's begin with.
+    """
+    theirs = {}
+    for name, value in tensors.items():
+        own = their_name(name)
+        own = own if own.startswith("classifier.") else start + own
+        parts = zip(("query", "key", "value"), value.chunk(3), strict=True) if ".qkv." in own else [("qkv", value)]
+        theirs |= {own.replace("qkv", part): third for part, third in parts}
+    return theirs
+
+
+def their_name(name: str) -> str:
+    """Their name of one of timm's tensors, or of MAE's decoder's; queries, keys and values still in one."""
+    if group_of(name) != "decoder" or name.startswith("decoder_blocks."):
+        for theirs, ours in reversed(NAMES.items()):
+            name = name.replace(ours, theirs)
+    return name.replace("decoder_encoder.layer.", "decoder_layers.")
+
+
 def classes_of(config: dict[str, Any], tensors: dict[str, Tensor]) -> list[str] | None:
     """Names of the classifier's classes; numbers where the folder names none."""
     if "head.weight" not in tensors:
@@ -186,7 +209,7 @@ def classes_of(config: dict[str, Any], tensors: dict[str, Tensor]) -> list[str] 
 
 def statistics(folder: Path, channels: int) -> tuple[list[float], list[float], tuple[str, ...]]:
     """mean and std that pixels are normalised with, and what was taken for granted."""
-    path = folder / "preprocessor_config.json"
+    path = folder / PREPROCESSING
     said = read_json(path) if path.is_file() else {}
     if said.get("do_rescale") is False or abs(said.get("rescale_factor", 1 / 255) * 255 - 1) > 1e-3:
         raise ValueError(f"{path} does not scale pixels to [0, 1]; only do_rescale with rescale_factor 1/255 is read")

@@ -1,26 +1,23 @@
 """Models as folders that transformers' ViTModel and ViTForImageClassification load."""
 
 import json
-from itertools import product
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 
-from pcae.model.pretrained import Pretrained
+from pcae.model.pretrained import Pretrained, build_vit
 from pcae.weights.export.graphs import quiet
 from pcae.weights.export.parity import Reopened
 from pcae.weights.export.timm_folder import CONFIG, TENSORS, save_tensors
-from pcae.weights.hugging_face import renamed
+from pcae.weights.hugging_face import PREPROCESSING, in_their_names
 from pcae.weights.timm_models import sizes_of
 
-EMBEDDING = ("embeddings.cls_token", "embeddings.position_embeddings")
-PARTS = (
-    "layernorm_before", "attention.attention.query", "attention.attention.key", "attention.attention.value",
-    "attention.output.dense", "layernorm_after", "intermediate.dense", "output.dense",
-)  # fmt: skip
-"""The layers of a block, in transformers' names."""
+FIRST = "vit_base_patch16_224"
+"""timm's name of the first Vision Transformer, whose kind MAE's and transformers' are."""
 WORDS = {
     "reg_token": "register tokens",
     "norm_pre.": "a norm before the blocks",
@@ -37,17 +34,25 @@ BICUBIC = 3
 
 def check_hugging_face(model: Pretrained) -> None:
     """Raise ValueError, naming it, for what transformers' ViT cannot compute."""
-    vit, odd = model.encoder.vit, oddities(model)
-    if model.facts.classes is not None and model.facts.global_pool != "token":
-        odd.append(f"a classifier with global_pool {model.facts.global_pool!r}")
+    check_kind(model, "transformers' ViT", oddities(model), ("token",))
+
+
+def check_kind(model: Pretrained, whose: str, odd: list[str], pools: tuple[str, ...]) -> None:
+    """Raise ValueError for a model of another kind than the first Vision Transformer, by what is `odd` about it.
+
+    whose: network it is to go into. pools: what may stand before the classifier there.
+    """
+    facts = model.facts
+    if facts.classes is not None and facts.global_pool not in pools:
+        odd = [*odd, f"a classifier with global_pool {facts.global_pool!r}"]
     if odd:
-        raise ValueError(f"transformers' ViT cannot hold {', '.join(odd)}; {REMEDY}")
-    try:
-        _, left = translated(vit)
-    except KeyError as error:
-        raise ValueError(f"transformers' ViT needs {error.args[0]}, which the weights lack; {REMEDY}") from error
-    if left:
-        raise ValueError(f"transformers' ViT has no place for {sorted(left)[0]}; {REMEDY}")
+        raise ValueError(f"{whose} cannot hold {', '.join(odd)}; {REMEDY}")
+    config = replace(facts.encoder, model=FIRST, **sizes_of(model.encoder))
+    with torch.device("meta"):
+        first = build_vit(config, len(facts.classes or ()), facts.global_pool, None)
+    differs = model.encoder.vit.state_dict().keys() ^ first.state_dict().keys()
+    if differs:
+        raise ValueError(f"{whose} and the model do not both have {min(differs)}; {REMEDY}")
 
 
 def oddities(model: Pretrained) -> list[str]:
@@ -69,46 +74,17 @@ def unnamed(vit: VisionTransformer) -> dict[str, bool]:
     }
 
 
-def translated(vit: VisionTransformer) -> tuple[dict[str, Tensor], set[str]]:
-    """The tensors under the names that transformers reads, and the names of those that it has no place for.
-
-    Raises KeyError for one that it needs.
-    """
-    state, theirs, used = vit.state_dict(), {}, set()
-    for name in names(len(vit.blocks), "head.weight" in state):
-        own, part = place_of(name)
-        used.add(own)
-        theirs[name] = state[own] if part is None else state[own].chunk(3)[part]
-    return theirs, state.keys() - used
-
-
-def names(depth: int, classifier: bool) -> list[str]:
-    """All of transformers' names, without "vit." in front."""
-    layers = ["embeddings.patch_embeddings.projection"]
-    layers += [f"encoder.layer.{block}.{part}" for block, part in product(range(depth), PARTS)]
-    layers += ["layernorm", *(["classifier"] if classifier else [])]
-    return [*EMBEDDING, *(f"{layer}.{kind}" for layer, kind in product(layers, ("weight", "bias")))]
-
-
-def place_of(name: str) -> tuple[str, int | None]:
-    """timm's name of one of transformers' tensors, and which third of it that is, for queries, keys and values."""
-    own = renamed(name)
-    for part, third in (("query", 0), ("key", 1), ("value", 2)):
-        if f".{part}." in own:
-            return own.replace(f".{part}.", ".qkv."), third
-    return own, None
-
-
 def write_hugging_face(model: Pretrained, folder: Path) -> None:
     """Write tensors, configuration and what the images are normalised with."""
-    tensors, _ = translated(model.encoder.vit)
-    classifies = model.facts.classes is not None
-    whole = {
-        f"vit.{name}" if classifies and not name.startswith("classifier") else name: value
-        for name, value in tensors.items()
-    }
-    save_tensors(folder / TENSORS, whole)
-    for name, content in ((CONFIG, describe(model)), ("preprocessor_config.json", preprocessing(model))):
+    start = "" if model.facts.classes is None else "vit."
+    tensors = in_their_names(model.encoder.vit.state_dict(), start)
+    write_folder(folder, tensors, describe(model), preprocessing(model))
+
+
+def write_folder(folder: Path, tensors: dict[str, Tensor], config: dict[str, Any], images: dict[str, Any]) -> None:
+    """Write a folder that transformers loads. images: how they become the model's input."""
+    save_tensors(folder / TENSORS, tensors)
+    for name, content in ((CONFIG, config), (PREPROCESSING, images)):
         (folder / name).write_text(json.dumps(content, indent=2), encoding="utf-8")
 
 

@@ -19,7 +19,7 @@ from pcae.weights.decoders import (
     mae_positions,
 )
 from pcae.weights.export.deployed import whole_answer
-from pcae.weights.export.hugging_face import REMEDY, WORDS, names, oddities, place_of
+from pcae.weights.export.hugging_face import WORDS, check_kind, oddities
 from pcae.weights.export.parity import Reopened
 from pcae.weights.files import fill
 from pcae.weights.reading import read_torch
@@ -28,26 +28,15 @@ from pcae.weights.untyped_files import HEADS_OF_ENCODER, find_untyped, usual_hea
 
 EPSILON = 1e-6
 """Of the norms in MAE's code."""
-NORM_AFTER_POOLING = "fc_norm."
-"""Begins the names of the norm that MAE's fine-tuning has in place of the last one."""
 
 
 def check_mae(model: Pretrained) -> None:
     """Raise ValueError, naming it, for what MAE's network does not have."""
-    facts, vit, (rows, columns) = model.facts, model.encoder.vit, model.encoder.grid
-    odd = [what for what in oddities(model) if what != WORDS[NORM_AFTER_POOLING]]
-    if facts.classes is not None and facts.global_pool not in ("token", "avg"):
-        odd.append(f"a classifier with global_pool {facts.global_pool!r}")
+    rows, columns = model.encoder.grid
+    odd = [what for what in oddities(model) if what != WORDS["fc_norm."]]  # its fine-tuning has it
     if rows != columns:
         odd.append(f"a grid of {rows} x {columns} patches, which is no square")
-    if odd:
-        raise ValueError(f"MAE's code cannot hold {', '.join(odd)}; {REMEDY}")
-    state = vit.state_dict()
-    last = NORM_AFTER_POOLING if f"{NORM_AFTER_POOLING}weight" in state else "norm."
-    needed = {place_of(name)[0] for name in names(len(vit.blocks), "head.weight" in state)}
-    needed = {last + name.removeprefix("norm.") if name.startswith("norm.") else name for name in needed}
-    if needed != state.keys():
-        raise ValueError(f"MAE's code and the model do not both have {min(needed ^ state.keys())}; {REMEDY}")
+    check_kind(model, "MAE's code", odd, ("token", "avg"))
 
 
 def check_pcae_code(model: Pretrained) -> None:

@@ -1,6 +1,5 @@
 """Models as folders that transformers' ViTMAEForPreTraining loads, decoder included."""
 
-import json
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,16 @@ from pcae.model.pretrained import Pretrained, TrainedDecoder, build_decoder
 from pcae.model.tokens import count_visible, gather, patchify, split
 from pcae.weights.decoders import channels_first
 from pcae.weights.export.deployed import Answer
-from pcae.weights.export.hugging_face import check_hugging_face, describe, open_theirs, preprocessing, translated
+from pcae.weights.export.hugging_face import (
+    check_hugging_face,
+    describe,
+    open_theirs,
+    preprocessing,
+    write_folder,
+)
 from pcae.weights.export.mae import tensors_of_decoder
 from pcae.weights.export.parity import Reference, Reopened
-from pcae.weights.export.timm_folder import CONFIG, TENSORS, save_tensors
-from pcae.weights.hugging_face import DECODER, NAMES
+from pcae.weights.hugging_face import DECODER, in_their_names
 
 MASK_RATIO = 0.75
 """MAE's, at which predictions are compared."""
@@ -55,28 +59,9 @@ def decoder_of(model: Pretrained) -> TrainedDecoder:
 
 def write_vit_mae(model: Pretrained, folder: Path) -> None:
     """Write tensors, configuration and what the images are normalised with."""
-    encoder, _ = translated(model.encoder.vit)
-    tensors = {f"vit.{name}": value for name, value in encoder.items()}
-    for name, value in tensors_of_decoder(model, decoder_of(model)).items():
-        tensors |= {DECODER + theirs: part for theirs, part in named_as_theirs(name, value).items()}
-    save_tensors(folder / TENSORS, tensors)
-    for name, content in ((CONFIG, configuration(model)), ("preprocessor_config.json", preprocessing(model))):
-        (folder / name).write_text(json.dumps(content, indent=2), encoding="utf-8")
-
-
-def named_as_theirs(name: str, value: Tensor) -> dict[str, Tensor]:
-    """One of MAE's decoder tensors in transformers' names; queries, keys and values apart."""
-    if not name.startswith("decoder_blocks."):
-        return {name: value}
-    _, block, layer = name.split(".", maxsplit=2)
-    start = f"decoder_layers.{block}."
-    if layer.startswith("attn.qkv."):
-        kind = layer.removeprefix("attn.qkv.")
-        parts = zip(("query", "key", "value"), value.chunk(3), strict=True)
-        return {f"{start}attention.attention.{part}.{kind}": third for part, third in parts}
-    own, kind = layer.rsplit(".", maxsplit=1)
-    theirs = next(theirs for theirs, ours in NAMES.items() if ours == own)
-    return {f"{start}{theirs}.{kind}": value}
+    encoder = in_their_names(model.encoder.vit.state_dict(), "vit.")
+    decoder = in_their_names(tensors_of_decoder(model, decoder_of(model)), DECODER)
+    write_folder(folder, encoder | decoder, configuration(model), preprocessing(model))
 
 
 def configuration(model: Pretrained) -> dict[str, Any]:
