@@ -18,9 +18,9 @@ from pcae.model.tokens import Grid, sincos_positions
 from pcae.settings.network import DecoderConfig
 from pcae.settings.values import check_values
 from pcae.training.checkpoint import read, save_atomically
-from pcae.weights.loaded import EMBEDDING, Loaded
+from pcae.weights.loaded import EMBEDDING, Loaded, count_blocks
 from pcae.weights.matching import group_of
-from pcae.weights.reading import number_in
+from pcae.weights.reading import number_in, reason_of
 
 DECODER_FILE = "decoder.safetensors"
 """The decoder of a pre-training, beside its encoder in the run folder."""
@@ -95,8 +95,7 @@ def with_decoder(
         decoder = take()
         check_decoder(decoder, loaded)
     except (TypeError, IndexError, KeyError, AttributeError, RuntimeError, ValueError) as error:
-        lacks = f"it lacks {error.args[0]}" if isinstance(error, KeyError) and error.args else ""
-        reason = lacks or " ".join(str(error).split())[:200] or type(error).__name__
+        reason = f"it lacks {error.args[0]}" if isinstance(error, KeyError) and error.args else reason_of(error)
         return replace(loaded, remarks=(*loaded.remarks, f"{name} left out: {reason}"))
     tensors = {name: value for name, value in loaded.tensors.items() if group_of(name) != "decoder"}
     words = f"decoder of {size(asdict(decoder.facts.decoder))}, predicts {decoder.facts.predicts}"
@@ -149,7 +148,7 @@ def from_mae(loaded: Loaded, tensors: dict[str, Tensor], facts: DecoderFacts) ->
     config = replace(
         facts.decoder,
         decoder_width=ours["mask_token"].shape[-1],
-        decoder_depth=len({name.split(".")[1] for name in ours if name.startswith("blocks.")}),
+        decoder_depth=count_blocks(ours),
     )
     return TrainedDecoder(tensors=ours, facts=replace(facts, decoder=config))
 

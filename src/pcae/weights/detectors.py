@@ -16,7 +16,7 @@ from pcae.settings.tasks import DetectionConfig
 from pcae.settings.values import check_values, expand
 from pcae.tasks.detection import Detection
 from pcae.training.checkpoint import save_atomically
-from pcae.weights.reading import read_safetensors
+from pcae.weights.reading import read_safetensors, reason_of
 
 DETECTOR_FILE = "detector.safetensors"
 """A detector in its run folder."""
@@ -101,6 +101,5 @@ def fill_detector(loaded: LoadedDetector, device: torch.device) -> Detection:
     try:
         detection.load_state_dict(loaded.tensors)
     except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ValueError(f"{loaded.source} holds another detector than it says: {reason}") from error
+        raise ValueError(f"{loaded.source} holds another detector than it says: {reason_of(error)}") from error
     return detection.to(device).eval()

@@ -20,7 +20,7 @@ from pcae.weights.decoders import DECODER_FILE, with_our_decoder
 from pcae.weights.hugging_face import CONFIG, find_hugging_face
 from pcae.weights.loaded import Loaded
 from pcae.weights.matching import Matching, compare, fit
-from pcae.weights.reading import TORCH_SUFFIXES, read_safetensors, read_torch
+from pcae.weights.reading import TORCH_SUFFIXES, read_safetensors, read_torch, reason_of
 from pcae.weights.timm_models import START, find_timm
 from pcae.weights.untyped_files import find_untyped
 
@@ -114,8 +114,7 @@ def said_of(path: Path) -> Iterator[None]:
     try:
         yield
     except (TypeError, IndexError, KeyError, AttributeError, RuntimeError, ValidationError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ValueError(f"{path} holds no model that can be read: {reason or type(error).__name__}") from error
+        raise ValueError(f"{path} holds no model that can be read: {reason_of(error)}") from error
 
 
 def find_ours(tensors: dict[str, Tensor], header: str, path: Path) -> Loaded:
@@ -127,5 +126,5 @@ def find_ours(tensors: dict[str, Tensor], header: str, path: Path) -> Loaded:
         with torch.device("meta"):
             build_model(facts).encoder.vit.load_state_dict(tensors, assign=True)
     except (KeyError, TypeError, RuntimeError, ValueError) as error:
-        raise ValueError(f"{path} holds no encoder of pcae's: {' '.join(str(error).split())[:200]}") from error
+        raise ValueError(f"{path} holds no encoder of pcae's: {reason_of(error)}") from error
     return Loaded(tensors=tensors, facts=facts, source=str(path))

@@ -10,7 +10,7 @@ from pcae.model.pretrained import DecoderFacts, PretrainedFacts, TrainedDecoder
 from pcae.settings.network import DecoderConfig, EncoderConfig
 from pcae.settings.values import check_values
 from pcae.weights.decoders import from_mae, with_decoder
-from pcae.weights.loaded import Loaded, check_embedding
+from pcae.weights.loaded import Loaded, check_embedding, class_names, count_blocks
 from pcae.weights.matching import group_of
 from pcae.weights.reading import read_json, read_safetensors, read_torch
 
@@ -58,7 +58,7 @@ def find_hugging_face(folder: Path) -> Loaded:
     tensors = joined({renamed(name): value for name, value in read_folder(folder).items()})
     check_embedding(tensors, str(folder))
     check_depth(config, tensors, folder)
-    classes = classes_of(config, tensors)
+    classes = class_names(tensors, config.get("id2label"))
     mean, std, remarks = statistics(folder, config["num_channels"])
     facts = PretrainedFacts(
         encoder=encoder_config(config, folder),
@@ -111,10 +111,9 @@ def check_config(config: dict[str, Any], folder: Path) -> None:
 
 def check_depth(config: dict[str, Any], tensors: dict[str, Tensor], folder: Path) -> None:
     """Raise ValueError when there are not the blocks that the settings say: a million would be built first."""
-    loaded = len({name.split(".")[1] for name in tensors if name.startswith("blocks.")})
-    if loaded != config["num_hidden_layers"]:
-        said = config["num_hidden_layers"]
-        raise ValueError(f"{folder}: num_hidden_layers is {said!r}, but the weights have {loaded} blocks")
+    found, said = count_blocks(tensors), config["num_hidden_layers"]
+    if found != said:
+        raise ValueError(f"{folder}: num_hidden_layers is {said!r}, but the weights have {found} blocks")
 
 
 def encoder_config(config: dict[str, Any], folder: Path) -> EncoderConfig:
@@ -197,14 +196,6 @@ def their_name(name: str) -> str:
         for theirs, ours in reversed(NAMES.items()):
             name = name.replace(ours, theirs)
     return name.replace("decoder_encoder.layer.", "decoder_layers.")
-
-
-def classes_of(config: dict[str, Any], tensors: dict[str, Tensor]) -> list[str] | None:
-    """Names of the classifier's classes; numbers where the folder names none."""
-    if "head.weight" not in tensors:
-        return None
-    names = config.get("id2label") or {}
-    return [str(names.get(str(index), index)) for index in range(len(tensors["head.weight"]))]
 
 
 def statistics(folder: Path, channels: int) -> tuple[list[float], list[float], tuple[str, ...]]:

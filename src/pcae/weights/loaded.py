@@ -1,6 +1,8 @@
 """What a place of weights holds: tensors in timm's names, and all that is needed to use them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
@@ -31,6 +33,18 @@ class Loaded:
         """Rows and columns of patches that the positions are of."""
         height, width = self.tensors[EMBEDDING].shape[-2:]
         return grid_of(self.facts.encoder.image_size, (height, width))
+
+
+def class_names(tensors: Mapping[str, Tensor], names: Mapping[str, Any] | None = None) -> list[str] | None:
+    """Names of the classes of a linear classifier, if there is one; numbers where `names`, by number, lacks them."""
+    if "head.weight" not in tensors:
+        return None
+    return [str((names or {}).get(str(index), index)) for index in range(len(tensors["head.weight"]))]
+
+
+def count_blocks(tensors: Mapping[str, Tensor]) -> int:
+    """Number of transformer blocks that tensors in timm's names are of."""
+    return len({name.split(".")[1] for name in tensors if name.startswith("blocks.")})
 
 
 def check_embedding(tensors: dict[str, Tensor], where: str) -> None:

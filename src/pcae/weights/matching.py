@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from math import isqrt, prod
+from math import prod
 
 from jaxtyping import Float
 from timm.layers.pos_embed import resample_abs_pos_embed
@@ -51,9 +51,9 @@ class Matching:
 def fit(vit: VisionTransformer, tensors: dict[str, Tensor], grid: Grid | None = None) -> Matching:
     """Load tensors in timm's names into a model that may have another grid or other classes.
 
-    grid: rows and columns of the tensors' positions; without it the model's own where their number is the same, else
-    a square. Raises ValueError when a tensor of the encoder has another shape, when the blocks hold more than the
-    model computes, and when less than 90 % of the encoder's parameters are there; the model then is as it was.
+    grid: rows and columns of the tensors' positions; without it the model's own. Raises ValueError when a tensor of the
+    encoder has another shape, when the blocks hold more than the model computes, and when less than 90 % of the
+    encoder's parameters are there; the model then is as it was.
     """
     taken, matching = compare(vit, tensors, grid)
     vit.load_state_dict(taken, strict=False)
@@ -94,8 +94,7 @@ def with_positions(
         return tensors, {}
     table, after = tensors["pos_embed"], Encoder(vit).grid
     n_prefix = vit.pos_embed.shape[1] - prod(after)
-    if grid is None:
-        grid = after if table.shape[1] == vit.pos_embed.shape[1] else square(table.shape[1] - n_prefix)
+    grid = grid or after
     if table.shape[1] != n_prefix + prod(grid):
         raise ValueError(
             f"pos_embed has {table.shape[1]} positions, which are not {n_prefix} and a grid of {grid[0]} x {grid[1]}"
@@ -110,12 +109,6 @@ def resize(
 ) -> Float[Tensor, "1 after dim"]:
     """Positions for another grid: bicubic in float32 with antialias; those of prefix tokens stay."""
     return resample_abs_pos_embed(table.float(), list(after), list(before), num_prefix_tokens=n_prefix)
-
-
-def square(n_tokens: int) -> Grid:
-    """The square grid of so many tokens, or the largest below."""
-    side = isqrt(max(0, n_tokens))
-    return side, side
 
 
 def check_shapes(own: dict[str, Tensor], tensors: dict[str, Tensor], taken: dict[str, Tensor]) -> None:

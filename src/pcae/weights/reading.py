@@ -22,11 +22,15 @@ FORCE = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
 """torch's own switch."""
 
 
-def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors, on the CPU, and header of a .safetensors file. Raises ValueError when it is damaged."""
+def read_safetensors(path: Path, start: str = "") -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors, on the CPU, and header of a .safetensors file. Raises ValueError when it is damaged.
+
+    start: what the names of those that are wanted begin with, and lose.
+    """
     try:
         with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+            names = [name for name in file.keys() if name.startswith(start)]  # noqa: SIM118
+            return {name.removeprefix(start): file.get_tensor(name) for name in names}, file.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{path} is no whole safetensors file: {error}") from error
 
@@ -79,8 +83,7 @@ def unpickled(path: Path) -> Any:
                 f"{path} wants to run {named[1]} when it is opened: refused, and nothing was run; "
                 "have its tensors saved as .safetensors by somebody who trusts it"
             ) from error
-        reason = " ".join(str(error).split())[:120] or type(error).__name__
-        raise ValueError(f"{path} is no whole file of torch.save's: {reason}") from error
+        raise ValueError(f"{path} is no whole file of torch.save's: {reason_of(error, 120)}") from error
 
 
 def check_stored(path: Path) -> None:
@@ -112,6 +115,11 @@ def data_only() -> Iterator[None]:
         del os.environ[FORCE]
         if before is not None:
             os.environ[FORCE] = before
+
+
+def reason_of(error: BaseException, most: int = 200) -> str:
+    """What an error says, in one line of at most so many characters."""
+    return " ".join(str(error).split())[:most] or type(error).__name__
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -4,13 +4,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from pcae.model.pretrained import Pretrained
 from pcae.training.checkpoint import Checkpoints
 from pcae.training.run_folder import config_of
 from pcae.weights.files import FILE, fill, find_file, load
+from pcae.weights.reading import read_safetensors
 
 PART = "method.teacher.encoder.vit."
 """What the names of its tensors in a checkpoint begin with."""
@@ -38,9 +38,4 @@ def load_teacher(
 
 def teacher_tensors(checkpoint: Path) -> dict[str, Tensor]:
     """The teacher's tensors under timm's names, on the CPU, and nothing else of the file; none where there is none."""
-    try:
-        with safe_open(checkpoint, framework="pt") as file:
-            names = [name for name in file.keys() if name.startswith(PART)]  # noqa: SIM118
-            return {name.removeprefix(PART): file.get_tensor(name) for name in names}
-    except (SafetensorError, OSError) as error:
-        raise ValueError(f"{checkpoint} is no whole file of pcae's: {error}") from error
+    return read_safetensors(checkpoint, PART)[0]

@@ -13,8 +13,8 @@ from torch import nn
 from pcae.model.encoder import Encoder, check_known, plain_vit
 from pcae.model.pretrained import PretrainedFacts, build_model
 from pcae.settings.network import EncoderConfig
-from pcae.weights.loaded import Loaded
-from pcae.weights.reading import data_only
+from pcae.weights.loaded import Loaded, class_names
+from pcae.weights.reading import data_only, reason_of
 
 START = "timm:"
 """What weights that timm knows begin with."""
@@ -38,17 +38,17 @@ def open_pretrained(name: str) -> nn.Module:
         with data_only():
             return timm.create_model(name, pretrained=True)
     except Exception as error:  # timm and the hub's client raise errors of every kind
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise ValueError(
-            f"weights {START + name} cannot be had: {reason}; check name and connection, or give a file that was "
-            "downloaded elsewhere"
+            f"weights {START + name} cannot be had: {reason_of(error)}; check name and connection, or give a "
+            "file that was downloaded elsewhere"
         ) from error
 
 
 def describe(vit: VisionTransformer, name: str) -> PretrainedFacts:
     """What timm says of the model. The architecture's name is one that timm builds without a download."""
     said: dict[str, Any] = vit.pretrained_cfg  # pyright: ignore[reportAssignmentType]
-    encoder = Encoder(vit)
+    encoder, names = Encoder(vit), said.get("label_names") or ()
+    named = {str(index): name for index, name in enumerate(names)} if len(names) == vit.num_classes else {}
     config = EncoderConfig(
         model=name,
         image_size=(encoder.grid[0] * encoder.patch_size[0], encoder.grid[1] * encoder.patch_size[1]),
@@ -60,7 +60,7 @@ def describe(vit: VisionTransformer, name: str) -> PretrainedFacts:
         encoder=config,
         mean=list(said["mean"]),
         std=list(said["std"]),
-        classes=classes_of(vit.num_classes, said.get("label_names")),
+        classes=class_names(vit.state_dict(), named),
         global_pool=vit.global_pool,
         crop_pct=said["crop_pct"],
     )
@@ -73,13 +73,6 @@ def sizes_of(encoder: Encoder) -> dict[str, int]:
     if isinstance(block, Block) and isinstance(block.attn, Attention):
         sizes["heads"] = block.attn.num_heads
     return sizes
-
-
-def classes_of(number: int, names: Any) -> list[str] | None:
-    """Names of the classes; numbers where timm names none."""
-    if not number:
-        return None
-    return [str(name) for name in names] if names and len(names) == number else [str(index) for index in range(number)]
 
 
 def check_same(vit: VisionTransformer, facts: PretrainedFacts, name: str) -> None:

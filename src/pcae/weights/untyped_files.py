@@ -11,7 +11,7 @@ from torch import Tensor
 from pcae.model.pretrained import PretrainedFacts
 from pcae.settings.network import EncoderConfig
 from pcae.weights.decoders import with_mae_decoder
-from pcae.weights.loaded import EMBEDDING, Loaded, check_embedding
+from pcae.weights.loaded import EMBEDDING, Loaded, check_embedding, class_names, count_blocks
 from pcae.weights.matching import first_of
 from pcae.weights.reading import number_in
 
@@ -48,7 +48,7 @@ def find_untyped(tensors: dict[str, Tensor], path: Path, settings: dict[str, Any
         encoder=config,
         mean=list(mean),
         std=list(std),
-        classes=classes_of(tensors),
+        classes=class_names(tensors),
         global_pool=pooling_of(tensors),
     )
     remarks = (
@@ -87,7 +87,7 @@ def read_off(tensors: dict[str, Tensor], path: Path) -> EncoderConfig:
         patch_size=patch,
         channels=channels,
         width=width,
-        depth=len({name.split(".")[1] for name in tensors if name.startswith("blocks.")}),
+        depth=count_blocks(tensors),
         heads=usual_heads(width),
     )
 
@@ -113,13 +113,6 @@ def sides(positions: int, n_prefix: int, path: Path) -> tuple[int, int]:
         if side and side**2 + of_prefix == positions:
             return side, of_prefix
     raise ValueError(f"{path} has {positions} positions, which are no square grid with or without {n_prefix} more")
-
-
-def classes_of(tensors: dict[str, Tensor]) -> list[str] | None:
-    """Numbers for the classes of a linear classifier, if there is one."""
-    if "head.weight" not in tensors:
-        return None
-    return [str(index) for index in range(len(tensors["head.weight"]))]
 
 
 def pooling_of(tensors: dict[str, Tensor]) -> str:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from pcae.model.pretrained import PretrainedFacts
 from pcae.weights.export.deployed import Deployed
@@ -92,12 +91,7 @@ def reopen_torch_export(path: Path) -> Reopened:
     """The file, run by PyTorch."""
     with quiet(), path.open("rb") as file:
         module = torch.export.load(file).module()  # pyright: ignore[reportArgumentType]
-    return lambda images: run(module, images)
-
-
-def run(module: torch.nn.Module, images: Tensor) -> tuple[Tensor, ...]:
-    """A program's answer."""
-    return tuple(module(images))
+    return lambda images: tuple(module(images))
 
 
 @contextlib.contextmanager
