@@ -14,7 +14,7 @@ from PIL import Image
 
 from pcae.cli import main
 from pcae.pages import run_page
-from pcae.pages.run_data import cost_of, read_run, warnings_of
+from pcae.pages.run_data import cost_of, read_run
 from pcae.pages.run_page import write_report
 from tests.browser import DESKTOP, PHONE, opened
 from tests.commands.test_finetune import FINETUNE, make_shapes
@@ -212,7 +212,7 @@ def test_the_collapse_watch_stands_on_top_finished_or_not(run, capsys):
     assert "The collapse watch warns step 9: all <i>alike</i>" in page["warnings"] and "i" not in page.tags
     assert page.source.index('id="warnings"') < page.source.index('id="numbers"')
     (run / "summary.json").unlink()
-    assert warnings_of(read_run(run)) == ["step 9: all <i>alike</i>"]
+    assert list(read_run(run).metrics.warnings.values()) == ["step 9: all <i>alike</i>"]
 
 
 @pytest.mark.usefixtures("undrawn")

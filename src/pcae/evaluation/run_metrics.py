@@ -2,88 +2,69 @@
 
 import json
 import math
+from array import array
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
 
 MOST_POINTS = 500
 """Points of a curve, however long the run is."""
 
 
-@dataclass
-class Point:
-    """Values of neighbouring steps as one; mean, low and high are those of the finite ones."""
+class Points(NamedTuple):
+    """Values of neighbouring steps as one: the middle of the steps; of the finite values their mean and bounds, nan
+    where there are none."""
 
-    first: int
-    last: int
-    count: int = 0
-    finite: int = 0
-    total: float = 0.0
-    low: float = math.inf
-    high: float = -math.inf
-
-    @property
-    def step(self) -> float:
-        """The middle of its steps."""
-        return (self.first + self.last) / 2
-
-    @property
-    def mean(self) -> float:
-        """Mean of the finite values; nan where there are none."""
-        return self.total / self.finite if self.finite else math.nan
-
-    def add(self, step: int, value: float) -> None:
-        """Take a value in."""
-        self.last, self.count = step, self.count + 1
-        if math.isfinite(value):
-            self.finite, self.total = self.finite + 1, self.total + value
-            self.low, self.high = min(self.low, value), max(self.high, value)
-
-    def joined(self, other: "Point") -> "Point":
-        """This point and the next one as one."""
-        low, high = min(self.low, other.low), max(self.high, other.high)
-        count, finite = self.count + other.count, self.finite + other.finite
-        return Point(self.first, other.last, count, finite, self.total + other.total, low, high)
+    steps: Float[np.ndarray, " points"]
+    means: Float[np.ndarray, " points"]
+    lows: Float[np.ndarray, " points"]
+    highs: Float[np.ndarray, " points"]
 
 
 @dataclass
 class Curve:
-    """A number by step, of at most MOST_POINTS points: when there would be more, each two neighbours become one.
+    """A number by step, as it was written down."""
 
-    width: values that a point holds. start, last: the first and the last value.
-    """
+    steps: array = field(default_factory=lambda: array("d"))
+    values: array = field(default_factory=lambda: array("d"))
 
-    points: list[Point] = field(default_factory=list)
-    width: int = 1
-    start: float = math.nan
-    last: float = math.nan
-
-    def add(self, step: int, value: float) -> None:
+    def add(self, step: float, value: float) -> None:
         """Append a value."""
-        if not self.points:
-            self.start = value
-        if not self.points or self.points[-1].count == self.width:
-            if len(self.points) == MOST_POINTS:
-                pairs = zip(self.points[::2], self.points[1::2], strict=True)
-                self.points, self.width = [one.joined(next_one) for one, next_one in pairs], 2 * self.width
-            self.points.append(Point(step, step))
-        self.points[-1].add(step, value)
-        self.last = value
+        self.steps.append(step)
+        self.values.append(value)
 
     @property
-    def values(self) -> int:
-        """Values that it was given."""
-        return sum(point.count for point in self.points)
+    def width(self) -> int:
+        """Values that a point holds: the least power of two by which there are no more than MOST_POINTS points."""
+        return 1 << max(0, math.ceil(len(self.values) / MOST_POINTS) - 1).bit_length()
 
     @property
-    def odd(self) -> int:
-        """Values among them that are not finite."""
-        return sum(point.count - point.finite for point in self.points)
+    def last(self) -> float:
+        """The last value."""
+        return self.values[-1]
+
+    @property
+    def finite(self) -> Float[np.ndarray, " finite"]:
+        """The values that are numbers."""
+        values = np.asarray(self.values)
+        return values[np.isfinite(values)]
 
     @property
     def highest(self) -> float:
         """The largest finite value; -inf where there is none."""
-        return max((point.high for point in self.points), default=-math.inf)
+        return float(self.finite.max(initial=-math.inf))
+
+    def points(self) -> Points:
+        """The curve as it is drawn, with at most MOST_POINTS points."""
+        lack = (0, -len(self.values) % self.width)
+        steps = np.pad(np.asarray(self.steps), lack, "edge").reshape(-1, self.width)
+        values = np.pad(np.asarray(self.values), lack, constant_values=math.nan).reshape(-1, self.width)
+        known = np.ma.masked_invalid(values)
+        bounds = (part.filled(math.nan) for part in (known.mean(1), known.min(1), known.max(1)))
+        return Points((steps[:, 0] + steps[:, -1]) / 2, *bounds)
 
 
 @dataclass
@@ -127,8 +108,14 @@ def read_curves(path: Path) -> Metrics:
 
 def row_of(line: str) -> dict[str, Any] | None:
     """The numbers of a line; None where it is not whole."""
+    row = whole_json(line)
+    return row if row is not None and isinstance(row.get("step"), int) else None
+
+
+def whole_json(text: str) -> dict[str, Any] | None:
+    """The names and values in JSON; None where it is not whole."""
     try:
-        row = json.loads(line)
+        found = json.loads(text)
     except ValueError:
         return None
-    return row if isinstance(row, dict) and isinstance(row.get("step"), int) else None
+    return found if isinstance(found, dict) else None

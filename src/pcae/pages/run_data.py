@@ -1,6 +1,5 @@
 """What a run folder says of its run, finished or not: settings, state, numbers, cost."""
 
-import json
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from importlib.metadata import version
@@ -12,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from pcae.data.files.decode import PixelRange
 from pcae.data.images import Images, open_images
 from pcae.evaluation.cost import inference_cost, pretraining_cost
-from pcae.evaluation.run_metrics import Metrics, read_curves
+from pcae.evaluation.run_metrics import Metrics, read_curves, whole_json
 from pcae.settings.choices import Split
 from pcae.settings.network import EncoderConfig
 from pcae.settings.values import build, check_values
@@ -114,15 +113,6 @@ def header_of(path: Path) -> dict[str, Any]:
         return {}
 
 
-def whole_json(text: str) -> dict[str, Any] | None:
-    """The names and values in JSON; None where it is not whole."""
-    try:
-        found = json.loads(text)
-    except ValueError:
-        return None
-    return found if isinstance(found, dict) else None
-
-
 def named_files(path: Path) -> list[dict[str, Any]]:
     """The files that could not be read, each with its reason."""
     return [row for line in text_of(path).splitlines() if (row := whole_json(line))]
@@ -131,11 +121,6 @@ def named_files(path: Path) -> list[dict[str, Any]]:
 def text_of(path: Path) -> str:
     """What a text file holds; nothing where it is not there."""
     return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
-
-
-def warnings_of(run: RunData) -> list[str]:
-    """What the watch of the run's health has said."""
-    return list(run.metrics.warnings.values())
 
 
 def steps_of(run: RunData) -> int | None:

@@ -24,9 +24,8 @@ from pcae.pages.run_data import (
     read_run,
     steps_of,
     versions_of,
-    warnings_of,
 )
-from pcae.pages.run_text import CURVES, DETECTION, FILES, HEALTH, NUMBERS, OTHER, PROBES, SHARES, Plot
+from pcae.pages.run_text import CURVES, DETECTION, FILES, HEALTH, NUMBERS, OTHER, PLOTS, PROBES, SHARES, Plot
 from pcae.pictures.run_curves import draw_curves
 from pcae.settings.methods import inapplicable_settings
 from pcae.settings.training import RunSettings
@@ -35,6 +34,8 @@ from pcae.settings.verbs.report import ReportConfig
 from pcae.terminal import console, warn
 from pcae.writing import check_writable
 
+PAGE = "report.html"
+"""The page in a run folder."""
 MOST_BAD_FILES = 30
 """Files that could not be read, of those that the page names."""
 
@@ -70,7 +71,7 @@ def facts_of(run: RunData) -> dict[str, Any]:
         "numbers": numbers_of(run),
         "health": run.metrics.last("health/"),
         "probes": run.metrics.last("probe/"),
-        "warnings": warnings_of(run),
+        "warnings": list(run.metrics.warnings.values()),
         "cost": cost,
         "versions": versions_of(run),
     }
@@ -156,7 +157,8 @@ def card(run: RunData, plot: Plot, curves: dict[str, Curve]) -> dict[str, Any]:
     svg = draw_curves(curves, re.sub(r"\W+", "-", plot.title.lower()), share=plot.share, log=plot.log, floor=plot.floor)
     say: Callable[[float], str] = (lambda value: f"{value:.1%}") if plot.share else short
     alone = f"{next(iter(curves))} " if len(curves) == 1 else ""
-    odd, every = sum(curve.odd for curve in curves.values()), sum(curve.values for curve in curves.values())
+    every = sum(len(curve.values) for curve in curves.values())
+    odd = every - sum(len(curve.finite) for curve in curves.values())
     return {
         "title": plot.title,
         "says": plot.says.replace("{most}", str(directions(run))),
@@ -175,7 +177,7 @@ def directions(run: RunData) -> int:
 
 def other_plots(run: RunData) -> Iterator[Plot]:
     """A plot for each number that has no words."""
-    known = {name for plot in (*CURVES, *HEALTH, *PROBES, *DETECTION) for name in plot.lines}
+    known = {name for plot in PLOTS for name in plot.lines}
     for name in run.metrics.curves:
         if name not in known:
             yield Plot(name, OTHER, {name: name})
@@ -261,17 +263,11 @@ def megabytes(size: int) -> str:
     return f"{size / 1e6:,.1f} MB" if size >= 1e5 else f"{size / 1e3:,.1f} kB"
 
 
-PAGE = "report.html"
-"""The page in a run folder."""
-
-
 def report_on(run: Path) -> None:
     """Write the page about a finished run, and say where it is; the run is no less finished where that fails.
 
     A page that was written after the run ended stays.
     """
-    from pcae.pages.run_page import write_report  # which knows the verbs that end with it
-
     page = run / PAGE
     try:
         if not page.is_file() or page.stat().st_mtime < (run / "summary.json").stat().st_mtime:

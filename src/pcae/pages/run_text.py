@@ -188,18 +188,11 @@ NUMBERS = {
     "held_out": "held-out images",
 }
 """What a main number counts, behind its value, in the order of the page."""
-SHARES = {
-    "top1",
-    "best_top1",
-    "top5",
-    "knn",
-    "data_wait_share",
-    "mask_ap",
-    "mask_ap50",
-    "box_ap",
-    "box_ap50",
-    "best_ap",
-}
+PLOTS = (*CURVES, *HEALTH, *PROBES, *DETECTION)
+SHARES = {"best_top1", "best_ap"}.union(
+    name.removeprefix("probe/") for plot in PLOTS if plot.share for name in plot.lines
+)
+"""Numbers that are shown in per cent."""
 FILES = {
     "config.yaml": "all settings, as the run took them; --config takes it again",
     "metrics.jsonl": "the numbers behind the curves, a line of JSON a step",

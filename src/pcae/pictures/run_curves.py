@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogFormatter, LogLocator, MaxNLocator, NullFormatter, PercentFormatter
@@ -28,7 +29,7 @@ def draw_curves(
     and shown in per cent. log: a logarithmic axis where values differ much. floor: the axis begins at 0. A point of
     several values has its mean drawn, and a band from the least to the largest.
     """
-    drawn = {label: curve for label, curve in curves.items() if any(point.finite for point in curve.points)}
+    drawn = {label: curve for label, curve in curves.items() if len(curve.finite)}
     if not drawn:
         return None
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name, "font.size": 9}):
@@ -49,20 +50,20 @@ def draw_curves(
 
 def draw_curve(axes: Axes, label: str, curve: Curve, colour: str, style: str) -> None:
     """The means as a line, and what lies around them as a band."""
-    steps = [point.step for point in curve.points]
-    marker = "o" if len(steps) <= FEW else ""
-    axes.plot(steps, [point.mean for point in curve.points], style, color=colour, label=label, marker=marker, ms=3)
+    points = curve.points()
+    marker = "o" if len(points.steps) <= FEW else ""
+    axes.plot(points.steps, points.means, style, color=colour, label=label, marker=marker, ms=3)
     if curve.width > 1:
-        finite = [point for point in curve.points if point.finite]
-        across, lows, highs = zip(*((point.step, point.low, point.high) for point in finite), strict=True)
+        there = np.isfinite(points.means)
+        across, lows, highs = (part[there] for part in (points.steps, points.lows, points.highs))
         axes.fill_between(across, lows, highs, color=colour, alpha=0.25, linewidth=0)
 
 
 def spans(curves: Mapping[str, Curve]) -> bool:
     """Whether all values are positive and differ so much that only a logarithmic axis shows them all."""
-    means = [point.mean for curve in curves.values() for point in curve.points if point.finite]
-    least = min(point.low for curve in curves.values() for point in curve.points if point.finite)
-    return least > 0 and LOG_FROM * min(means) < max(means)
+    means = np.concatenate([curve.points().means for curve in curves.values()])
+    least = min(curve.finite.min() for curve in curves.values())
+    return bool(least > 0 and LOG_FROM * np.nanmin(means) < np.nanmax(means))
 
 
 def label_axes(axes: Axes, share: bool, log: bool) -> None:
