@@ -62,7 +62,7 @@ def test_a_fine_tuned_vit_b_costs_what_table_5_says_read_off_the_running_model()
     for ratio, gmacs in {0.0: 17.57, 0.1: 15.34, 0.2: 13.19, 0.3: 11.29, 0.4: 9.53}.items():
         classifier = model.classifier(ratio)
         with torch.no_grad():
-            cost, _ = measure(classifier, classifier.reduced.vit.blocks, pixels)
+            cost = measure(classifier, classifier.reduced.vit.blocks, pixels)
             encoded = classifier.reduced.encode(model.normalise(pixels))
         first, second, _ = kept.get(ratio, (196,) * 3)
         means = 0 if ratio == 0 else 1  # each stage appends one

@@ -1,16 +1,18 @@
 """Multiply-accumulates and tokens by block, read off the running model on the meta device: no memory, no time."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
 from jaxtyping import Float
-from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from pcae.methods.choice import Pretraining, build_method
+from pcae.model.blocks import entering
+from pcae.model.compiled import blocks_of
 from pcae.model.encoder import build_encoder, create_vit
 from pcae.model.reduced import reduce
 from pcae.settings.methods import MethodConfig
@@ -42,19 +44,16 @@ def image_cost(config: CostConfig) -> dict[str, Any]:
     return inference_cost(encoder, config.drop_ratio)
 
 
-def measure(module: nn.Module, blocks: Iterable[nn.Module], *inputs: Any, **options: Any) -> tuple[Cost, Any]:
-    """Run `module` once, counting; and what it returned."""
-    tokens: list[int] = []
+def measure(module: nn.Module, blocks: Iterable[nn.Module], *inputs: Any) -> Cost:
+    """Run `module` once, counting."""
+    with entering(blocks) as entered, FlopCounterMode(display=False) as counter:
+        module(*inputs)
+    return Cost(counter.get_total_flops() / 2e9, count_parameters(module), lengths(entered))
 
-    def note(block: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        tokens.append(inputs[0].shape[1])
 
-    hooks = [block.register_forward_pre_hook(note) for block in blocks]
-    with FlopCounterMode(display=False) as counter:
-        result = module(*inputs, **options)
-    for hook in hooks:
-        hook.remove()
-    return Cost(counter.get_total_flops() / 2e9, count_parameters(module), tokens), result
+def lengths(sequences: Iterable[Tensor]) -> list[int]:
+    """Tokens of each sequence."""
+    return [sequence.shape[1] for sequence in sequences]
 
 
 def inference_cost(config: EncoderConfig, drop_ratio: float, classes: int | None = None) -> dict[str, Any]:
@@ -63,7 +62,7 @@ def inference_cost(config: EncoderConfig, drop_ratio: float, classes: int | None
     with META, torch.no_grad():
         model = reduce(create_vit(config, channels=config.channels or 3, **head), drop_ratio)
         images = torch.empty(1, config.channels or 3, *config.image_size)
-        cost, _ = measure(model, model.vit.blocks, images)
+        cost = measure(model, model.vit.blocks, images)
     return {"model": config.model, "drop_ratio": drop_ratio, **asdict(cost)}
 
 
@@ -100,26 +99,16 @@ def pretraining_cost(
 def count_parts(method: Pretraining, images: Tensor) -> dict[str, Cost]:
     """What student, teacher and decoder cost in one forward pass; what stands in no other part is the student's."""
     parts = dict(method.named_children())
-    tokens: dict[str, list[int]] = {name: [] for name in parts}
-
-    def note(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-        return lambda _, inputs: tokens[name].append(inputs[0].shape[1])
-
-    hooks = [
-        block.register_forward_pre_hook(note(name))
-        for name, part in parts.items()
-        for block in part.modules()
-        if isinstance(block, Block)
-    ]
-    with FlopCounterMode(display=False) as counter:
+    with ExitStack() as stack, FlopCounterMode(display=False) as counter:
+        entered = {name: stack.enter_context(entering(blocks_of(part))) for name, part in parts.items()}
         method(images, AnyRandom(0, 0, 1, META, slice(0, 1)))
-    for hook in hooks:
-        hook.remove()
     counts = counter.get_flop_counts()
     flops = {name: sum(counts.get(f"{type(method).__name__}.{name}", {}).values()) for name in parts}
     flops["student"] += counter.get_total_flops() - sum(flops.values())
-    costs = {name: Cost(flops[name] / 2e9, count_parameters(part), tokens[name]) for name, part in parts.items()}
-    return {"decoder" if name == "head" else name: cost for name, cost in costs.items()}
+    return {
+        "decoder" if name == "head" else name: Cost(flops[name] / 2e9, count_parameters(part), lengths(entered[name]))
+        for name, part in parts.items()
+    }
 
 
 def count_parameters(module: nn.Module) -> int:

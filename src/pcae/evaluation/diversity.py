@@ -1,16 +1,15 @@
 """How diverse tokens are, layer by layer: the nuclear norm of a sequence (Appendix A, Figure 3)."""
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from pcae.model.blocks import Encoded
+from pcae.model.blocks import Encoded, entering
 from pcae.model.criteria import named_criterion
 from pcae.model.encoder import Encoder
 from pcae.model.reduction import Reduction, kept_counts
@@ -44,7 +43,7 @@ def trace(
 ) -> Trace:
     """Encode whole images as the teacher does, without prefix, and keep the tokens of every layer."""
     ids = all_ids(len(patches), patches.shape[1], patches.device)
-    with entering(encoder.vit.blocks) as entered:
+    with entering(encoder.vit.blocks[:1]) as entered:
         encoded = encoder(patches, ids, encoder.grid, prefix=False, reduction=reduction, record=range(encoder.depth))
     kept = {stage.block: stage.kept_ids for stage in encoded.stages}
     before, after = [*entered], [*entered]
@@ -52,18 +51,6 @@ def trace(
         before.append(tokens)
         after.append(gather(tokens, locate(ids, kept[block])) if block in kept else tokens)
     return Trace(before, after, encoded)
-
-
-@contextmanager
-def entering(blocks: nn.Module) -> Iterator[list[Tensor]]:
-    """What enters the first block while the context lasts."""
-    entered: list[Tensor] = []
-    first = next(blocks.children())
-    watch = first.register_forward_pre_hook(lambda _, given: entered.append(given[0]))
-    try:
-        yield entered
-    finally:
-        watch.remove()
 
 
 def traces(

@@ -1,6 +1,7 @@
 """The blocks of a Vision Transformer, run one by one over a sequence that may shrink on the way."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
@@ -79,6 +80,18 @@ def run_blocks(
     sizes = [n_prefix, ids.shape[1], sequence.shape[1] - n_prefix - ids.shape[1]]
     prefix, tokens, appended = sequence.split(sizes, dim=1)
     return Encoded(prefix, tokens, ids, appended, recorded, tuple(stages))
+
+
+@contextmanager
+def entering(modules: Iterable[nn.Module]) -> Iterator[list[Tensor]]:
+    """What enters these modules while the context lasts, in the order in which it does."""
+    entered: list[Tensor] = []
+    hooks = [one.register_forward_pre_hook(lambda _, given: entered.append(given[0])) for one in modules]
+    try:
+        yield entered
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def check_blocks(depth: int, named: Iterable[int]) -> None:

@@ -19,11 +19,16 @@ def compile_blocks(module: nn.Module) -> None:
     """
     config = torch._dynamo.config
     config.recompile_limit = max(config.recompile_limit, MOST_SHAPES)
-    blocks = [part for part in module.modules() if isinstance(part, Block)]
+    blocks = blocks_of(module)
     if not blocks:
         raise ValueError("there are none of timm's usual blocks to compile; use --compile never")
     for block in blocks:
         block.compile(dynamic=False)
+
+
+def blocks_of(module: nn.Module) -> list[Block]:
+    """timm's usual transformer blocks in a module, in order."""
+    return [part for part in module.modules() if isinstance(part, Block)]
 
 
 def check_compiler(device: torch.device) -> None:
