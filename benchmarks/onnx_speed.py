@@ -22,8 +22,7 @@ from pcae.data.batches import count_cores
 from pcae.evaluation.throughput import ratios, take_turns
 from pcae.model.pretrained import Pretrained, PretrainedFacts, build_model
 from pcae.settings.network import EncoderConfig
-from pcae.weights.export.deployed import Deployed
-from pcae.weights.export.graphs import write_onnx
+from pcae.weights.export.graphs import Onnx
 
 
 def make(name: str, size: int) -> Pretrained:
@@ -38,7 +37,7 @@ def make(name: str, size: int) -> Pretrained:
 def session_of(model: Pretrained, drop_ratio: float, folder: Path, threads: int) -> onnxruntime.InferenceSession:
     """The model at a drop ratio, exported and opened."""
     path = folder / f"{drop_ratio:g}.onnx"
-    write_onnx(Deployed(model, drop_ratio).eval(), model.facts, path)
+    Onnx().write(model, drop_ratio, path)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3

@@ -1,5 +1,4 @@
 from copy import deepcopy
-from dataclasses import replace
 
 import pytest
 import torch
@@ -102,24 +101,25 @@ def test_an_export_with_other_weights_is_not_kept(to, tmp_path, monkeypatch):
     with torch.no_grad():
         disturbed.encoder.vit.blocks[1].mlp.fc2.bias[3] += 0.01
     form = FORMATS[to]
-    monkeypatch.setitem(FORMATS, to, replace(form, write=lambda _, ratio, place: form.write(disturbed, ratio, place)))
+    write = form.write
+    monkeypatch.setattr(form, "write", lambda _, ratio, place: write(disturbed, ratio, place))
     with pytest.raises(ValueError, match=r"does not answer as PyTorch does: largest difference .* nothing was kept"):
         export(model, to, tmp_path / "a.out", 0.0, [pictures(model, 4)])
     assert not [*tmp_path.iterdir()]
-    monkeypatch.setitem(FORMATS, to, form)
+    monkeypatch.setattr(form, "write", write)
     assert export(model, to, tmp_path / "a.out", 0.0, [pictures(model, 4)]).holds
 
 
 def test_an_export_that_keeps_other_tokens_is_not_kept(tmp_path, monkeypatch):
     """The program of another criterion: it drops the tokens that PyTorch keeps."""
     model = model_of(classes=["a", "b"])
-    form = FORMATS["torch-export"]
+    program = FORMATS["torch-export"].reopen
 
     def reopen(model, path):
-        answer = form.reopen(model, path)
+        answer = program(model, path)
         return lambda images: [value if place == 0 else 23 - value for place, value in enumerate(answer(images))]
 
-    monkeypatch.setitem(FORMATS, "torch-export", replace(form, reopen=reopen))
+    monkeypatch.setattr(FORMATS["torch-export"], "reopen", reopen)
     with pytest.raises(ValueError, match="4 by scores up to"):
         export(model, "torch-export", tmp_path / "a.pt2", 0.3, [pictures(model, 4)])
     assert not [*tmp_path.iterdir()]

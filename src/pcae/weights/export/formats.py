@@ -1,8 +1,6 @@
 """The formats that a trained model can be exported to, and the one way in which that is done."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -10,127 +8,43 @@ from torch import Tensor
 
 from pcae.model.pretrained import Pretrained
 from pcae.settings.choices import ExportFormat
-from pcae.weights.export import graphs
-from pcae.weights.export.deployed import Deployed, whole_answer
-from pcae.weights.export.hugging_face import (
-    check_hugging_face,
-    remarks_on_hugging_face,
-    reopen_hugging_face,
-    write_hugging_face,
-)
-from pcae.weights.export.mae import (
-    check_mae,
-    check_pcae_code,
-    mae_decoder,
-    remarks_on_mae,
-    remarks_on_pcae_code,
-    reopen_mae,
-    write_mae,
-    write_pcae_code,
-)
-from pcae.weights.export.parity import Parity, Reference, Reopened, compare
+from pcae.weights.export.deployed import whole_answer
+from pcae.weights.export.format import Format
+from pcae.weights.export.graphs import Onnx, TorchExport
+from pcae.weights.export.hugging_face import Transformers
+from pcae.weights.export.mae import MAEFile, PCAEFile
+from pcae.weights.export.parity import Parity, Reopened, compare
 from pcae.weights.export.place import check_folder, folder_in_one_move
-from pcae.weights.export.timm_folder import remarks_on_timm, reopen_timm, write_timm
-from pcae.weights.export.vit_mae import check_vit_mae, reference_vit_mae, reopen_vit_mae, write_vit_mae
+from pcae.weights.export.timm_folder import TimmFolder
+from pcae.weights.export.vit_mae import TransformersMAE
 from pcae.weights.files import load, save_model
 from pcae.writing import check_writable, in_one_move
 
 
-@dataclass(frozen=True, kw_only=True)
-class Format:
-    """What a format asks for and how close its answers must be.
+class Safetensors(Format):
+    """Our own file: with all tensors that the model has, and no others."""
 
-    suffix: of its file; none for a folder. packages: what it needs beside pcae's own. tolerance: largest
-    difference of logits or features. write: (model, drop ratio, place). reopen: (model, place), by the program that
-    the format is for. reference: what its answers are held against. check: raises ValueError for a model that it
-    cannot hold. remarks: what it will do otherwise. answers: what is compared, in words.
-    """
+    suffix = ".safetensors"
 
-    suffix: str | None
-    packages: tuple[str, ...] = ()
-    reduces: bool = False
-    tolerance: float = 1e-5
-    write: Callable[[Pretrained, float, Path], None]
-    reopen: Callable[[Pretrained, Path], Reopened]
-    reference: Callable[[Pretrained, float], Reference] = lambda model, _: partial(whole_answer, model)
-    check: Callable[[Pretrained], None] = lambda _: None
-    remarks: Callable[[Pretrained], list[str]] = lambda _: []
-    answers: Callable[[Pretrained], str] = lambda model: "features" if model.facts.classes is None else "logits"
+    def write(self, model: Pretrained, drop_ratio: float, place: Path) -> None:
+        """Write the model as a run does."""
+        save_model(place, model.encoder.vit, model.facts)
 
-
-def reduced_reference(model: Pretrained, drop_ratio: float) -> Reference:
-    """PyTorch's answers at a drop ratio."""
-    return Deployed(model, drop_ratio).eval().answer
-
-
-def reopen_ours(_: Pretrained, path: Path) -> Reopened:
-    """The file as `pcae.load` reads it: with all tensors that the model has, and no others."""
-    again = load(path)
-    return lambda images: (whole_answer(again, images).output,)
+    def reopen(self, model: Pretrained, place: Path) -> Reopened:
+        """The file as `pcae.load` reads it."""
+        again = load(place)
+        return lambda images: (whole_answer(again, images).output,)
 
 
 FORMATS: dict[ExportFormat, Format] = {
-    "onnx": Format(
-        suffix=".onnx",
-        packages=("onnx", "onnxscript", "onnxruntime"),
-        reduces=True,
-        tolerance=1e-4,
-        write=lambda model, ratio, path: graphs.write_onnx(Deployed(model, ratio).eval(), model.facts, path),
-        reopen=lambda _, path: graphs.reopen_onnx(path),
-        reference=reduced_reference,
-    ),
-    "torch-export": Format(
-        suffix=".pt2",
-        reduces=True,
-        tolerance=1e-4,
-        write=lambda model, ratio, path: graphs.write_torch_export(Deployed(model, ratio).eval(), path),
-        reopen=lambda _, path: graphs.reopen_torch_export(path),
-        reference=reduced_reference,
-    ),
-    "timm": Format(
-        suffix=None,
-        write=lambda model, _, folder: write_timm(model, folder),
-        reopen=reopen_timm,
-        remarks=remarks_on_timm,
-    ),
-    "hf": Format(
-        suffix=None,
-        packages=("transformers",),
-        write=lambda model, _, folder: write_hugging_face(model, folder),
-        reopen=reopen_hugging_face,
-        check=check_hugging_face,
-        remarks=remarks_on_hugging_face,
-    ),
-    "vitmae": Format(
-        suffix=None,
-        packages=("transformers",),
-        tolerance=1e-4,
-        write=lambda model, _, folder: write_vit_mae(model, folder),
-        reopen=reopen_vit_mae,
-        reference=lambda model, _: reference_vit_mae(model),
-        check=check_vit_mae,
-        answers=lambda _: "features and predictions",
-        remarks=remarks_on_hugging_face,
-    ),
-    "mae": Format(
-        suffix=".pth",
-        write=lambda model, _, path: write_mae(model, path),
-        reopen=lambda model, path: reopen_mae(model, mae_decoder(model), path),
-        check=check_mae,
-        remarks=remarks_on_mae,
-    ),
-    "pcae-code": Format(
-        suffix=".pth",
-        write=lambda model, _, path: write_pcae_code(model, path),
-        reopen=lambda model, path: reopen_mae(model, model.decoder, path),
-        check=check_pcae_code,
-        remarks=remarks_on_pcae_code,
-    ),
-    "safetensors": Format(
-        suffix=".safetensors",
-        write=lambda model, _, path: save_model(path, model.encoder.vit, model.facts),
-        reopen=reopen_ours,
-    ),
+    "onnx": Onnx(),
+    "torch-export": TorchExport(),
+    "timm": TimmFolder(),
+    "hf": Transformers(),
+    "vitmae": TransformersMAE(),
+    "mae": MAEFile(),
+    "pcae-code": PCAEFile(),
+    "safetensors": Safetensors(),
 }
 
 

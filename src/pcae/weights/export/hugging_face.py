@@ -10,6 +10,7 @@ from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 
 from pcae.model.pretrained import Pretrained, build_vit
+from pcae.weights.export.format import Format
 from pcae.weights.export.graphs import quiet
 from pcae.weights.export.parity import Reopened
 from pcae.weights.export.timm_folder import CONFIG, TENSORS, save_tensors
@@ -30,11 +31,6 @@ WORDS = {
 REMEDY = "use --to timm, onnx or safetensors"
 BICUBIC = 3
 """Pillow's number for the way in which images are resized."""
-
-
-def check_hugging_face(model: Pretrained) -> None:
-    """Raise ValueError, naming it, for what transformers' ViT cannot compute."""
-    check_kind(model, "transformers' ViT", oddities(model), ("token",))
 
 
 def check_kind(model: Pretrained, whose: str, odd: list[str], pools: tuple[str, ...]) -> None:
@@ -74,13 +70,6 @@ def unnamed(vit: VisionTransformer) -> dict[str, bool]:
     }
 
 
-def write_hugging_face(model: Pretrained, folder: Path) -> None:
-    """Write tensors, configuration and what the images are normalised with."""
-    start = "" if model.facts.classes is None else "vit."
-    tensors = in_their_names(model.encoder.vit.state_dict(), start)
-    write_folder(folder, tensors, describe(model), preprocessing(model))
-
-
 def write_folder(folder: Path, tensors: dict[str, Tensor], config: dict[str, Any], images: dict[str, Any]) -> None:
     """Write a folder that transformers loads. images: how they become the model's input."""
     save_tensors(folder / TENSORS, tensors)
@@ -115,14 +104,6 @@ def describe(model: Pretrained) -> dict[str, Any]:
     }
 
 
-def remarks_on_hugging_face(model: Pretrained) -> list[str]:
-    """What transformers' processor does otherwise than pcae with images that are not of the model's shape."""
-    return [
-        "transformers' processor stretches images to height x width; pcae resizes them to cover it and cuts out the "
-        f"centre{f' ({model.facts.crop_pct:g} of it)' if model.facts.crop_pct < 1 else ''}"
-    ]
-
-
 def preprocessing(model: Pretrained) -> dict[str, Any]:
     """transformers' description of how images become the model's input."""
     height, width = model.facts.encoder.image_size
@@ -139,22 +120,6 @@ def preprocessing(model: Pretrained) -> dict[str, Any]:
     }
 
 
-def reopen_hugging_face(model: Pretrained, folder: Path) -> Reopened:
-    """The folder, loaded and run by transformers, which must find every tensor that it needs."""
-    import transformers
-
-    classifies = model.facts.classes is not None
-    kind = transformers.ViTForImageClassification if classifies else transformers.ViTModel
-    theirs, processor = open_theirs(kind, folder, {} if classifies else {"add_pooling_layer": False})
-
-    def answer(images: Tensor) -> tuple[Tensor, ...]:
-        inputs = processor(images=images, input_data_format="channels_first", return_tensors="pt")
-        output = theirs(pixel_values=inputs["pixel_values"])
-        return (output.logits if classifies else output.last_hidden_state,)
-
-    return answer
-
-
 def open_theirs(kind: Any, folder: Path, options: dict[str, Any]) -> tuple[Any, Any]:
     """A model of transformers', in evaluation mode, and its processor. Raises ValueError when names differ."""
     import transformers
@@ -166,3 +131,41 @@ def open_theirs(kind: Any, folder: Path, options: dict[str, Any]) -> tuple[Any, 
     if lost:
         raise ValueError(f"transformers {transformers.__version__} and pcae disagree on the names {sorted(lost)[:3]}")
     return theirs.eval(), processor
+
+
+class Transformers(Format):
+    """A folder for transformers' ViT."""
+
+    packages = ("transformers",)
+
+    def check(self, model: Pretrained) -> None:
+        """Raise ValueError, naming it, for what transformers' ViT cannot compute."""
+        check_kind(model, "transformers' ViT", oddities(model), ("token",))
+
+    def remarks(self, model: Pretrained) -> list[str]:
+        """What transformers' processor does otherwise than pcae with images that are not of the model's shape."""
+        return [
+            "transformers' processor stretches images to height x width; pcae resizes them to cover it and cuts out "
+            f"the centre{f' ({model.facts.crop_pct:g} of it)' if model.facts.crop_pct < 1 else ''}"
+        ]
+
+    def write(self, model: Pretrained, drop_ratio: float, place: Path) -> None:
+        """Write tensors, configuration and what the images are normalised with."""
+        start = "" if model.facts.classes is None else "vit."
+        tensors = in_their_names(model.encoder.vit.state_dict(), start)
+        write_folder(place, tensors, describe(model), preprocessing(model))
+
+    def reopen(self, model: Pretrained, place: Path) -> Reopened:
+        """The folder, loaded and run by transformers, which must find every tensor that it needs."""
+        import transformers
+
+        classifies = model.facts.classes is not None
+        kind = transformers.ViTForImageClassification if classifies else transformers.ViTModel
+        theirs, processor = open_theirs(kind, place, {} if classifies else {"add_pooling_layer": False})
+
+        def answer(images: Tensor) -> tuple[Tensor, ...]:
+            inputs = processor(images=images, input_data_format="channels_first", return_tensors="pt")
+            output = theirs(pixel_values=inputs["pixel_values"])
+            return (output.logits if classifies else output.last_hidden_state,)
+
+        return answer

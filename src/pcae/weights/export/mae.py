@@ -19,6 +19,7 @@ from pcae.weights.decoders import (
     mae_positions,
 )
 from pcae.weights.export.deployed import whole_answer
+from pcae.weights.export.format import Format
 from pcae.weights.export.hugging_face import WORDS, check_kind, oddities
 from pcae.weights.export.parity import Reopened
 from pcae.weights.files import fill
@@ -28,51 +29,6 @@ from pcae.weights.untyped_files import HEADS_OF_ENCODER, find_untyped, usual_hea
 
 EPSILON = 1e-6
 """Of the norms in MAE's code."""
-
-
-def check_mae(model: Pretrained) -> None:
-    """Raise ValueError, naming it, for what MAE's network does not have."""
-    rows, columns = model.encoder.grid
-    odd = [what for what in oddities(model) if what != WORDS["fc_norm."]]  # its fine-tuning has it
-    if rows != columns:
-        odd.append(f"a grid of {rows} x {columns} patches, which is no square")
-    check_kind(model, "MAE's code", odd, ("token", "avg"))
-
-
-def check_pcae_code(model: Pretrained) -> None:
-    """Raise ValueError for what the public PCAE code does not have: its decoder predicts the width of a patch."""
-    check_mae(model)
-    decoder, values = model.decoder, model.encoder.embedding.proj.weight[0].numel()
-    if decoder is None or decoder.facts.predicts != "features":
-        has = "no decoder that can be read" if decoder is None else "one that predicts pixels"
-        raise ValueError(f"--to pcae-code needs a decoder that predicts features, the weights have {has}; use --to mae")
-    if decoder.out_dim != values:
-        raise ValueError(
-            f"the public PCAE code predicts as many values as a patch has, {values}; this decoder predicts "
-            f"{decoder.out_dim} features; use --to mae, without the decoder"
-        )
-
-
-def mae_decoder(model: Pretrained) -> TrainedDecoder | None:
-    """The decoder, if it is one of MAE's."""
-    return model.decoder if model.decoder is not None and model.decoder.facts.predicts == "pixels" else None
-
-
-def write_mae(model: Pretrained, path: Path) -> None:
-    """Write the encoder, and the decoder if it predicts pixels."""
-    decoder = mae_decoder(model)
-    settings = heads_of(model, decoder)
-    if decoder is not None and decoder.facts.norm_pix_loss is not None:
-        settings[OF_MAE] = decoder.facts.norm_pix_loss
-    save({"model": tensors_of(model, decoder), "args": settings}, path)
-
-
-def write_pcae_code(model: Pretrained, path: Path) -> None:
-    """Write student, decoder and, with the student's weights, the teacher, as `--resume` of the public code has it."""
-    decoder = model.decoder
-    assert decoder is not None
-    settings = heads_of(model, decoder) | {"decoder_depth": decoder.depth, "decoder_embed_dim": decoder.width}
-    save({"model": tensors_of(model, decoder), "teacher": tensors_of(model, None), "args": settings}, path)
 
 
 def heads_of(model: Pretrained, decoder: TrainedDecoder | None) -> dict[str, Any]:
@@ -111,20 +67,6 @@ def tensors_of_decoder(model: Pretrained, decoder: TrainedDecoder) -> dict[str, 
     return theirs
 
 
-def remarks_on_mae(model: Pretrained) -> list[str]:
-    """What MAE's code has to be told, and what is left out."""
-    decoder = mae_decoder(model)
-    lost = unsaid(model, decoder)
-    if model.decoder is not None and decoder is None:
-        lost.append("the decoder predicts features and is left out; --to pcae-code takes it")
-    return lost
-
-
-def remarks_on_pcae_code(model: Pretrained) -> list[str]:
-    """The same of the public PCAE code's."""
-    return unsaid(model, model.decoder)
-
-
 def unsaid(model: Pretrained, decoder: TrainedDecoder | None) -> list[str]:
     """What MAE's code does not read from a file, where it is not what it takes for granted."""
     facts, sizes = model.facts, sizes_of(model.encoder)
@@ -145,16 +87,6 @@ def unsaid(model: Pretrained, decoder: TrainedDecoder | None) -> list[str]:
     ]
 
 
-def reopen_mae(model: Pretrained, decoder: TrainedDecoder | None, path: Path) -> Reopened:
-    """The file as pcae reads it, told what it does not say. Raises ValueError if its decoder is not `decoder`."""
-    tensors, settings = read_torch(path)
-    loaded = find_untyped(tensors, path, settings)
-    if not same_tensors(decoder, loaded.decoder):
-        raise ValueError(f"the decoder is not read back as it was written: {'; '.join(loaded.remarks)}")
-    again, _ = fill(replace(loaded, facts=replace(model.facts, norm_eps=EPSILON)))
-    return lambda images: (whole_answer(again, images).output,)
-
-
 def same_tensors(decoder: TrainedDecoder | None, other: TrainedDecoder | None) -> bool:
     """Whether two decoders predict the same kind of thing by equal tensors, or neither is there."""
     if decoder is None or other is None:
@@ -162,3 +94,76 @@ def same_tensors(decoder: TrainedDecoder | None, other: TrainedDecoder | None) -
     ours, theirs = decoder.tensors, other.tensors
     equal = ours.keys() == theirs.keys() and all(torch.equal(value, theirs[name]) for name, value in ours.items())
     return equal and decoder.facts.predicts == other.facts.predicts
+
+
+class MAEFile(Format):
+    """A file for MAE's code."""
+
+    suffix = ".pth"
+
+    def decoder(self, model: Pretrained) -> TrainedDecoder | None:
+        """The decoder that goes into the file, which is one of pixels."""
+        return model.decoder if model.decoder is not None and model.decoder.facts.predicts == "pixels" else None
+
+    def check(self, model: Pretrained) -> None:
+        """Raise ValueError, naming it, for what MAE's network does not have."""
+        rows, columns = model.encoder.grid
+        odd = [what for what in oddities(model) if what != WORDS["fc_norm."]]  # its fine-tuning has it
+        if rows != columns:
+            odd.append(f"a grid of {rows} x {columns} patches, which is no square")
+        check_kind(model, "MAE's code", odd, ("token", "avg"))
+
+    def remarks(self, model: Pretrained) -> list[str]:
+        """What MAE's code has to be told, and what is left out."""
+        decoder = self.decoder(model)
+        lost = unsaid(model, decoder)
+        if model.decoder is not None and decoder is None:
+            lost.append("the decoder predicts features and is left out; --to pcae-code takes it")
+        return lost
+
+    def write(self, model: Pretrained, drop_ratio: float, place: Path) -> None:
+        """Write the encoder, and the decoder if it predicts pixels."""
+        decoder = self.decoder(model)
+        settings = heads_of(model, decoder)
+        if decoder is not None and decoder.facts.norm_pix_loss is not None:
+            settings[OF_MAE] = decoder.facts.norm_pix_loss
+        save({"model": tensors_of(model, decoder), "args": settings}, place)
+
+    def reopen(self, model: Pretrained, place: Path) -> Reopened:
+        """The file as pcae reads it, told what it does not say. Raises ValueError if its decoder is another."""
+        tensors, settings = read_torch(place)
+        loaded = find_untyped(tensors, place, settings)
+        if not same_tensors(self.decoder(model), loaded.decoder):
+            raise ValueError(f"the decoder is not read back as it was written: {'; '.join(loaded.remarks)}")
+        again, _ = fill(replace(loaded, facts=replace(model.facts, norm_eps=EPSILON)))
+        return lambda images: (whole_answer(again, images).output,)
+
+
+class PCAEFile(MAEFile):
+    """A file for the public PCAE code."""
+
+    def decoder(self, model: Pretrained) -> TrainedDecoder | None:
+        """The decoder that goes into the file."""
+        return model.decoder
+
+    def check(self, model: Pretrained) -> None:
+        """Raise ValueError for what the public PCAE code does not have: its decoder predicts the width of a patch."""
+        super().check(model)
+        decoder, values = model.decoder, model.encoder.embedding.proj.weight[0].numel()
+        if decoder is None or decoder.facts.predicts != "features":
+            has = "no decoder that can be read" if decoder is None else "one that predicts pixels"
+            raise ValueError(
+                f"--to pcae-code needs a decoder that predicts features, the weights have {has}; use --to mae"
+            )
+        if decoder.out_dim != values:
+            raise ValueError(
+                f"the public PCAE code predicts as many values as a patch has, {values}; this decoder predicts "
+                f"{decoder.out_dim} features; use --to mae, without the decoder"
+            )
+
+    def write(self, model: Pretrained, drop_ratio: float, place: Path) -> None:
+        """Write student, decoder and, with the student's weights, the teacher, as the public code's `--resume` has it."""
+        decoder = model.decoder
+        assert decoder is not None
+        settings = heads_of(model, decoder) | {"decoder_depth": decoder.depth, "decoder_embed_dim": decoder.width}
+        save({"model": tensors_of(model, decoder), "teacher": tensors_of(model, None), "args": settings}, place)

@@ -13,30 +13,12 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from pcae.model.pretrained import Pretrained, build_model
+from pcae.weights.export.format import Format
 from pcae.weights.export.parity import Reopened
 from pcae.weights.timm_models import sizes_of
 
 CONFIG, TENSORS = "config.json", "model.safetensors"
 """The files of such a folder, and of Hugging Face's."""
-
-
-def remarks_on_timm(model: Pretrained) -> list[str]:
-    """What timm will compute otherwise: it has no setting for the norms' epsilon."""
-    with torch.device("meta"):
-        twin = build_model(replace(model.facts, norm_eps=None)).encoder.vit
-    ours, theirs = (
-        next((part.eps for part in vit.modules() if isinstance(part, nn.LayerNorm)), None)
-        for vit in (model.encoder.vit, twin)
-    )
-    if ours == theirs:
-        return []
-    return [f"timm computes the norms with epsilon {theirs:g}, the weights are for {ours:g}"]
-
-
-def write_timm(model: Pretrained, folder: Path) -> None:
-    """Write the tensors, and the architecture with its sizes, classes and statistics."""
-    save_tensors(folder / TENSORS, model.encoder.vit.state_dict())
-    (folder / CONFIG).write_text(json.dumps(describe(model), indent=2), encoding="utf-8")
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -79,8 +61,28 @@ def describe(model: Pretrained) -> dict[str, Any]:
     }
 
 
-def reopen_timm(model: Pretrained, folder: Path) -> Reopened:
-    """The folder, loaded and run by plain timm."""
-    plain = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
-    answer: Any = plain.forward_features if model.facts.classes is None else plain
-    return lambda images: (answer(model.normalise(images)),)
+class TimmFolder(Format):
+    """A folder for timm."""
+
+    def remarks(self, model: Pretrained) -> list[str]:
+        """What timm will compute otherwise: it has no setting for the norms' epsilon."""
+        with torch.device("meta"):
+            twin = build_model(replace(model.facts, norm_eps=None)).encoder.vit
+        ours, theirs = (
+            next((part.eps for part in vit.modules() if isinstance(part, nn.LayerNorm)), None)
+            for vit in (model.encoder.vit, twin)
+        )
+        if ours == theirs:
+            return []
+        return [f"timm computes the norms with epsilon {theirs:g}, the weights are for {ours:g}"]
+
+    def write(self, model: Pretrained, drop_ratio: float, place: Path) -> None:
+        """Write the tensors, and the architecture with its sizes, classes and statistics."""
+        save_tensors(place / TENSORS, model.encoder.vit.state_dict())
+        (place / CONFIG).write_text(json.dumps(describe(model), indent=2), encoding="utf-8")
+
+    def reopen(self, model: Pretrained, place: Path) -> Reopened:
+        """The folder, loaded and run by plain timm."""
+        plain = timm.create_model(f"local-dir:{place}", pretrained=True).eval()
+        answer: Any = plain.forward_features if model.facts.classes is None else plain
+        return lambda images: (answer(model.normalise(images)),)

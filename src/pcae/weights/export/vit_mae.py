@@ -6,14 +6,14 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from pcae.model.pretrained import Pretrained, TrainedDecoder, build_decoder
 from pcae.model.tokens import count_visible, gather, patchify, split
 from pcae.weights.decoders import channels_first
 from pcae.weights.export.deployed import Answer
 from pcae.weights.export.hugging_face import (
-    check_hugging_face,
+    Transformers,
     describe,
     open_theirs,
     preprocessing,
@@ -27,41 +27,10 @@ MASK_RATIO = 0.75
 """MAE's, at which predictions are compared."""
 
 
-def check_vit_mae(model: Pretrained) -> None:
-    """Raise ValueError, naming it, for what transformers' ViTMAE does not have."""
-    check_hugging_face(model)
-    decoder, (height, width) = model.decoder, model.facts.encoder.image_size
-    if decoder is None or decoder.facts.predicts != "pixels":
-        has = "no decoder that can be read" if decoder is None else "one that predicts features"
-        raise ValueError(f"--to vitmae needs a decoder that predicts pixels, the weights have {has}; use --to hf")
-    if model.facts.classes is not None:
-        raise ValueError("transformers' ViTMAE cannot hold a classifier; use --to hf")
-    if height != width:
-        raise ValueError(f"transformers' ViTMAE takes square images, not {height} x {width}; use --to hf")
-    if decoder.facts.norm_eps != epsilon(model):
-        raise ValueError(
-            f"transformers' ViTMAE has one epsilon for all norms, the encoder has {epsilon(model):g} and the decoder "
-            f"{decoder.facts.norm_eps:g}; use --to hf, without the decoder"
-        )
-
-
-def epsilon(model: Pretrained) -> float:
-    """Of the encoder's norms, which have one in common."""
-    assert isinstance(model.encoder.vit.norm, nn.LayerNorm)
-    return model.encoder.vit.norm.eps
-
-
 def decoder_of(model: Pretrained) -> TrainedDecoder:
-    """The decoder, which `check_vit_mae` has seen."""
+    """The decoder, which `check` has seen."""
     assert model.decoder is not None
     return model.decoder
-
-
-def write_vit_mae(model: Pretrained, folder: Path) -> None:
-    """Write tensors, configuration and what the images are normalised with."""
-    encoder = in_their_names(model.encoder.vit.state_dict(), "vit.")
-    decoder = in_their_names(tensors_of_decoder(model, decoder_of(model)), DECODER)
-    write_folder(folder, encoder | decoder, configuration(model), preprocessing(model))
 
 
 def configuration(model: Pretrained) -> dict[str, Any]:
@@ -89,21 +58,6 @@ def fixed_masks(batch: int, n_tokens: int) -> tuple[Tensor, Tensor, Tensor]:
     return in_order.scatter_add(1, hidden_ids, torch.ones(batch, n_tokens)), visible_ids, hidden_ids
 
 
-def reference_vit_mae(model: Pretrained) -> Reference:
-    """PyTorch's tokens of visible patches and predictions of hidden ones, in one row an image."""
-    encoder, grid = model.encoder, model.encoder.grid
-    decoder = build_decoder(decoder_of(model), grid)
-
-    def answer(images: Tensor) -> Answer:
-        patches = patchify(model.normalise(images), encoder.patch_size)
-        _, visible_ids, hidden_ids = fixed_masks(*patches.shape[:2])
-        seen = encoder(gather(patches, visible_ids), visible_ids, grid)
-        predictions = decoder(seen.prefix, seen.tokens, visible_ids, hidden_ids, grid)
-        return Answer(in_rows(torch.cat([seen.prefix, seen.tokens], dim=1), predictions))
-
-    return answer
-
-
 def in_rows(
     tokens: Float[Tensor, "batch tokens dim"], predictions: Float[Tensor, "batch hidden values"]
 ) -> Float[Tensor, "batch all"]:
@@ -111,19 +65,66 @@ def in_rows(
     return torch.cat([tokens.flatten(1), predictions.flatten(1)], dim=1)
 
 
-def reopen_vit_mae(model: Pretrained, folder: Path) -> Reopened:
-    """The folder, loaded and run by transformers, which must find every tensor that it needs."""
-    import transformers
+class TransformersMAE(Transformers):
+    """A folder for transformers' ViTMAE, with the decoder."""
 
-    theirs, processor = open_theirs(transformers.ViTMAEForPreTraining, folder, {})
-    patch_size, channels = model.encoder.patch_size, model.encoder.embedding.proj.in_channels
+    tolerance = 1e-4
 
-    def answer(images: Tensor) -> tuple[Tensor, ...]:
-        inputs = processor(images=images, input_data_format="channels_first", return_tensors="pt")
-        noise, _, hidden_ids = fixed_masks(len(images), prod(model.encoder.grid))
-        seen = theirs.vit(pixel_values=inputs["pixel_values"], noise=noise)
-        predictions = theirs.decoder(seen.last_hidden_state, seen.ids_restore).logits
-        ours = channels_first(predictions.movedim(-1, 0), channels, patch_size).movedim(0, -1)
-        return (in_rows(seen.last_hidden_state, gather(ours, hidden_ids)),)
+    def check(self, model: Pretrained) -> None:
+        """Raise ValueError, naming it, for what transformers' ViTMAE does not have."""
+        super().check(model)
+        decoder, (height, width) = model.decoder, model.facts.encoder.image_size
+        if decoder is None or decoder.facts.predicts != "pixels":
+            has = "no decoder that can be read" if decoder is None else "one that predicts features"
+            raise ValueError(f"--to vitmae needs a decoder that predicts pixels, the weights have {has}; use --to hf")
+        if model.facts.classes is not None:
+            raise ValueError("transformers' ViTMAE cannot hold a classifier; use --to hf")
+        if height != width:
+            raise ValueError(f"transformers' ViTMAE takes square images, not {height} x {width}; use --to hf")
+        epsilon = describe(model)["layer_norm_eps"]
+        if decoder.facts.norm_eps != epsilon:
+            raise ValueError(
+                f"transformers' ViTMAE has one epsilon for all norms, the encoder has {epsilon:g} and the decoder "
+                f"{decoder.facts.norm_eps:g}; use --to hf, without the decoder"
+            )
 
-    return answer
+    def write(self, model: Pretrained, drop_ratio: float, place: Path) -> None:
+        """Write tensors, configuration and what the images are normalised with."""
+        encoder = in_their_names(model.encoder.vit.state_dict(), "vit.")
+        decoder = in_their_names(tensors_of_decoder(model, decoder_of(model)), DECODER)
+        write_folder(place, encoder | decoder, configuration(model), preprocessing(model))
+
+    def reference(self, model: Pretrained, drop_ratio: float) -> Reference:
+        """PyTorch's tokens of visible patches and predictions of hidden ones, in one row an image."""
+        encoder, grid = model.encoder, model.encoder.grid
+        decoder = build_decoder(decoder_of(model), grid)
+
+        def answer(images: Tensor) -> Answer:
+            patches = patchify(model.normalise(images), encoder.patch_size)
+            _, visible_ids, hidden_ids = fixed_masks(*patches.shape[:2])
+            seen = encoder(gather(patches, visible_ids), visible_ids, grid)
+            predictions = decoder(seen.prefix, seen.tokens, visible_ids, hidden_ids, grid)
+            return Answer(in_rows(torch.cat([seen.prefix, seen.tokens], dim=1), predictions))
+
+        return answer
+
+    def reopen(self, model: Pretrained, place: Path) -> Reopened:
+        """The folder, loaded and run by transformers, which must find every tensor that it needs."""
+        import transformers
+
+        theirs, processor = open_theirs(transformers.ViTMAEForPreTraining, place, {})
+        patch_size, channels = model.encoder.patch_size, model.encoder.embedding.proj.in_channels
+
+        def answer(images: Tensor) -> tuple[Tensor, ...]:
+            inputs = processor(images=images, input_data_format="channels_first", return_tensors="pt")
+            noise, _, hidden_ids = fixed_masks(len(images), prod(model.encoder.grid))
+            seen = theirs.vit(pixel_values=inputs["pixel_values"], noise=noise)
+            predictions = theirs.decoder(seen.last_hidden_state, seen.ids_restore).logits
+            ours = channels_first(predictions.movedim(-1, 0), channels, patch_size).movedim(0, -1)
+            return (in_rows(seen.last_hidden_state, gather(ours, hidden_ids)),)
+
+        return answer
+
+    def answers(self, model: Pretrained) -> str:
+        """What is compared, in words."""
+        return "features and predictions"
