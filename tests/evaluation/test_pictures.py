@@ -27,7 +27,7 @@ from pcae.pictures.stages import (
     draw_stages,
     heat_panels,
     laid_out,
-    save,
+    save_stages,
     stage_panels,
     to_rgb,
 )
@@ -186,7 +186,7 @@ def test_files_hold_the_patches_pixel_by_pixel(grid, tmp_path):
     text = (tmp_path / "a.svg").read_text()
     assert ">after block 2<" in text
     figure = laid_out([Row(panels) for panels in stage_panels(images, columns, grid)], SIZES[grid], 1 + len(columns))
-    save(figure, tmp_path / "a.png")
+    save_stages(figure, tmp_path / "a.png")
     stored, drawn = panels_in(text), panels_on(figure, tmp_path / "a.png", SIZES[grid])
     for image in range(2):
         for place, (_, ids) in enumerate(columns, image * (1 + len(columns)) + 1):

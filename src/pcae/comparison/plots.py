@@ -13,7 +13,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from matplotlib.transforms import Bbox
 
 from pcae.comparison.table import ACCURACIES, Column, ResultRow, instead_of, name_of, summary, values_of
-from pcae.pictures.accuracy_speed import COLOURS
+from pcae.pictures.figures import COLOURS
 from pcae.writing import in_one_move
 
 Means = dict[int, tuple[float, float]]

@@ -21,6 +21,21 @@ LIMIT = DataConfig().max_bad_files
 """Share of unreadable images from which on a run stops."""
 CAMERAS = (1_023, 4_095, 16_383)
 """Largest values of 10, 12 and 14 bits, which are stored in 16."""
+FAULTS = {
+    "unreadable": ("images that cannot be read", "a run puts others in their place"),
+    "exact_duplicates": ("files with the same bytes", "keep one of each group"),
+    "near_duplicates": (
+        "images that look the same",
+        "the same picture in another size, format or compression? keep one of each group",
+    ),
+    "leaks": (
+        "images in training that stand in validation too",
+        "take them out of one of the two, or accuracy is flattered",
+    ),
+    "label_conflicts": ("images that have several labels", "decide on one"),
+    "blank": ("images of one colour", "there is nothing to learn from them"),
+}
+"""What may be wrong with images, and what to do about it."""
 IMBALANCE = 10
 """How many times the smallest class the largest may be before it is remarked on."""
 
@@ -88,43 +103,22 @@ def find_faults(images: Everything, alike: float, device: torch.device) -> list[
     exact = exact_duplicates(images.facts)
     near = near_duplicates(images.facts, alike, device) if near_searched(images, device) else []
     same = together(exact, near)
-    found = [
-        Fault(
-            "unreadable",
-            "images that cannot be read",
-            "a run puts others in their place",
-            [[place] for place in bad],
-            bad,
-        ),
-        Fault("exact_duplicates", "files with the same bytes", "keep one of each group", exact),
-        Fault(
-            "near_duplicates",
-            "images that look the same",
-            "the same picture in another size, format or compression? keep one of each group",
-            [group.members for group in near],
-            {group.members[0]: f"correlation {group.similarity:.3f} or more" for group in near},
-        ),
-        Fault(
-            "leaks",
-            "images in training that stand in validation too",
-            "take them out of one of the two, or accuracy is flattered",
-            [group for group in same if len({images.split[place] for place in group}) > 1],
-        ),
-        Fault(
-            "label_conflicts",
-            "images that have several labels",
-            "decide on one",
-            [group for group in same if len({images.labels[place] for place in group} - {None}) > 1],
-            {place: f"label {images.labels[place]!r}" for group in same for place in group if images.labels[place]},
-        ),
-        Fault(
-            "blank",
-            "images of one colour",
-            "there is nothing to learn from them",
-            [[place] for place in blank_images(images.facts)],
-        ),
-    ]
-    return [fault for fault in found if fault.groups]
+    groups = {
+        "unreadable": [[place] for place in bad],
+        "exact_duplicates": exact,
+        "near_duplicates": [group.members for group in near],
+        "leaks": [group for group in same if len({images.split[place] for place in group}) > 1],
+        "label_conflicts": [group for group in same if len({images.labels[place] for place in group} - {None}) > 1],
+        "blank": [[place] for place in blank_images(images.facts)],
+    }
+    reasons = {
+        "unreadable": bad,
+        "near_duplicates": {group.members[0]: f"correlation {group.similarity:.3f} or more" for group in near},
+        "label_conflicts": {
+            place: f"label {images.labels[place]!r}" for group in same for place in group if images.labels[place]
+        },
+    }
+    return [Fault(name, *FAULTS[name], found, reasons.get(name, {})) for name, found in groups.items() if found]
 
 
 def near_searched(images: Everything, device: torch.device) -> bool:

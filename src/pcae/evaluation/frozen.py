@@ -50,11 +50,9 @@ class Recomputed:
 
     def batches(self, rows: Int[Tensor, " rows"], batch_size: int) -> Iterator[Float[Tensor, "batch tokens dim"]]:
         """The tokens of the images at `rows`, in that order. Raises ValueError for one that cannot be read any more."""
-        bad_files = BadFiles(self.images, 0.0)
         size, crop_pct = self.model.facts.encoder.image_size, self.model.facts.crop_pct
-        for batch in whole_loader(self.images, size, rows.tolist(), batch_size, self.workers, crop_pct):
-            bad_files.add(batch.failed)
-            bad_files.check()
+        loader = whole_loader(self.images, size, rows.tolist(), batch_size, self.workers, crop_pct)
+        for batch in readable(loader, BadFiles(self.images, 0.0)):
             yield self.tokens(batch.pixels)
 
     @torch.no_grad()

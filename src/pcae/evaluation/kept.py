@@ -107,15 +107,8 @@ def decide(way: Way, pixels: UInt8[Tensor, "images channels height width"], rati
 def together(parts: Sequence[Kept]) -> Kept:
     """The decisions on several batches as those on one."""
     stages = zip(*(part.stages for part in parts), strict=True)
-    joined = tuple(
-        Stage(
-            group[0].block,
-            torch.cat([stage.ids for stage in group]),
-            torch.cat([stage.scores for stage in group]),
-            torch.cat([stage.kept_ids for stage in group]),
-        )
-        for group in stages
-    )
+    columns = [list(zip(*stage, strict=True)) for stage in stages]
+    joined = tuple(Stage(blocks[0], *map(torch.cat, others)) for blocks, *others in columns)
     return Kept(torch.cat([part.shown_ids for part in parts]), joined)
 
 

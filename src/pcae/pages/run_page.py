@@ -198,40 +198,33 @@ def kept_picture(run: RunData) -> dict[str, str]:
 
 def settings_of(run: RunData) -> list[dict[str, Any]]:
     """The settings in groups: name, value, the default where it is another, without those that the method lacks."""
-    usual, hidden = to_plain(build(type(run.config), {})), {"out", "json", "dry_run"}
+    values, usual = to_plain(run.config), to_plain(build(type(run.config), {}))
+    hidden = {"out", "json", "dry_run"}
     hidden |= inapplicable_settings(run.config.method.method) if run.verb == "pretrain" else set()
     groups = []
-    for title, config in grouped(run.config):
+    for title, names in grouped(run.config):
         rows = [
             {
                 "name": name.replace("_", "-"),
-                "value": shown(value),
+                "value": shown(values[name]),
                 "usual": shown(usual[name]),
-                "own": name != "data" and value != usual[name],
+                "own": name != "data" and values[name] != usual[name],
             }
-            for name, value in own_values(config).items()
+            for name in names
             if name not in hidden
         ]
         groups.append({"title": title, "rows": rows})
     return [group for group in groups if group["rows"]]
 
 
-def own_values(config: Any) -> dict[str, Any]:
-    """The values of a configuration, in JSON's types, without those of the configurations inside it."""
-    inside = {
-        field.name for field in dataclasses.fields(config) if dataclasses.is_dataclass(getattr(config, field.name))
-    }
-    plain = to_plain(config)
-    return {field.name: plain[field.name] for field in dataclasses.fields(config) if field.name not in inside}
-
-
-def grouped(config: Any) -> Iterator[tuple[str, Any]]:
-    """A configuration and those inside it, each with the first sentence that it says of itself."""
-    asked = isinstance(config, RunSettings)
-    yield "What was asked for" if asked else re.split(r"[.;\n]", str(type(config).__doc__))[0], config
+def grouped(config: Any) -> Iterator[tuple[str, list[str]]]:
+    """A configuration and those inside it: the first sentence that each says of itself, the names of its own values."""
+    asked, own, inside = isinstance(config, RunSettings), [], []
     for field in dataclasses.fields(config):
-        if dataclasses.is_dataclass(getattr(config, field.name)):
-            yield from grouped(getattr(config, field.name))
+        (inside if dataclasses.is_dataclass(getattr(config, field.name)) else own).append(field.name)
+    yield "What was asked for" if asked else re.split(r"[.;\n]", str(type(config).__doc__))[0], own
+    for name in inside:
+        yield from grouped(getattr(config, name))
 
 
 def shown(value: Any) -> str:

@@ -3,20 +3,14 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from matplotlib.figure import Figure
-
-from pcae.writing import in_one_move
-
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Blue, vermilion and so on of Okabe and Ito, which colour-blind readers tell apart; yellow is too pale for lines."""
+from pcae.pictures.figures import COLOURS, chart, save
 
 
 def draw_curve(
     path: Path, drop_ratios: Sequence[float], accuracies: Sequence[float], speeds: Mapping[str, Sequence[float]]
 ) -> None:
     """Write a picture: accuracy (shares) against speed relative to the first ratio, a line for each kind of speed."""
-    figure = Figure(figsize=(6.4, 4.2), dpi=150, layout="constrained")
-    axes = figure.subplots()
+    figure, axes = chart(6.4, 4.2)
     styles = zip(speeds.items(), COLOURS, ("o-", "s--"), (7, -13), strict=False)
     for (name, speed), colour, style, above in styles:
         relative = [value / speed[0] for value in speed]
@@ -37,5 +31,4 @@ def draw_curve(
     axes.margins(y=0.15)
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
-    with in_one_move(path) as beside:
-        figure.savefig(beside, format=path.suffix.removeprefix("."))
+    save(figure, path)

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int
-from matplotlib.figure import Figure
 from torch import Tensor
 
-from pcae.writing import in_one_move
+from pcae.pictures.figures import chart, save, short
 
 MOST_NAMES = 40
 """Classes up to which each row and column is named."""
+MOST_LETTERS = 24
+"""Letters of a name that are shown."""
 MOST_NUMBERS = 20
 """Classes up to which each cell says how many."""
 
@@ -22,26 +23,23 @@ def draw_confusion(path: Path, confusion: Int[Tensor, "classes classes"], classe
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     named = len(classes) <= MOST_NAMES
     side = max(4.5, 2.5 + (0.42 if len(classes) <= MOST_NUMBERS else 0.24) * min(len(classes), MOST_NAMES))
-    figure = Figure(figsize=(side + 1.2, side), dpi=150, layout="constrained")
-    axes = figure.subplots()
+    figure, axes = chart(side + 1.2, side)
     picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
     figure.colorbar(picture, ax=axes, label="share of the true class", shrink=0.8)
     axes.set_xlabel("predicted class")
     axes.set_ylabel("true class")
     axes.set_title(f"{np.trace(counts) / max(counts.sum(), 1):.1%} of {counts.sum():,} images right", loc="left")
     if named:
-        names = [shorten(name) for name in classes]
+        names = [short(plain(name), MOST_LETTERS) for name in classes]
         axes.set_xticks(range(len(classes)), names, rotation=60, ha="right", rotation_mode="anchor", fontsize=8)
         axes.set_yticks(range(len(classes)), names, fontsize=8)
     if len(classes) <= MOST_NUMBERS:
         for row, column in zip(*np.nonzero(counts), strict=True):
             colour = "white" if shares[row, column] > 0.5 else "black"
             axes.text(column, row, str(counts[row, column]), ha="center", va="center", fontsize=7, color=colour)
-    with in_one_move(path) as beside:
-        figure.savefig(beside, format=path.suffix.removeprefix("."))
+    save(figure, path)
 
 
-def shorten(name: str, most: int = 24) -> str:
-    """A class's name, as much of it as fits, with odd characters that no font has made plain."""
-    plain = name.encode("utf-8", "surrogateescape").decode("utf-8", "replace").replace("$", r"\$")
-    return plain if len(plain) <= most else plain[: most - 1] + "…"
+def plain(name: str) -> str:
+    """A class's name, with odd characters that no font has made plain."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace").replace("$", r"\$")

@@ -1,6 +1,5 @@
 """Pictures of diversity by layer, as in Figure 3, and of what is dropped and kept."""
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,7 @@ from torch import Tensor
 
 from pcae.evaluation.claims import DISTANCES, Values, counts_of
 from pcae.evaluation.estimates import Estimate, estimate
-from pcae.pictures.accuracy_speed import COLOURS
-from pcae.writing import in_one_move
+from pcae.pictures.figures import COLOURS, chart, save, short
 
 HOLLOW = 10
 """From this size on, markers are empty, so that others are seen behind them."""
@@ -22,8 +20,6 @@ STYLES = {"ptr": ("-", "o", 5), "random": ("--", "s", 5), "sampled": ("-.", "^",
 """Line, marker and its size of each kind of dropping; `sampled` lies on `random` where only their number matters."""
 NAMES = {"ptr": "PTR", "random": "random drop", "sampled": "no drop, as few measured", "none": "no drop"}
 ENDINGS = (".png", ".svg")
-MOST_LETTERS = 40
-"""Letters of a label that are shown."""
 LETTERS = 95
 """Letters of the legend that fit beside each other, with a line of 8 before each name."""
 
@@ -44,8 +40,7 @@ def draw_diversity(path: Path, lines: Sequence[Line]) -> None:
         NAMES[line.dropping] if len(labels) == 1 else f"{short(line.label)}, {NAMES[line.dropping]}" for line in lines
     ]
     columns = min(3, max(1, LETTERS // (max(map(len, names)) + 8)))
-    figure = Figure(figsize=(7.2, 4.2 + 0.25 * -(-len(lines) // columns)), dpi=150, layout="constrained")
-    axes = figure.subplots()
+    figure, axes = chart(7.2, 4.2 + 0.25 * -(-len(lines) // columns))
     for line, name in zip(lines, names, strict=True):
         key = labels.index(line.label) if len(labels) > 1 else list(STYLES).index(line.dropping)
         found = [estimate(line.values[..., layer]) for layer in range(line.values.shape[-1])]
@@ -59,12 +54,7 @@ def draw_diversity(path: Path, lines: Sequence[Line]) -> None:
     legend = figure.legend(loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
     for text in legend.get_texts():
         text.set_parse_math(False)
-    save(figure, path)
-
-
-def short(label: str) -> str:
-    """A label, or the beginning of a long one."""
-    return label if len(label) <= MOST_LETTERS else f"{label[: MOST_LETTERS - 1]}…"
+    save(figure, *(path.with_suffix(ending) for ending in ENDINGS))
 
 
 def draw_line(
@@ -91,7 +81,7 @@ def draw_claims(path: Path, models: Mapping[str, tuple[Values, int]]) -> None:
         draw_spectra(row[1], values)
         draw_spread(row[2], values)
         row[0].set_title(short(label), loc="left", parse_math=False)
-    save(figure, path)
+    save(figure, *(path.with_suffix(ending) for ending in ENDINGS))
 
 
 def draw_shift(axes: Axes, values: Values, tokens: int) -> None:
@@ -139,12 +129,3 @@ def finish(axes: Axes) -> None:
     """Grid and legend of a panel."""
     axes.grid(alpha=0.3)
     axes.legend(frameon=False, fontsize=9)
-
-
-def save(figure: Figure, path: Path) -> None:
-    """Write a figure in both formats."""
-    with warnings.catch_warnings():  # letters that the font lacks are drawn as boxes; the JSON has them
-        warnings.filterwarnings("ignore", "Glyph .* missing from")
-        for ending in ENDINGS:
-            with in_one_move(path.with_suffix(ending)) as beside:
-                figure.savefig(beside, format=ending.removeprefix("."))

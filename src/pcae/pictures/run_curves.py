@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogFormatter, LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 
 from pcae.evaluation.run_metrics import Curve
-from pcae.pictures.accuracy_speed import COLOURS
+from pcae.pictures.figures import COLOURS
 
 STYLES = ("-", "--", ":")
 FEW = 30

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from pcae.evaluation.kept import Kept, Way
 from pcae.model.tokens import Grid, present
+from pcae.pictures.figures import save
 from pcae.pictures.heat import BLANK, Scale, heat, palette
-from pcae.writing import in_one_move
 
 DPI = 300
 """Pixels of a PNG for an inch."""
@@ -115,7 +115,7 @@ def draw_rows(paths: Sequence[Path], rows: Sequence[Row], size: tuple[int, int],
     """
     figure = laid_out(rows, size, group or max(len(row.panels) for row in rows))
     for path in paths:
-        save(figure, path)
+        save_stages(figure, path)
 
 
 def laid_out(rows: Sequence[Row], size: tuple[int, int], group: int) -> Figure:
@@ -222,10 +222,10 @@ def draw_scale(figure: Figure, axes: Axes, scale: Scale) -> None:
     bar.ax.locator_params(nbins=4)
 
 
-def save(figure: Figure, path: Path) -> None:
+def save_stages(figure: Figure, path: Path) -> None:
     """Write the figure in one move. In an SVG pixels stay the image's own and text stays text."""
     svg = path.suffix == ".svg"
     for image in (found for axes in figure.axes for found in axes.images):
         image.set_interpolation("none" if svg else "antialiased")
-    with in_one_move(path) as beside, matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "pcae"}):
-        figure.savefig(beside, format=path.suffix.removeprefix("."), metadata={"Date": None} if svg else {})
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "pcae"}):
+        save(figure, path, metadata={"Date": None} if svg else {})

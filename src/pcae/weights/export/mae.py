@@ -162,7 +162,7 @@ class PCAEFile(MAEFile):
             )
 
     def write(self, model: Pretrained, drop_ratio: float, place: Path) -> None:
-        """Write student, decoder and, with the student's weights, the teacher, as the public code's `--resume` has it."""
+        """Write student, decoder and, with the student's weights, the teacher, as that code's `--resume` has it."""
         decoder = model.decoder
         assert decoder is not None
         settings = heads_of(model, decoder) | {"decoder_depth": decoder.depth, "decoder_embed_dim": decoder.width}
