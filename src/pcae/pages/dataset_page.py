@@ -1,13 +1,12 @@
 """One HTML page that stands alone: what check-data found, with thumbnails."""
 
-import io
 from pathlib import Path
 from typing import Any
 
 from pcae.data.files.decode import Unreadable
 from pcae.data.images import spread
 from pcae.evaluation.dataset_report import Everything, Fault
-from pcae.pages.html import as_address, write_html
+from pcae.pages.html import picture_address, write_html
 
 THUMBNAIL = 96
 """Longest side of a thumbnail in pixels."""
@@ -58,6 +57,4 @@ def thumbnail(images: Everything, place: int) -> str | None:
         return None
     small = planes[0].copy()
     small.thumbnail((THUMBNAIL, THUMBNAIL))
-    buffer = io.BytesIO()
-    small.save(buffer, "JPEG", quality=80)
-    return as_address(buffer.getvalue(), "jpeg")
+    return picture_address(small, "jpeg", quality=80)

@@ -1,11 +1,13 @@
 """HTML pages that stand alone, in one file each."""
 
 import base64
+import io
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import jinja2
+from PIL import Image
 
 from pcae.writing import replace_text
 
@@ -16,6 +18,13 @@ def write_html(path: Path, template: str, **values: Any) -> None:
     text = (resources.files("pcae.pages") / template).read_text(encoding="utf-8")
     page = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(text)
     replace_text(path, page.render(values).encode("utf-8", "backslashreplace").decode("utf-8"))
+
+
+def picture_address(picture: Image.Image, kind: str, **options: Any) -> str:
+    """A picture as an address that holds it; kind: png, jpeg. options: Pillow's."""
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, **options)
+    return as_address(buffer.getvalue(), kind)
 
 
 def as_address(picture: bytes, kind: str) -> str:

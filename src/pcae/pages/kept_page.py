@@ -1,6 +1,5 @@
 """One HTML page that stands alone: every stage at every drop ratio, with sliders."""
 
-import io
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ from PIL import Image
 from torch import Tensor
 
 from pcae.evaluation.kept import Kept, Way
-from pcae.pages.html import as_address, write_html
+from pcae.pages.html import picture_address, write_html
 from pcae.pages.kept_maps import KeptMaps
 from pcae.pictures.heat import BLANK, levels, palette
 from pcae.pictures.stages import to_rgb
@@ -80,7 +79,5 @@ def decided(maps: KeptMaps, way: Way, kept: Kept) -> list[dict[str, Any]]:
 
 def address_of(picture: UInt8[Tensor, "height width 3"]) -> str:
     """A picture as a data address."""
-    kind, options = ("PNG", {}) if max(picture.shape[:2]) <= SMALL else ("JPEG", {"quality": 88})
-    buffer = io.BytesIO()
-    Image.fromarray(picture.contiguous().numpy()).save(buffer, kind, **options)
-    return as_address(buffer.getvalue(), kind.lower())
+    kind, options = ("png", {}) if max(picture.shape[:2]) <= SMALL else ("jpeg", {"quality": 88})
+    return picture_address(Image.fromarray(picture.contiguous().numpy()), kind, **options)

@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from pcae.evaluation.claims import DISTANCES, Values, counts_of
-from pcae.evaluation.estimates import Estimate, estimate
+from pcae.evaluation.estimates import estimate
 from pcae.pictures.figures import COLOURS, chart, save, short
 
 HOLLOW = 10
@@ -43,8 +43,7 @@ def draw_diversity(path: Path, lines: Sequence[Line]) -> None:
     figure, axes = chart(7.2, 4.2 + 0.25 * -(-len(lines) // columns))
     for line, name in zip(lines, names, strict=True):
         key = labels.index(line.label) if len(labels) > 1 else list(STYLES).index(line.dropping)
-        found = [estimate(line.values[..., layer]) for layer in range(line.values.shape[-1])]
-        draw_line(axes, range(len(found)), found, COLOURS[key % len(COLOURS)], line.dropping, name)
+        draw_line(axes, range(line.values.shape[-1]), line.values, COLOURS[key % len(COLOURS)], line.dropping, name)
     axes.set_xlabel("layer (0: what enters the blocks)")
     axes.set_ylabel("nuclear norm of the tokens / N")
     title = f"diversity of tokens: {short(labels[0])}" if len(labels) == 1 else "diversity of tokens"
@@ -58,9 +57,10 @@ def draw_diversity(path: Path, lines: Sequence[Line]) -> None:
 
 
 def draw_line(
-    axes: Axes, across: Sequence[float] | range, found: Sequence[Estimate], colour: str, how: str, name: str
+    axes: Axes, across: Sequence[float], values: Float[Tensor, "seeds images points"], colour: str, how: str, name: str
 ) -> None:
     """A line of means, and a band of one standard error."""
+    found = [estimate(values[..., point]) for point in range(values.shape[-1])]
     means, (style, marker, size) = [one.mean for one in found], STYLES[how]
     face = "none" if size >= HOLLOW else colour
     axes.plot(across, means, style, marker=marker, color=colour, label=name, markersize=size, markerfacecolor=face)
@@ -84,13 +84,17 @@ def draw_claims(path: Path, models: Mapping[str, tuple[Values, int]]) -> None:
     save(figure, *(path.with_suffix(ending) for ending in ENDINGS))
 
 
+def draw_kinds(axes: Axes, across: Sequence[float], kinds: Mapping[str, Float[Tensor, "seeds images points"]]) -> None:
+    """A line for each kind of patches, by its name: those that the method chose, others, and the opposite."""
+    for (name, values), colour, how in zip(kinds.items(), COLOURS, ("ptr", "random", "none"), strict=False):
+        draw_line(axes, across, values, colour, how, name)
+
+
 def draw_shift(axes: Axes, values: Values, tokens: int) -> None:
     """How far the mean moves at the first stage, by the share that is dropped."""
-    shares = [1 - count / tokens for count in counts_of(tokens)]
-    kinds = (("ptr", "most similar dropped (PTR)"), ("random", "random drop"), ("reversed", "least similar dropped"))
-    for (name, words), colour, how in zip(kinds, COLOURS, ("ptr", "random", "none"), strict=False):
-        moved = values[f"shift of the mean, {name}"][:, :, 0]
-        draw_line(axes, shares, [estimate(moved[..., place]) for place in range(len(shares))], colour, how, words)
+    kinds = {"most similar dropped (PTR)": "ptr", "random drop": "random", "least similar dropped": "reversed"}
+    moved = {words: values[f"shift of the mean, {name}"][:, :, 0] for words, name in kinds.items()}
+    draw_kinds(axes, [1 - count / tokens for count in counts_of(tokens)], moved)
     axes.set_xlabel("share of the tokens dropped, first stage")
     axes.set_ylabel("shift of the mean / its length")
     finish(axes)
@@ -98,11 +102,9 @@ def draw_shift(axes: Axes, values: Values, tokens: int) -> None:
 
 def draw_spectra(axes: Axes, values: Values) -> None:
     """Energy of patches by frequency; nothing where patches have one pixel."""
-    kinds = (("kept", -1, "kept by all stages"), ("all", 0, "all (random, expected)"), ("dropped", 0, "dropped first"))
-    for (name, stage, words), colour, how in zip(kinds, COLOURS, ("ptr", "random", "none"), strict=False):
-        energies = values[f"spectrum, {name}"][:, :, stage, 1:]
-        found = [estimate(energies[..., place]) for place in range(energies.shape[-1])]
-        draw_line(axes, range(1, len(found) + 1), found, colour, how, words)
+    kinds = (("kept by all stages", "kept", -1), ("all (random, expected)", "all", 0), ("dropped first", "dropped", 0))
+    energies = {words: values[f"spectrum, {name}"][:, :, stage, 1:] for words, name, stage in kinds}
+    draw_kinds(axes, range(1, values["spectrum, all"].shape[-1]), energies)
     if values["energy, all"].any():  # a logarithm of nothing warns
         axes.set_yscale("log")
     axes.set_xlabel("frequency, cycles a patch")
