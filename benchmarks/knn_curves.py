@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from pcae.comparison import compare
 from pcae.comparison.cell import cell_of
 from pcae.comparison.rows import Row
-from pcae.pictures.accuracy_speed import COLOURS
+from pcae.pictures.figures import COLOURS
 from pcae.runs.online_probe import NAME
 from pcae.settings.verbs.compare import CompareConfig
 from pcae.training.logging import read_metrics

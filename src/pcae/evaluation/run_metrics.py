@@ -31,7 +31,7 @@ class Curve:
     steps: array = field(default_factory=lambda: array("d"))
     values: array = field(default_factory=lambda: array("d"))
 
-    def add(self, step: float, value: float) -> None:
+    def add(self, step: int, value: float) -> None:
         """Append a value."""
         self.steps.append(step)
         self.values.append(value)
