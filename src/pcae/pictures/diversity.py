@@ -57,7 +57,12 @@ def draw_diversity(path: Path, lines: Sequence[Line]) -> None:
 
 
 def draw_line(
-    axes: Axes, across: Sequence[float], values: Float[Tensor, "seeds images points"], colour: str, how: str, name: str
+    axes: Axes,
+    across: Sequence[float] | range,
+    values: Float[Tensor, "seeds images points"],
+    colour: str,
+    how: str,
+    name: str,
 ) -> None:
     """A line of means, and a band of one standard error."""
     found = [estimate(values[..., point]) for point in range(values.shape[-1])]
@@ -84,7 +89,9 @@ def draw_claims(path: Path, models: Mapping[str, tuple[Values, int]]) -> None:
     save(figure, *(path.with_suffix(ending) for ending in ENDINGS))
 
 
-def draw_kinds(axes: Axes, across: Sequence[float], kinds: Mapping[str, Float[Tensor, "seeds images points"]]) -> None:
+def draw_kinds(
+    axes: Axes, across: Sequence[float] | range, kinds: Mapping[str, Float[Tensor, "seeds images points"]]
+) -> None:
     """A line for each kind of patches, by its name: those that the method chose, others, and the opposite."""
     for (name, values), colour, how in zip(kinds.items(), COLOURS, ("ptr", "random", "none"), strict=False):
         draw_line(axes, across, values, colour, how, name)
