@@ -120,7 +120,7 @@ def main_numbers(facts: dict[str, Any]) -> list[tuple[str, str]]:
     return [(value_of(name, numbers[name]), what) for name, what in NUMBERS.items() if numbers.get(name) is not None]
 
 
-def value_of(name: str, value: float) -> str:
+def value_of(name: str, value: int | float) -> str:
     """A main number as text."""
     if name in SHARES:
         return f"{value:.1%}"
@@ -134,7 +134,7 @@ def short(value: float) -> str:
     return f"{value:,.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.4g}"
 
 
-def duration(seconds: float) -> str:
+def duration(seconds: int | float) -> str:
     """Seconds as people say them."""
     if not math.isfinite(seconds) or seconds < 120:
         return f"{seconds:.0f} s"
