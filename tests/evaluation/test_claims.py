@@ -151,7 +151,7 @@ def test_patches_of_one_colour_are_drawn_without_a_warning(tmp_path, measured):
 def test_no_label_of_the_picture_is_clipped(tmp_path, monkeypatch, labels):
     made = []
     monkeypatch.setattr(diversity_plots, "ENDINGS", (".svg", ".png"))  # the last one drawn is the one that is looked at
-    monkeypatch.setattr(diversity_plots, "Figure", lambda **options: made.append(Figure(**options)) or made[-1])
+    monkeypatch.setattr("pcae.pictures.figures.Figure", lambda **options: made.append(Figure(**options)) or made[-1])
     values = torch.rand(2, 3, 13, generator=torch.Generator().manual_seed(0))
     lines = [Line(label, name, values) for label in labels for name in ("none", "sampled", "random", "ptr")]
     draw_diversity(tmp_path / "diversity.png", lines)

@@ -63,5 +63,5 @@ def test_a_fixed_teacher_is_read_from_where_the_run_had_it(run, tmp_path):
 
 def test_a_damaged_checkpoint_is_named(run, tmp_path):
     (tmp_path / "half.safetensors").write_bytes(next((run / "checkpoints").glob("*.safetensors")).read_bytes()[:3000])
-    with pytest.raises(ValueError, match="half.safetensors is no whole file"):
+    with pytest.raises(ValueError, match="half.safetensors is no whole safetensors file"):
         teacher_tensors(tmp_path / "half.safetensors")
