@@ -1,1 +1,1 @@
-"""Speed and memory side by side."""
+"""Speed and memory of our methods side by side: `pcae benchmark`."""

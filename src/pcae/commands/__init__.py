@@ -1,1 +1,1 @@
-"""One file a verb: it builds the parts, hands them over and reports."""
+"""One file a verb: settings in, one call to a room below, and what is printed."""

@@ -1,1 +1,1 @@
-"""Rows x seeds -> cells -> one table."""
+"""Rows x seeds -> cells -> one table: `pcae compare`, the paper's tables."""

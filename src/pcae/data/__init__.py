@@ -1,1 +1,1 @@
-"""Files -> batches."""
+"""Files -> batches: image files, lists, shards, packed folders, COCO."""

@@ -1,1 +1,1 @@
-"""Features -> numbers and pictures."""
+"""Features -> numbers: accuracies, probes, costs, diversity, what data sets hold; the turns that measure speed."""

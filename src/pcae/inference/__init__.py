@@ -1,1 +1,1 @@
-"""A trained model at work on images."""
+"""A trained model at work on images: embed, predict, evaluate, probe, detect, show, export."""

@@ -1,1 +1,1 @@
-"""Images -> self-supervised loss."""
+"""Images -> self-supervised loss: PCAE, MAE, SimMIM, their teacher, and numbers of their health."""

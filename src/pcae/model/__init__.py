@@ -1,1 +1,1 @@
-"""Images -> tokens -> features: index arithmetic, the reduction, the encoder and the decoder."""
+"""Images -> tokens -> features: index arithmetic, the reduction (the idea), blocks, encoder, decoder."""

@@ -1,1 +1,1 @@
-"""A run folder, a data set, kept tokens as one HTML page that stands alone."""
+"""A run folder, a data set or kept tokens as one HTML page that stands alone; reads folders, starts nothing."""

@@ -1,1 +1,1 @@
-"""Arrays -> PNG and SVG; knows no run."""
+"""Arrays -> PNG and SVG; knows no run and no model."""

@@ -1,1 +1,1 @@
-"""Settings -> a finished run folder: what pretrain, finetune and detect train share."""
+"""Settings -> a finished run folder: what pretrain, finetune and detect train share, and what watches a run."""

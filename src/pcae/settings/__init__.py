@@ -1,1 +1,1 @@
-"""What verbs are told: frozen dataclasses without tensors, YAML, recipes."""
+"""What verbs are told: frozen dataclasses without tensors, their bounds and help, YAML, recipes."""

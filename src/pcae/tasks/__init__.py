@@ -1,1 +1,1 @@
-"""Labelled images -> loss and predictions."""
+"""Labelled images -> loss and predictions: classification, detection."""

@@ -1,1 +1,1 @@
-"""Loss -> better weights; knows no method by name."""
+"""Loss -> better weights: loop, optimizer, schedules, checkpoints, logs, processes; knows no method by name."""
