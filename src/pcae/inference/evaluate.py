@@ -118,7 +118,7 @@ def cost_of(classifier: Classifier, model: Pretrained) -> dict[str, Any]:
     """Multiply-accumulates and tokens, read off the running model with one image."""
     pixels = torch.zeros(1, *shape_of(model), dtype=torch.uint8, device=model.device)
     with torch.no_grad():
-        cost, _ = measure(classifier, classifier.reduced.vit.blocks, pixels)
+        cost = measure(classifier, classifier.reduced.vit.blocks, pixels)
     return {"gmacs": cost.gmacs, "tokens": cost.tokens}
 
 
