@@ -59,18 +59,21 @@ class CocoScores:
 
 def to_results(found: Detections, category_ids: Sequence[int]) -> list[Result]:
     """The detections in an image as COCO writes them; category_ids: of the labels 1, 2, ..."""
-    boxes = found.boxes.double()
-    boxes = torch.cat([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], 1)
-    rows = {
-        "category_id": [category_ids[label - 1] for label in found.labels.tolist()],
+    boxes, labels = found.boxes.double(), found.labels.tolist()
+    columns = {
+        "image_id": [found.image_id] * len(labels),
+        "category_id": [category_ids[label - 1] for label in labels],
         "score": found.scores.tolist(),
-        "bbox": boxes.tolist(),
+        "bbox": torch.cat([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], 1).tolist(),
     }
     if found.masks is not None:
-        rows["segmentation"] = found.masks if isinstance(found.masks, list) else to_rles(found.masks.cpu())
-    return [
-        {"image_id": found.image_id} | dict(zip(rows, row, strict=True)) for row in zip(*rows.values(), strict=True)
-    ]
+        columns["segmentation"] = found.masks if isinstance(found.masks, list) else to_rles(found.masks.cpu())
+    return rows_of(columns)
+
+
+def rows_of(columns: dict[str, list[Any]]) -> list[dict[str, Any]]:
+    """The rows of a table with these columns."""
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
 def write_results(path: Path, results: Iterable[Result]) -> None:
@@ -115,23 +118,17 @@ def as_coco(data: CocoImages, annotations: list[dict[str, Any]]) -> Any:
 
 def annotations_of(data: CocoImages, kind: Kind) -> list[dict[str, Any]]:
     """The objects as pycocotools wants them, numbered from 1: what is numbered 0 never counts as found."""
-    masks = [rle for index in range(len(data)) for rle in data.rles(index)] if kind == "segm" else []
-    images = np.repeat(data.ids, np.diff(data.starts)).tolist()
-    columns = zip(
-        images, data.labels.tolist(), data.boxes.tolist(), data.areas.tolist(), data.crowds.tolist(), strict=True
-    )
-    found = [
-        {
-            "id": id,
-            "image_id": image,
-            "category_id": data.category_ids[label - 1],
-            "bbox": box,
-            "area": area,
-            "iscrowd": int(crowd),
-        }
-        for id, (image, label, box, area, crowd) in enumerate(columns, 1)
-    ]
-    return [one | {"segmentation": rle} for one, rle in zip(found, masks, strict=True)] if masks else found
+    columns = {
+        "id": list(range(1, len(data.labels) + 1)),
+        "image_id": np.repeat(data.ids, np.diff(data.starts)).tolist(),
+        "category_id": [data.category_ids[label - 1] for label in data.labels.tolist()],
+        "bbox": data.boxes.tolist(),
+        "area": data.areas.tolist(),
+        "iscrowd": data.crowds.astype(int).tolist(),
+    }
+    if kind == "segm":
+        columns["segmentation"] = [rle for index in range(len(data)) for rle in data.rles(index)]
+    return rows_of(columns)
 
 
 def detections_of(results: Sequence[Result], kind: Kind) -> list[dict[str, Any]]:
