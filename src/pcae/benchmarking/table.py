@@ -1,6 +1,5 @@
 """What `pcae benchmark` found, as a table, as files and as a picture."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,35 +7,29 @@ from pcae.pictures.bars import draw_bars
 from pcae.terminal import markdown_table
 from pcae.writing import replace_json, replace_text
 
-
-def columns(found: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """Header, key and format of a table's columns, by what its rows have."""
-    against = found.get("against")
-    for column in (
-        ("row", "row", ""),
-        ("images/s", "images_per_second", ".2f"),
-        ("least", "least", ".2f"),
-        ("most", "most", ".2f"),
-        (f"times {against}", "times_as_fast", ".2f"),
-        ("per view", "per_view", ".2f"),
-        ("GMACs", "training_gmacs", ".2f"),
-        ("GMACs", "gmacs", ".2f"),
-        ("MACs allow", "macs_allow", ".2f"),
-        ("of matrix product", "share_of_matrix_product", ".0%"),
-        ("waiting for data", "data_wait_share", ".0%"),
-        ("peak MiB", "peak_bytes", "MiB"),
-        ("kept MiB", "kept_bytes", "MiB"),
-    ):
-        if column[1] in found["rows"][0]:
-            yield column
+COLUMNS = {
+    "row": ("row", ""),
+    "images_per_second": ("images/s", ".2f"),
+    "least": ("least", ".2f"),
+    "most": ("most", ".2f"),
+    "times_as_fast": ("times {against}", ".2f"),
+    "per_view": ("per view", ".2f"),
+    "training_gmacs": ("GMACs", ".2f"),
+    "gmacs": ("GMACs", ".2f"),
+    "macs_allow": ("MACs allow", ".2f"),
+    "share_of_matrix_product": ("of matrix product", ".0%"),
+    "data_wait_share": ("waiting for data", ".0%"),
+    "peak_bytes": ("peak MiB", "MiB"),
+    "kept_bytes": ("kept MiB", "MiB"),
+}
+"""Header and format of a column, by the key that rows have."""
 
 
 def cells(found: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """The result as a table."""
-    shown = list(columns(found))
-    return [header for header, _, _ in shown], [
-        [in_cell(row[key], form) for _, key, form in shown] for row in found["rows"]
-    ]
+    """The result as a table, with the columns that its rows have."""
+    shown = {key: column for key, column in COLUMNS.items() if key in found["rows"][0]}
+    headers = [header.format(against=found.get("against")) for header, _ in shown.values()]
+    return headers, [[in_cell(row[key], form) for key, (_, form) in shown.items()] for row in found["rows"]]
 
 
 def in_cell(value: Any, form: str) -> str:

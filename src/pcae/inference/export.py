@@ -52,18 +52,9 @@ def export_model(config: ExportConfig) -> Exported:
         warn(remark)
     parity = export(model, config.to, config.out, ratio, images)
     say_left_out(bad_files, "the check is on the others")
-    facts = model.facts
-    return Exported(
-        out=config.out,
-        to=config.to,
-        output=FORMATS[config.to].answers(model),
-        classes=facts.classes,
-        image_size=facts.encoder.image_size,
-        channels=facts.encoder.channels or 3,
-        drop_ratio=ratio,
-        pool_dropped=facts.pool_dropped,
-        check=parity.to_plain(),
-    )
+    facts, output, check = model.facts, FORMATS[config.to].answers(model), parity.to_plain()
+    size, channels = facts.encoder.image_size, facts.encoder.channels or 3
+    return Exported(config.out, config.to, output, facts.classes, size, channels, ratio, facts.pool_dropped, check)
 
 
 def ratio_of(config: ExportConfig, model: Pretrained) -> float:

@@ -57,14 +57,9 @@ def probe_model(config: ProbeConfig, model: Pretrained) -> ProbeResults:
     rows = [row for name in dict.fromkeys(config.probes) for row in PROBES[name](config, model, train, test)]
     for some in bad_files:
         say_left_out(some)
-    return ProbeResults(
-        images={"train": len(train.images), "test": len(test.images)},
-        classes=list(train.images.classes),
-        encoding_seconds=seconds,
-        probes=rows,
-        bad_files=bad_files[0].by_name() | bad_files[1].by_name(),
-        settings=to_plain(config),
-    )
+    counts, classes = {"train": len(train.images), "test": len(test.images)}, list(train.images.classes)
+    by_name = bad_files[0].by_name() | bad_files[1].by_name()
+    return ProbeResults(counts, classes, seconds, rows, by_name, to_plain(config))
 
 
 def check(config: ProbeConfig) -> None:
