@@ -74,10 +74,6 @@ class Cell:
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{self.path} is no whole cell; remove it to have it measured again") from error
 
-    def values(self) -> dict[str, float]:
-        """What was measured already."""
-        return {name: entry["value"] for name, entry in self.measured().items()}
-
     def add(self, values: dict[str, float], device: torch.device) -> None:
         """Keep more values, with what they are of and where and when they were measured."""
         now = {"date": datetime.now(UTC).date().isoformat(), **machine(device)}
@@ -104,10 +100,8 @@ def complete(cell: Cell, measures: tuple[Measure, ...], world: World) -> None:
 
     Every process calls it; the main one writes.
     """
-    kept = world.from_main(cell.values)
-    wanted: list[Measure] = [name for name in measures if name in OF_RUNS and name not in kept]
-    if not cell.row.trained:
-        wanted = [name for name in wanted if name != "seconds"]
+    kept, of_runs = world.from_main(cell.measured), set(OF_RUNS) - (set() if cell.row.trained else {"seconds"})
+    wanted: list[Measure] = [name for name in measures if name in of_runs and name not in kept]
     if wanted:
         with quiet():
             for values in measure_runs(cell, wanted, world):

@@ -13,8 +13,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from matplotlib.transforms import Bbox
 
 from pcae.comparison.table import ACCURACIES, Column, ResultRow, instead_of, name_of, summary, values_of
-from pcae.pictures.figures import COLOURS
-from pcae.writing import in_one_move
+from pcae.pictures.figures import COLOURS, save, short
 
 Means = dict[int, tuple[float, float]]
 """Where means stand, across and up, by the row's number."""
@@ -65,14 +64,12 @@ def draw(path: Path, title: str, rows: Sequence[ResultRow], column: Column, seco
         means = draw_against(panels[1], rows, column, seconds)
         write_numbers(figure, panels[1], means)
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
-    with in_one_move(path) as beside:
-        figure.savefig(beside, format=path.suffix.removeprefix("."))
+    save(figure, path)
 
 
 def label(number: int, row: ResultRow, column: Column) -> str:
     """A row's number and name, in lines; and why something is not drawn."""
-    name, reason = name_of(row), why_not_drawn(row, column)
-    name = name if len(name) <= MOST_LETTERS else f"{name[: MOST_LETTERS - 1]}…"
+    name, reason = short(name_of(row), MOST_LETTERS), why_not_drawn(row, column)
     return textwrap.fill(f"{number}  {name} ({reason})" if reason else f"{number}  {name}", LINE)
 
 

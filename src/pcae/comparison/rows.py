@@ -102,26 +102,21 @@ def read_rows(path: Path) -> Comparison:
     if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
         raise ValueError(f"rows {str(path)!r} must hold `rows:` with a list of `- name: ...`; see docs/compare.md")
     file = RowsFile(**check_values(RowsFile, values, str(path)))
-    written = [file_row_of(row, path) for row in file.rows]
-    names = [row.name for row in written]
+    compared = tuple(row_of(row, file, path) for row in file.rows)
+    names = [row.name for row in compared]
     for name in names:
         if not name.strip():
             raise ValueError(f"rows {str(path)!r} has a row with an empty name: {name!r}")
         if names.count(name) > 1:
             raise ValueError(f"rows {str(path)!r} has two rows named {name!r}; tell them apart")
-    shared = tuple(row_of(row, file) for row in written)
-    return Comparison(title=file.title, rows=shared, measures=file.measures)
+    return Comparison(title=file.title, rows=compared, measures=file.measures)
 
 
-def file_row_of(row: dict[str, Any], path: Path) -> FileRow:
-    """A row of the file. Raises ValueError for one without a name."""
-    if "name" not in row:
-        raise ValueError(f"rows {str(path)!r} has a row without a name: {row}")
-    return FileRow(**check_values(FileRow, row, f"{path}, row {row['name']}"))
-
-
-def row_of(written: FileRow, file: RowsFile) -> Row:
-    """A row with what it shares with the others."""
+def row_of(values: dict[str, Any], file: RowsFile, path: Path) -> Row:
+    """A row of the file, with what it shares with the others. Raises ValueError for one without a name."""
+    if "name" not in values:
+        raise ValueError(f"rows {str(path)!r} has a row without a name: {values}")
+    written = FileRow(**check_values(FileRow, values, f"{path}, row {values['name']}"))
     return Row(
         name=written.name,
         pretrain=over(file.pretrain, written.pretrain, written.name),
