@@ -23,6 +23,7 @@ from pcae.runs.run import batches
 from pcae.settings.network import EncoderConfig
 from pcae.training.distributed import World
 from pcae.weights.files import save_model
+from tests import few
 from tests.commands.processes import start
 from tests.photographs import photographs
 
@@ -249,12 +250,17 @@ def test_every_row_of_every_table_is_a_run_that_can_be_built(number, scale, tmp_
             build_method(build_encoder(config.encoder), config.method, config.decoder, teacher)
 
 
+@pytest.fixture(scope="module")
+def few_images(tmp_path_factory) -> str:
+    return few.labelled(tmp_path_factory.mktemp("few"))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [1, *range(3, 16)])
-def test_every_table_runs_to_its_end(number, tmp_path_factory, capsys):
+def test_every_table_runs_to_its_end(number, few_images, tmp_path_factory, capsys):
     """All in one folder, so that what tables share is run once."""
     out = tmp_path_factory.getbasetemp() / "tables"
-    assert call("--table", str(number), "--scale", "smoke", "--out", str(out), "--json") == 0
+    assert call(few_images, "--table", str(number), "--scale", "smoke", "--out", str(out), "--json") == 0
     shown = json.loads(capsys.readouterr().out)
     for row in shown["rows"]:
         assert not row["failed"] and (row["quoted"] or row["cells"] or row["once"])

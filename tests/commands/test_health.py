@@ -17,6 +17,7 @@ from pcae.training.checkpoint import read
 from pcae.training.distributed import World
 from pcae.training.logging import read_metrics
 from pcae.training.plan import Plan
+from tests import few
 from tests.commands.processes import succeed, together
 from tests.photographs import photographs
 
@@ -29,6 +30,11 @@ TINY = [
 ]  # fmt: skip
 NAMES = {"student_std", "student_rank", "target_std", "position_share"}
 WITH_TEACHER = NAMES | {"teacher_std", "teacher_rank", "score_std", "teacher_student_cosine"}
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory) -> str:
+    return few.labelled(tmp_path_factory.mktemp("few"))
 
 
 def lines(out, start="health/"):
@@ -57,8 +63,8 @@ def test_the_numbers_stand_in_metrics_tensorboard_and_the_progress_line(tmp_path
 
 
 @pytest.mark.slow
-def test_watching_changes_nothing_and_zero_never_looks(tmp_path):
-    every = ["--health-every", "1", "--knn-data", "sample", "--knn-every", "0.001"]
+def test_watching_changes_nothing_and_zero_never_looks(tmp_path, labelled):
+    every = ["--health-every", "1", "--knn-data", labelled, "--knn-every", "0.001"]
     pretrain_sample(tmp_path / "watched", *every, "--checkpoint-every", "1", "--keep-checkpoints", "9")
     pretrain_sample(tmp_path / "alone", "--health-every", "0")
     one, two = (read(tmp_path / name / "encoder.safetensors")[0] for name in ("watched", "alone"))
@@ -86,13 +92,13 @@ def test_no_look_stands_twice_after_a_resume(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_that_was_killed_before_its_first_checkpoint_looks_once_before_the_first_step(tmp_path):
+def test_a_run_that_was_killed_before_its_first_checkpoint_looks_once_before_the_first_step(tmp_path, labelled):
     out = tmp_path / "run"
-    pretrain_sample(out, "--health-every", "2", "--knn-data", "sample")
+    pretrain_sample(out, "--health-every", "2", "--knn-data", labelled)
     for name in ("summary.json", "encoder.safetensors", "decoder.safetensors", "report.html"):
         (out / name).unlink()
     shutil.rmtree(out / "checkpoints")
-    pretrain_sample(out, "--health-every", "2", "--knn-data", "sample")
+    pretrain_sample(out, "--health-every", "2", "--knn-data", labelled)
     assert [line["step"] for line in lines(out)] == [0, 2, 4, 6]
     assert [line["step"] for line in lines(out, "probe/")] == [0, 6]
 
@@ -115,10 +121,10 @@ def test_a_run_that_blows_up_is_warned_of_and_goes_on(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_stopped_before_its_summary_ends_with_its_last_probe(tmp_path):
+def test_a_run_stopped_before_its_summary_ends_with_its_last_probe(tmp_path, labelled):
     out = tmp_path / "run"
-    for words in (["--knn-data", "sample"], ["--knn-data", "sample"]):
-        pretrain_sample(out, *words)
+    for _ in range(2):
+        pretrain_sample(out, "--knn-data", labelled)
         summary = json.loads((out / "summary.json").read_text())
         assert summary["knn"] == lines(out, "probe/")[-1]["probe/knn"]
         (out / "summary.json").unlink()
@@ -152,7 +158,7 @@ def test_images_of_the_probe_that_cannot_be_read_are_named_or_refused_at_the_sta
 
 
 @pytest.mark.slow
-def test_images_of_the_probe_that_go_missing_cost_a_probe_and_not_the_run(tmp_path, capsys, monkeypatch):
+def test_images_of_the_probe_that_go_missing_cost_a_probe_and_not_the_run(tmp_path, labelled, capsys, monkeypatch):
     from pcae.runs.online_probe import OnlineProbe
 
     encode, calls = OnlineProbe.encode, []
@@ -164,7 +170,7 @@ def test_images_of_the_probe_that_go_missing_cost_a_probe_and_not_the_run(tmp_pa
         return encode(self, *arguments)
 
     monkeypatch.setattr(OnlineProbe, "encode", gone)
-    pretrain_sample(tmp_path / "run", "--knn-data", "sample", "--knn-every", "0.0027", "--health-every", "0")
+    pretrain_sample(tmp_path / "run", "--knn-data", labelled, "--knn-every", "0.0027", "--health-every", "0")
     assert "step 3: no nearest neighbours: the disk is away" in capsys.readouterr().err
     assert [line["step"] for line in lines(tmp_path / "run", "probe/")] == [0, 6]
 
@@ -236,9 +242,9 @@ def test_a_run_that_collapses_is_warned_of_and_says_what_to_try(tmp_path, capsys
 
 
 @pytest.mark.slow
-def test_two_processes_look_and_probe_as_one_does(tmp_path):
+def test_two_processes_look_and_probe_as_one_does(tmp_path, labelled):
     """Each encodes its share of the labelled images; what is found stands once in the metrics, and is the same."""
-    words = ["--steps", "4", "--health-every", "2", "--knn-data", "sample", "--knn-every", "0.002"]
+    words = ["--steps", "4", "--health-every", "2", "--knn-data", labelled, "--knn-every", "0.002"]
     for processes in (1, 2):
         asked = ["pcae", "pretrain", "sample", "--out", str(tmp_path / str(processes)), *TINY, *words]
         succeed(*together(asked, processes))

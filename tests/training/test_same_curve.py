@@ -1,6 +1,7 @@
 """What makes a step fast changes no loss: twenty steps beside the plain code, in float64, where rounding is small."""
 
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import cache
 from itertools import count
 
@@ -18,7 +19,7 @@ from pcae.model.compiled import checkpoint_blocks, compile_blocks
 from pcae.model.encoder import Encoder, build_encoder
 from pcae.model.tokens import gather, patchify
 from pcae.settings.methods import MethodConfig, TeacherConfig
-from pcae.settings.network import DecoderConfig
+from pcae.settings.network import DecoderConfig, EncoderConfig
 from pcae.settings.run import OptimizerConfig
 from pcae.settings.tasks import ClassificationConfig
 from pcae.tasks.classification import Classification, drop_schedule
@@ -40,11 +41,11 @@ METHODS = {
 }
 
 
-def made(name: str) -> torch.nn.Module:
+def made(name: str, network: EncoderConfig = TINY) -> torch.nn.Module:
     torch.manual_seed(0)
     has_decoder = name != "pcae-simmim"
     small = DecoderConfig(decoder_width=16, decoder_depth=2, decoder_heads=2) if has_decoder else DecoderConfig()
-    return build_method(build_encoder(TINY), METHODS[name], small).double()
+    return build_method(build_encoder(network), METHODS[name], small).double()
 
 
 def images_of(step: int) -> torch.Tensor:
@@ -201,13 +202,15 @@ def test_fine_tuning_with_drop_path_computed_again_or_remembered():
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", ["pcae", "pcae-simmim"])
 def test_blocks_compiled_or_not(name):
-    compiled = made(name)
+    """Each block is compiled for itself, so that few are enough."""
+    shallow = replace(TINY, depth=2)
+    compiled = made(name, shallow)
     names = list(compiled.state_dict())
     compile_blocks(compiled)
     torch._dynamo.utils.counters.clear()
-    agree(curve(compiled), usual(name))
+    agree(curve(compiled), curve(made(name, shallow)))
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] >= 2
     assert not torch._dynamo.utils.counters["graph_break"] and list(compiled.state_dict()) == names
 
