@@ -9,6 +9,7 @@ import torch
 
 from pcae.model.encoder import Encoder, build_encoder
 from pcae.pages import run_page
+from pcae.runs import run
 from pcae.settings.network import EncoderConfig
 from pcae.training.randomness import StepRandom, randomness
 
@@ -41,6 +42,24 @@ def real_page(request, monkeypatch, no_pages):
     """The page as it is, for tests that are marked with `page`."""
     if "page" in request.keywords:
         monkeypatch.setattr(run_page, "write_report", WRITE_REPORT)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def statistics_once():
+    """Mean and deviation of the built-in sample, a third of a short run on it, are computed once for each size."""
+    compute, known = run.pixel_statistics, {}
+
+    def look_up(images, size, bad_files, **options):
+        if images.stream is not None or not images.names[0].startswith("sample/"):
+            return compute(images, size, bad_files, **options)
+        asked = len(images), images.channels, size
+        if asked not in known:
+            known[asked] = compute(images, size, bad_files, **options)
+        return known[asked]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "pixel_statistics", look_up)
+        yield
 
 
 @pytest.fixture
