@@ -27,8 +27,6 @@ from tests import few
 from tests.commands.processes import start
 from tests.photographs import photographs
 
-pytestmark = pytest.mark.trains
-
 SMALL = {
     "model": "vit_tiny_patch16_224", "image-size": [28, 28], "patch-size": 4, "width": 24, "depth": 3, "heads": 2,
     "decoder-width": 16, "decoder-heads": 2, "decoder-depth": 1, "steps": 2, "batch-size": 4,

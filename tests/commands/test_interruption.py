@@ -15,8 +15,6 @@ from pcae.training.checkpoint import read
 from pcae.training.logging import read_metrics
 from tests.commands.processes import start, wait_for_step
 
-pytestmark = pytest.mark.trains
-
 TINY = [
     "--recipe", "sample", "--width", "24", "--depth", "4", "--heads", "2", "--decoder-width", "16",
     "--decoder-heads", "2", "--batch-size", "8", "--device", "cpu", "--health-every", "0", "--log-every", "1",

@@ -11,8 +11,6 @@ from pcae.cli import main
 from pcae.training.checkpoint import read
 from tests.photographs import make_folder
 
-pytestmark = pytest.mark.trains
-
 STEPS = [
     "--recipe", "sample", "--width", "24", "--depth", "4", "--heads", "2", "--decoder-width", "16",
     "--decoder-heads", "2", "--image-size", "32", "32", "--patch-size", "8", "--batch-size", "4", "--steps", "9",
