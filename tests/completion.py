@@ -3,6 +3,7 @@
 import re
 import textwrap
 from collections import defaultdict
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -117,6 +118,7 @@ complete -c pcae -n 'test (count (commandline -opc)) -eq 1' -f
 )
 
 
+@cache
 def scripts() -> dict[str, str]:
     """The script of every shell, by its name."""
     return {"bash": bash(), "zsh": zsh(), "fish": fish()}
@@ -177,6 +179,7 @@ def fill(script: str, **parts: str) -> str:
     return script
 
 
+@cache
 def described(verb: str) -> dict[str, str]:
     """The flags of a verb, and in a few words what each is for."""
     cls = config_of(verb)
@@ -202,6 +205,7 @@ def choices() -> dict[str, str]:
     return {" | ".join(patterns): words for words, patterns in same.items()}
 
 
+@cache
 def words_of(verb: str, name: str) -> list[str]:
     """The words that a setting takes one of."""
     cls = config_of(verb)

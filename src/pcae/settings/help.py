@@ -51,14 +51,21 @@ def page(cls: Any, prog: str, defaults: dict[str, Any]) -> str:
 def explanations(cls: type) -> dict[str, str]:
     """The sentence that stands below each setting of a configuration, by leaf name."""
     found: dict[str, str] = {}
-    for base in filter(dataclasses.is_dataclass, reversed(cls.__mro__)):
-        (written,) = ast.parse(inspect.getsource(base)).body
-        for line, below in pairwise(getattr(written, "body", [])):
-            match line, below:
-                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
-                    found[name] = " ".join(text.split())
+    for base in reversed(cls.__mro__):
+        found |= sentences(base) if dataclasses.is_dataclass(base) else {}
     for inner in get_type_hints(cls).values():
         found |= explanations(inner) if dataclasses.is_dataclass(inner) and isinstance(inner, type) else {}
+    return found
+
+
+def sentences(cls: type) -> dict[str, str]:
+    """The sentence that stands below each field that a class itself has."""
+    (written,) = ast.parse(inspect.getsource(cls)).body
+    found = {}
+    for line, below in pairwise(getattr(written, "body", [])):
+        match line, below:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                found[name] = " ".join(text.split())
     return found
 
 
