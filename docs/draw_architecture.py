@@ -15,7 +15,7 @@ ROOT = DOCS.parent
 SOURCE = ROOT / "src" / "pcae"
 PICTURE, PAGE = DOCS / "architecture.svg", DOCS / "architecture.md"
 TREE = re.compile(r"(?<=<!-- tree -->\n).*?(?=<!-- end -->)", re.DOTALL)
-ROW, CELL, NAMES, CAPTIONS, MATRIX, TOP = 30, 24, 60, 165, 690, 110
+ROW, CELL, NAMES, CAPTIONS, MATRIX, TOP = 30, 24, 60, 180, 830, 110
 
 
 def modules():
@@ -78,7 +78,7 @@ def picture():
     """The floors with what each room is, and which room imports which."""
     known, rooms = modules(), [room for floor in floors() for room in floor]
     place = {room: index for index, room in enumerate(rooms)}
-    width, height = MATRIX + CELL * len(rooms) + 20, TOP + ROW * len(rooms) + 45
+    width, height = MATRIX + CELL * len(rooms) + 50, TOP + ROW * len(rooms) + 45
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif">',
         f'<rect width="{width}" height="{height}" fill="white"/>',
