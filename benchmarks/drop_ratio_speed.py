@@ -34,7 +34,7 @@ def main() -> None:
     models = {"timm": vit} | {f"{ratio:g}": pcae.reduce(vit, ratio) for ratio in DROP_RATIOS}
     images = torch.randn(said.batch, *vit.default_cfg["input_size"], device=device)
     with torch.no_grad():
-        gmacs = {name: measure(model, vit.blocks, images[:1])[0].gmacs for name, model in models.items()}
+        gmacs = {name: measure(model, vit.blocks, images[:1]).gmacs for name, model in models.items()}
     seconds = take_turns(models, images, said.rounds, warm_up=2)
     relative = ratios(seconds, "0")
     rows = {
