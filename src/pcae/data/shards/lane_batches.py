@@ -34,6 +34,7 @@ class LaneBatches(IterableDataset):
     """
 
     crops: RandomCrops
+    shards: ShardList
     lanes: Lanes
     order: MicroBatches
 
@@ -41,13 +42,6 @@ class LaneBatches(IterableDataset):
     def each(self) -> int:
         """Rows of a step that a lane has."""
         return self.order.batch_size // self.lanes.lanes
-
-    @property
-    def shards(self) -> ShardList:
-        """Where the samples lie."""
-        shards = self.crops.images.stream
-        assert shards is not None
-        return shards
 
     def __iter__(self) -> Iterator[Batch]:
         worker = get_worker_info()
@@ -139,7 +133,7 @@ def lane_loader(crops: RandomCrops, order: MicroBatches, reading: DataConfig, de
     assert count is not None and shards is not None
     lanes = Lanes(shards.counts, count, reading.shuffle or SHUFFLE, order.seed)
     workers = lane_workers(reading, device, count // parts)
-    return LaneBatches(crops, lanes, order).joined(workers, device)
+    return LaneBatches(crops, shards, lanes, order).joined(workers, device)
 
 
 def lanes_of(reading: DataConfig, images: Images, batch_size: int, parts: int) -> int | None:

@@ -5,9 +5,9 @@ import os
 import re
 import tarfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
@@ -60,40 +60,36 @@ class OpenShard:
 AnyShard = OpenShard | RemoteShard
 
 
-class Shards:
-    """The shards by number; each process opens those that it reads from, when it does."""
-
-    def __init__(self, paths: Sequence[str]) -> None:
-        self.paths = paths
-        self.open = lru_cache(MOST_OPEN)(self.open_anew)
-
-    def open_anew(self, number: int) -> OpenShard:
-        """A shard by number. Raises OSError when it is gone."""
-        return OpenShard(self.paths[number])
-
-    def __reduce__(self) -> tuple[type, tuple[Sequence[str]]]:
-        return type(self), (self.paths,)
-
-
 @dataclass(frozen=True, eq=False)
 class Index:
-    """Where the images of all shards are (`ROW`), and all their names end to end."""
+    """Where the images of all shards are (`ROW`), and all their names end to end.
 
-    shards: Shards
+    Each process opens the shards that it reads from, when it does.
+    """
+
+    paths: Sequence[str]
     rows: np.ndarray
     text: bytes
+
+    def __reduce__(self) -> tuple[type, tuple[Sequence[str], np.ndarray, bytes]]:
+        return type(self), (self.paths, self.rows, self.text)
+
+    @cached_property
+    def open(self) -> Callable[[str], OpenShard]:
+        """A shard by its path; the last ones stay open. Raises OSError when it is gone."""
+        return lru_cache(MOST_OPEN)(OpenShard)
 
     def read(self, row: int) -> bytes:
         """The bytes of an image. Raises OSError when its shard is gone, ValueError when it is too large."""
         shard, offset, size, _ = self.rows[row].item()
         if size > MOST_BYTES:
             raise ValueError(f"its {size:,} bytes are more than are safe to read ({MOST_BYTES:,})")
-        return self.shards.open(shard).read(offset, size)
+        return self.open(self.paths[shard]).read(offset, size)
 
     def name(self, row: int) -> str:
         """The path of an image's shard and the image's name in it."""
         name = row_bytes(self.text, self.rows, "name_end", row).decode("utf-8", "surrogateescape")
-        return f"{self.shards.paths[self.rows[row]['shard']]}/{name}"
+        return f"{self.paths[self.rows[row]['shard']]}/{name}"
 
 
 @dataclass
@@ -127,7 +123,7 @@ def list_shards(paths: Sequence[str], root: str) -> Listing:
             add_sample(found, number, shard, list(members))
     known = [label for label in found.labels if label is not None]
     labels = known if known and len(known) == len(found.labels) else None
-    index, rows = Index(Shards(paths), np.frombuffer(found.rows, ROW), bytes(found.text)), range(len(found.labels))
+    index, rows = Index(paths, np.frombuffer(found.rows, ROW), bytes(found.text)), range(len(found.labels))
     return Listing(Lazy(index.read, rows), Lazy(index.name, rows), labels, root, found.others)
 
 
