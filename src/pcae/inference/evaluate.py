@@ -70,13 +70,27 @@ def evaluate_classifier(config: EvaluateConfig) -> Evaluated:
     ]
     for size in sorted({1, batch}) if config.rounds else ():
         add_speeds(rows, models, size, model, config.rounds)
-    classes, asked = model.facts.classes or [], (config.model.weights, config.data)
-    how = (model.facts.encoder.model, config.criterion or model.facts.criterion, model.facts.pool_dropped)
-    machine = (str(model.device), "fp32", torch.get_num_threads())
-    found = Evaluated(*asked, *how, *machine, rows, len(classes))
-    draw(config, picture, found, tallies[chosen[0]], classes)
+    found = described(config, model, rows)
+    draw(config, picture, found, tallies[chosen[0]], model.facts.classes or [])
     say_left_out(bad_files)
     return found
+
+
+def described(config: EvaluateConfig, model: Pretrained, rows: list[dict[str, Any]]) -> Evaluated:
+    """The rows with what they are of."""
+    facts = model.facts
+    return Evaluated(
+        weights=config.model.weights,
+        data=config.data,
+        model=facts.encoder.model,
+        criterion=config.criterion or facts.criterion,
+        pool_dropped=facts.pool_dropped,
+        device=str(model.device),
+        precision="fp32",
+        threads=torch.get_num_threads(),
+        rows=rows,
+        classes=len(facts.classes or ()),
+    )
 
 
 def check(config: EvaluateConfig) -> None:
