@@ -13,7 +13,6 @@ from types import ModuleType
 from pcae.settings.text import visible
 from pcae.settings.verbs import VERBS, config_of
 from pcae.training.allocator import keep_freed_memory
-from pcae.training.failure_detection import STATUS, ProcessLost
 from pcae.training.interruption import Interrupted
 from pcae.training.slurm import join_step
 
@@ -39,8 +38,8 @@ before the defaults; `pcae recipes` lists the names. Bad input gets one line and
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run a command line; exits 0, or 2 with one line for bad input, 69 when another process of the run is gone, 75
-    when a run was asked to stop and was saved, or 130 when interrupted."""
+    """Run a command line; exits 0, or 2 with one line for bad input, 75 when a run was asked to stop and was saved, or
+    130 when interrupted."""
     words = list(sys.argv[1:] if argv is None else argv)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files may be no text
@@ -52,8 +51,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit(1)
     except (ValueError, OSError, MemoryError) as error:
         refuse(str(error) or "out of memory")
-    except ProcessLost as error:
-        refuse(str(error), STATUS)
     except RuntimeError as error:
         remedy = remedy_of(error)
         if remedy is None:
@@ -139,12 +136,12 @@ def remedy_of(error: RuntimeError) -> str | None:
     return None
 
 
-def refuse(reason: str, status: int = 2) -> None:
-    """One line to standard error, and the exit status; of several processes all but the first say which they are."""
+def refuse(reason: str) -> None:
+    """One line to standard error, and exit status 2; of several processes all but the first say which they are."""
     if "Original Traceback" in reason:  # an error that a reading process handed on: its last line says what it was
         reason = reason.strip().splitlines()[-1].partition(": ")[2]
     rank = os.environ.get("RANK", "0")
     said = visible(" ".join(reason.split()))
     line = f"pcae{'' if rank == '0' else f' (process {rank})'}: {said}\n"
     sys.stderr.write(line)  # in one piece: print() lets another process write before the end of the line
-    sys.exit(status)
+    sys.exit(2)

@@ -1,10 +1,13 @@
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import torch
+from torch.distributed import HashStore
 
 from pcae.training.checkpoint import read
-from pcae.training.distributed import pick_device
+from pcae.training.distributed import pick_device, word_of_this_start
 from pcae.training.logging import read_metrics
 from tests.commands.processes import succeed, together
 
@@ -58,3 +61,18 @@ def test_a_device_that_is_not_there_is_refused():
         pick_device("cuda:77")
     with pytest.raises(ValueError, match="device 'gpu' is not usable here"):
         pick_device("gpu")
+
+
+def test_what_an_earlier_start_said_is_passed_over():
+    """Its word is still in the store, and an answer under it; those that come too early ask again."""
+    store = HashStore()
+    store.set("start", "an-earlier-one")
+    with ThreadPoolExecutor() as threads:
+        others = [threads.submit(word_of_this_start, store, rank, 3) for rank in (1, 2)]
+        while not store.check([f"an-earlier-one/{rank}" for rank in (1, 2)]):
+            time.sleep(0.01)
+        word = word_of_this_start(store, 0, 3)
+        assert [other.result() for other in others] == [word, word] and word != "an-earlier-one"
+    with ThreadPoolExecutor() as threads:
+        other = threads.submit(word_of_this_start, store, 1, 2)
+        assert word_of_this_start(store, 0, 2) == other.result() != word

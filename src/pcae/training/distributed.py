@@ -1,27 +1,32 @@
 """One process, or several started by torchrun or Slurm."""
 
 import os
+import secrets
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar, cast
 
 import torch
 from torch import distributed, nn
-from torch.distributed import PrefixStore, Store  # pyright: ignore[reportPrivateImportUsage]
+from torch.distributed import DistStoreError, PrefixStore, Store  # pyright: ignore[reportPrivateImportUsage]
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
-from pcae.training.failure_detection import watched
 from pcae.training.slurm import join_step
 
 T = TypeVar("T")
 MEETING = timedelta(minutes=5)
 """How long processes wait for all to have started."""
-PATIENCE = timedelta(hours=1)
-"""How long they wait for one that is busy alone; that one is gone, they notice by other means."""
+EXCHANGE = "gloo/transport"
+"""What stands in the message of an exchange that broke off: the file that found it out."""
+ANSWER = timedelta(seconds=1)
+"""After so long without an answer, they ask again."""
+PATIENCE = timedelta(minutes=30)
+"""How long they wait for one that is busy alone. Where one has died, what started them (torchrun, or srun with --wait)
+ends the others before."""
 
 
 @dataclass(frozen=True)
@@ -107,9 +112,7 @@ class World:
 
     def check_same(self, value: int, what: str) -> None:
         """Raise ValueError, on all processes, when they do not agree on a whole number."""
-        mean = self.mean(torch.tensor(float(value), device=self.device)).item()
-        spread = self.mean(torch.tensor(abs(value - mean), device=self.device)).item()
-        if spread > 0:
+        if len(set(self.gather(value))) > 1:
             raise ValueError(f"processes differ in the {what}")
 
     def mean(self, value: torch.Tensor) -> torch.Tensor:
@@ -138,7 +141,7 @@ def pick_device(name: str) -> torch.device:
 def open_world(device: str) -> Iterator[World]:
     """The processes of this run: those that torchrun or a Slurm step started, else this one alone.
 
-    They speak by gloo on CPU, by nccl on CUDA. Raises Lost when one of them is gone.
+    They speak by gloo on CPU, by nccl on CUDA. Raises ValueError when another one of them is gone.
     """
     picked = pick_device(device)
     join_step()
@@ -149,21 +152,45 @@ def open_world(device: str) -> Iterator[World]:
         picked = torch.device("cuda", int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
         torch.cuda.set_device(picked)
     store, rank, size = meet()
-    with watched(rank, size, lambda said: store.set("watch", said), lambda: store.get("watch").decode()) as word:
-        backend = "nccl" if picked.type == "cuda" else "gloo"
-        store = PrefixStore(word, store)  # when torchrun starts again, what was told before is still there
-        distributed.init_process_group(backend, timeout=PATIENCE, store=store, rank=rank, world_size=size)
-        try:
-            words = cast(distributed.ProcessGroup, distributed.new_group(timeout=PATIENCE, backend="gloo"))
-            yield World(rank, size, picked, words)
-        finally:
-            distributed.destroy_process_group()
+    backend = "nccl" if picked.type == "cuda" else "gloo"
+    distributed.init_process_group(backend, timeout=PATIENCE, store=store, rank=rank, world_size=size)
+    try:
+        words = cast(distributed.ProcessGroup, distributed.new_group(timeout=PATIENCE, backend="gloo"))
+        yield World(rank, size, picked, words)
+    except RuntimeError as error:
+        if EXCHANGE not in str(error):
+            raise
+        reason = "another process of the run is gone (ended by an error, killed, or its machine lost)"
+        raise ValueError(f"{reason}; the same command goes on from the last checkpoint") from error
+    finally:
+        distributed.destroy_process_group()
 
 
 def meet() -> tuple[Store, int, int]:
     """What all processes read and write, this one's rank, and their number. Raises ValueError when some are missing."""
     try:
-        return next(rendezvous("env://", timeout=MEETING))
+        store, rank, size = next(rendezvous("env://", timeout=MEETING))
+        return PrefixStore(word_of_this_start(store, rank, size), store), rank, size
     except RuntimeError as error:
         size, place = os.environ["WORLD_SIZE"], f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
         raise ValueError(f"{size} processes did not meet at {place}: {str(error).splitlines()[0]}") from error
+
+
+def word_of_this_start(store: Store, rank: int, size: int) -> str:
+    """A word that these processes share, and those of an earlier start did not, whose entries torchrun keeps.
+
+    The main process says a word, the others ask under it until they are answered, as only a main one that lives does.
+    """
+    own = secrets.token_hex(8)
+    if rank == 0:
+        store.set("start", own)
+        for other in range(1, size):
+            store.set(f"{own}/{store.get(f'{own}/{other}').decode()}", "yes")
+        return own
+    for _ in range(MEETING // ANSWER):
+        word = store.get("start").decode()
+        store.set(f"{word}/{rank}", own)
+        with suppress(DistStoreError):
+            store.wait([f"{word}/{own}"], ANSWER)
+            return word
+    raise RuntimeError("the main process does not answer")
