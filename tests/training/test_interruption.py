@@ -18,10 +18,10 @@ def heard() -> Iterator[None]:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_the_first_signal_is_a_request_and_the_second_does_what_it_did(number):
-    with asked_to_stop() as request:
-        assert not request.made
+    with asked_to_stop() as asked:
+        assert not asked.is_set()
         os.kill(os.getpid(), number)
-        assert request.made
+        assert asked.is_set()
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
         assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
@@ -37,8 +37,8 @@ def test_in_another_thread_signals_are_left_alone():
     found = []
 
     def run():
-        with asked_to_stop() as request:
-            found.append((request.made, signal.getsignal(signal.SIGTERM)))
+        with asked_to_stop() as asked:
+            found.append((asked.is_set(), signal.getsignal(signal.SIGTERM)))
 
     thread = threading.Thread(target=run)
     thread.start()

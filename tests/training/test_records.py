@@ -7,7 +7,7 @@ from pcae.training.append_files import Board, Records
 
 
 def test_a_record_that_has_no_room_is_cut_off_whole(tmp_path):
-    records = Records(tmp_path / "folder" / "lines")
+    records = Records(tmp_path / "lines")
     records.write(b"first\n")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (9, before[1]))
@@ -18,14 +18,13 @@ def test_a_record_that_has_no_room_is_cut_off_whole(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert records.path.read_bytes() == b"first\n"
     records.write(b"third\n")
-    records.close()
     assert records.path.read_bytes() == b"first\nthird\n"
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match="file/lines cannot be written: "):
-        Records(tmp_path / "file" / "lines")
+        Records(tmp_path / "file" / "lines").write(b"first\n")
 
 
 def test_tensorboard_reads_numbers_and_words_at_once_and_later_starts_take_the_place_of_earlier_steps(tmp_path):
@@ -40,5 +39,3 @@ def test_tensorboard_reads_numbers_and_words_at_once_and_later_starts_take_the_p
     assert [(event.step, event.value) for event in found.Scalars("loss")] == [(1, 1), (2, 2), (3, 30), (4, 40), (5, 50)]
     (words,) = found.Tensors("warnings/one/text_summary")
     assert (words.step, words.tensor_proto.string_val[0]) == (2, b"look here")
-    first.close()
-    second.close()

@@ -4,38 +4,30 @@ import os
 import socket
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 
+@dataclass(frozen=True)
 class Records:
     """A file that a run appends to. What the disk does not take whole is cut off again."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self.file = path.open("ab", buffering=0)
-        except OSError as error:
-            raise ValueError(f"{path} cannot be written: {error.strerror}") from error
+    path: Path
 
-    def write(self, record: bytes) -> None:
-        """Append a record. Raises ValueError, naming the file, when the disk does not take it."""
-        end, left = self.file.seek(0, os.SEEK_END), memoryview(record)
+    def write(self, record: bytes, *, lasting: bool = False) -> None:
+        """Append a record; `lasting`: the disk, not only the system, holds it then. Raises ValueError, naming the file,
+        when the disk does not take it."""
+        end = self.path.stat().st_size if self.path.exists() else 0
         try:
-            while left:
-                left = left[self.file.write(left) :]
+            with self.path.open("ab") as file:
+                file.write(record)
+                file.flush()
+                if lasting:
+                    os.fsync(file.fileno())
         except OSError as error:
             with suppress(OSError):
-                self.file.truncate(end)
+                os.truncate(self.path, end)
             raise ValueError(f"{self.path} cannot be written: {error.strerror}") from error
-
-    def sync(self) -> None:
-        """Have the disk, not only the system, hold what was written."""
-        os.fsync(self.file.fileno())
-
-    def close(self) -> None:
-        """Close the file."""
-        self.file.close()
 
 
 class Board:
@@ -50,6 +42,7 @@ class Board:
 
         seconds, rest = divmod(time.time_ns(), 10**9)  # names in the order of time: TensorBoard reads them so
         name = f"events.out.tfevents.{seconds:010}.{socket.gethostname()}.{os.getpid()}.{rest:09}"
+        folder.mkdir(parents=True, exist_ok=True)
         self.file = Records(folder / name)
         self.records = RecordWriter(self.file)
         self.add(file_version="brain.Event:2")
@@ -72,7 +65,3 @@ class Board:
         from torch.utils.tensorboard.summary import text
 
         self.add(step=step, summary=text(name, sentence))
-
-    def close(self) -> None:
-        """Close the file."""
-        self.file.close()

@@ -13,32 +13,25 @@ class Interrupted(KeyboardInterrupt):
     """A run was asked to stop, and was saved: the same command goes on."""
 
 
-class Request:
-    """Whether this process was asked to stop."""
-
-    def __init__(self) -> None:
-        self.made = False
-
-
 @contextmanager
-def asked_to_stop() -> Iterator[Request]:
+def asked_to_stop() -> Iterator[threading.Event]:
     """What SIGTERM and SIGINT set meanwhile, instead of what they did; the second one does that again.
 
     Python hears signals in the main thread alone; in another one nothing is set.
     """
-    request, before = Request(), {}
+    asked, before = threading.Event(), {}
 
     def restore() -> None:
         for number, handler in before.items():
             signal.signal(number, handler)
 
     def ask(number: int, frame: FrameType | None) -> None:
-        request.made = True
+        asked.set()
         restore()
 
     if threading.current_thread() is threading.main_thread():
         before = {number: signal.signal(number, ask) for number in SIGNALS}
     try:
-        yield request
+        yield asked
     finally:
         restore()

@@ -53,8 +53,6 @@ class Journal:
     def __exit__(self, kind: type | None, value: BaseException | None, trace: TracebackType | None) -> None:
         if self.world.is_main:
             self.bar.stop()
-            self.board.close()
-            self.file.close()
 
     def write(self, progress: Progress) -> None:
         """Write a line, send it to TensorBoard, show it."""
@@ -71,13 +69,12 @@ class Journal:
 
     def remark(self, step: int, name: str, sentence: str) -> None:
         """Write down what was warned of at a step; in the main process."""
-        self.put({"step": step, "warning": name, "says": sentence})
-        self.file.sync()
+        self.put({"step": step, "warning": name, "says": sentence}, lasting=True)
         self.board.words(f"warnings/{name}", sentence, step)
 
-    def put(self, line: dict[str, Any]) -> None:
-        """Write a line of metrics.jsonl."""
-        self.file.write(json.dumps(line).encode() + b"\n")
+    def put(self, line: dict[str, Any], *, lasting: bool = False) -> None:
+        """Write a line of metrics.jsonl; `lasting`: a power cut does not take it away."""
+        self.file.write(json.dumps(line).encode() + b"\n", lasting=lasting)
 
     def show(self, progress: Progress, record: dict[str, int | float]) -> None:
         """Move the progress bar; where there is no terminal, print a line."""
@@ -121,6 +118,15 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
     path = folder / "metrics.jsonl"
     lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
     return [line for line in map(line_of, lines) if line]
+
+
+def best_so_far(folder: Path, *names: str) -> float:
+    """The best figure that a run has written down since its first step; below any where it has none.
+
+    names: the figure is the first of these that a line has.
+    """
+    figures = [[line[name] for name in names if name in line] for line in read_metrics(folder) if line["step"]]
+    return max((found[0] for found in figures if found), default=-1.0)
 
 
 def line_of(line: bytes) -> dict[str, Any]:

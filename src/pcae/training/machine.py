@@ -1,4 +1,4 @@
-"""TODO."""
+"""What `pcae doctor` finds on this machine: versions, cores, devices, data that is there."""
 
 import platform
 from importlib.metadata import PackageNotFoundError, version

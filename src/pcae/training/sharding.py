@@ -15,7 +15,7 @@ BLOCKS = "blocks"
 
 
 def shard(method: nn.Module, device: torch.device) -> nn.Module:
-    """Split a method's weights, in place, over all processes; returns a copy without weights, which `filled` fills.
+    """Split a method's weights, in place, over all processes; returns a copy without weights, for `materialise`.
 
     Each transformer block is gathered for itself while it computes, all else while the method does. Gradients are
     exchanged after every micro-batch, so that they stay split too. Matrix products have their precision from autocast
