@@ -1,20 +1,19 @@
 """MAE with discarded targets (Table 9): predict the pixels of those patches alone that PCAE's teacher keeps."""
 
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from pcae.methods.mae import pixel_decoder, pixel_targets, squared_difference
-from pcae.methods.teacher import Targets, Teacher, spread
+from pcae.methods.teacher import Targets, Taught, Teacher, spread
 from pcae.model.encoder import Encoder
-from pcae.model.pretrained import Predicts
-from pcae.model.tokens import count_visible, gather, locate, patchify, split
+from pcae.model.tokens import gather, locate, patchify, split
 from pcae.settings.methods import DiscardingMAEConfig, TeacherConfig
 from pcae.settings.network import DecoderConfig
-from pcae.training.loop import Progress, StepResult
+from pcae.training.loop import StepResult
 from pcae.training.randomness import StepRandom
 
 
-class DiscardingMAE(nn.Module):
+class DiscardingMAE(Taught):
     """The naive way to discard targets of MAE (appendix C), which PCAE is held against.
 
     Patches are discarded by PCAE's strategy: its teacher decides, so that what is predicted, pixels or the teacher's
@@ -22,7 +21,7 @@ class DiscardingMAE(nn.Module):
     n_visible: the student's tokens; counts: the teacher's, at its input and after each stage.
     """
 
-    predicts: Predicts = "pixels"
+    predicts = "pixels"
 
     def __init__(
         self,
@@ -31,14 +30,12 @@ class DiscardingMAE(nn.Module):
         decoder: DecoderConfig | None = None,
         teacher: Encoder | None = None,
     ) -> None:
-        super().__init__()
-        self.config = config = config or DiscardingMAEConfig()
+        config = config or DiscardingMAEConfig()
+        super().__init__(encoder, config.mask_ratio)
+        self.config = config
         if (config.target_norm, config.target_layers) != (TeacherConfig.target_norm, TeacherConfig.target_layers):
             raise ValueError("target_norm and target_layers are for targets that are features; mae-discard has pixels")
-        n_tokens = encoder.grid[0] * encoder.grid[1]
-        self.n_visible = count_visible(n_tokens, config.mask_ratio)
-        self.student = encoder
-        self.teacher = Teacher(encoder, config, n_tokens - self.n_visible, fixed=teacher)
+        self.teacher = Teacher(encoder, config, self.n_tokens - self.n_visible, fixed=teacher)
         self.decoder = pixel_decoder(encoder, decoder)
         self.counts = self.teacher.counts
 
@@ -64,9 +61,5 @@ class DiscardingMAE(nn.Module):
         random: StepRandom,
     ) -> Targets:
         """The pixels of the hidden patches that the teacher keeps."""
-        kept = self.teacher(gather(patches, hidden_ids), hidden_ids, random)
+        kept = super().targets(patches, hidden_ids, random)
         return Targets(pixel_targets(gather(patches, kept.ids), self.config.norm_pix_loss), kept.ids, kept.encoded)
-
-    def after_step(self, progress: Progress) -> None:
-        """Move the teacher, if the optimizer's step was taken."""
-        self.teacher.after_step(self.student, progress)

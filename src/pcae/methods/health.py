@@ -55,7 +55,7 @@ def together(looks: list[Look]) -> Look:
 
 @torch.no_grad()
 def look(method: Pretraining, images: Float[Tensor, "batch channels height width"], random: StepRandom) -> Look:
-    """Features and targets of normalised images, hidden as in a step with this draw.
+    """Features and targets of normalised images, hidden as in a step with these random numbers.
 
     The student sees the visible patches alone, without the mask tokens of SimMIM; of several views, a part of the pool.
     """

@@ -1,24 +1,24 @@
 """MAE: predict the pixels of all hidden patches."""
 
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
+from pcae.methods.masked import Masked
 from pcae.methods.teacher import Targets, spread
 from pcae.model.decoder import Decoder
 from pcae.model.encoder import Encoder
-from pcae.model.pretrained import Predicts
-from pcae.model.tokens import count_visible, gather, patchify, split, upcast
+from pcae.model.tokens import gather, patchify, split, upcast
 from pcae.settings.methods import MAEConfig
 from pcae.settings.network import DecoderConfig
-from pcae.training.loop import Progress, StepResult
+from pcae.training.loop import StepResult
 from pcae.training.randomness import StepRandom
 
 USUAL_DEPTH = 8
 """Blocks of MAE's decoder."""
 
 
-class MAE(nn.Module):
+class MAE(Masked):
     """Masked autoencoder (He et al. 2022).
 
     The student encodes the visible patches, the decoder predicts the pixels of the hidden ones. Loss: squared
@@ -27,16 +27,14 @@ class MAE(nn.Module):
     n_visible: the student's tokens; counts: the patches that are predicted.
     """
 
-    predicts: Predicts = "pixels"
+    predicts = "pixels"
 
     def __init__(self, encoder: Encoder, config: MAEConfig | None = None, decoder: DecoderConfig | None = None) -> None:
-        super().__init__()
-        self.config = config = config or MAEConfig()
-        n_tokens = encoder.grid[0] * encoder.grid[1]
-        self.n_visible = count_visible(n_tokens, config.mask_ratio)
-        self.student = encoder
+        config = config or MAEConfig()
+        super().__init__(encoder, config.mask_ratio)
+        self.config = config
         self.decoder = pixel_decoder(encoder, decoder)
-        self.counts = [n_tokens - self.n_visible]
+        self.counts = [self.n_tokens - self.n_visible]
 
     def forward(self, batch: Float[Tensor, "batch channels height width"], random: StepRandom) -> StepResult:
         """The loss of normalised images of the encoder's size."""
@@ -59,9 +57,6 @@ class MAE(nn.Module):
     ) -> Targets:
         """The pixels of the hidden patches."""
         return Targets(pixel_targets(gather(patches, hidden_ids), self.config.norm_pix_loss), hidden_ids)
-
-    def after_step(self, progress: Progress) -> None:
-        """Nothing moves but by the optimizer."""
 
 
 def pixel_decoder(encoder: Encoder, config: DecoderConfig | None) -> Decoder:

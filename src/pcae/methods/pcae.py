@@ -1,18 +1,17 @@
 """PCAE: predict the few features of hidden patches that the teacher did not drop on its way."""
 
 from jaxtyping import Float, Int, Shaped
-from torch import Tensor, nn
+from torch import Tensor
 
 from pcae.methods.mae import pixel_targets, squared_difference
-from pcae.methods.teacher import Targets, Teacher, cosine_distance, spread
+from pcae.methods.teacher import Taught, Teacher, cosine_distance, spread
 from pcae.model.decoder import Decoder
 from pcae.model.encoder import Encoder
-from pcae.model.pretrained import Predicts
 from pcae.model.tokens import count_visible, gather, patchify, split
 from pcae.settings.bounds import check_bounds
 from pcae.settings.methods import PCAEConfig
 from pcae.settings.network import DecoderConfig
-from pcae.training.loop import Progress, StepResult
+from pcae.training.loop import StepResult
 from pcae.training.randomness import StepRandom
 
 
@@ -27,7 +26,7 @@ def pool_size(config: PCAEConfig, n_tokens: int, n_visible: int) -> int:
     return n_pool
 
 
-class PCAE(nn.Module):
+class PCAE(Taught):
     """Progressively compressed autoencoder (section 3).
 
     The student encodes the visible patches, the teacher the hidden ones, dropping redundant tokens stage by stage;
@@ -40,7 +39,7 @@ class PCAE(nn.Module):
     Raises ValueError for settings that fit neither each other nor the encoder.
     """
 
-    predicts: Predicts = "features"
+    predicts = "features"
 
     def __init__(
         self,
@@ -49,15 +48,12 @@ class PCAE(nn.Module):
         decoder: DecoderConfig | None = None,
         teacher: Encoder | None = None,
     ) -> None:
-        super().__init__()
         config = config or PCAEConfig()
+        super().__init__(encoder, config.mask_ratio)
         check_bounds(config)
-        n_tokens = encoder.grid[0] * encoder.grid[1]
-        self.views, self.n_visible = config.views, count_visible(n_tokens, config.mask_ratio)
-        self.pixel_weight = config.pixel_weight
-        self.n_pool = pool_size(config, n_tokens, self.n_visible)
-        self.student = encoder
-        self.teacher = Teacher(encoder, config, n_tokens - self.n_pool, fixed=teacher)
+        self.views, self.pixel_weight = config.views, config.pixel_weight
+        self.n_pool = pool_size(config, self.n_tokens, self.n_visible)
+        self.teacher = Teacher(encoder, config, self.n_tokens - self.n_pool, fixed=teacher)
         self.decoder = Decoder(
             decoder or DecoderConfig(), in_dim=encoder.width, out_dim=self.predicted_values(), grid=encoder.grid
         )
@@ -89,15 +85,6 @@ class PCAE(nn.Module):
         pixels = self.student.embedding.proj.weight[0].numel()
         return self.teacher.encoder.width + (pixels if self.pixel_weight else 0)
 
-    def targets(
-        self,
-        patches: Float[Tensor, "batch tokens patch_dim"],
-        hidden_ids: Int[Tensor, "batch hidden"],
-        random: StepRandom,
-    ) -> Targets:
-        """What the teacher keeps of the hidden patches."""
-        return self.teacher(gather(patches, hidden_ids), hidden_ids, random)
-
     def each_view(self, values: Shaped[Tensor, "batch ..."]) -> Shaped[Tensor, "batch_of_views ..."]:
         """The same for every view, one view of all images after the other."""
         return values if self.views == 1 else values.repeat(self.views, *[1] * (values.ndim - 1))
@@ -111,7 +98,3 @@ class PCAE(nn.Module):
         noise = random.uniform("views", self.views, self.n_pool).transpose(0, 1).flatten(0, 1)
         places, _ = split(noise, self.n_visible)
         return self.each_view(pool_ids).gather(1, places)
-
-    def after_step(self, progress: Progress) -> None:
-        """Move the teacher, if the optimizer's step was taken."""
-        self.teacher.after_step(self.student, progress)

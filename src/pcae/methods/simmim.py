@@ -4,12 +4,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from pcae.methods.teacher import Targets, Teacher, cosine_distance, spread
+from pcae.methods.masked import Masked
+from pcae.methods.teacher import Targets, Taught, Teacher, cosine_distance, spread
 from pcae.model.encoder import Encoder, initialise
-from pcae.model.pretrained import Predicts
-from pcae.model.tokens import count_visible, gather, patchify, split, upcast
+from pcae.model.tokens import gather, patchify, split, upcast
 from pcae.settings.methods import PCAESimMIMConfig, SimMIMConfig
-from pcae.training.loop import Progress, StepResult
+from pcae.training.loop import StepResult
 from pcae.training.randomness import StepRandom
 
 
@@ -40,7 +40,7 @@ def encode_masked(
     return tokens[:, : visible_ids.shape[1]], tokens[:, visible_ids.shape[1] :]
 
 
-class SimMIM(nn.Module):
+class SimMIM(Masked):
     """SimMIM (Xie et al. 2022) on a plain ViT with random masks by patch.
 
     Loss: absolute difference of pixels, mean over the hidden patches. The original has relative position bias and masks
@@ -48,16 +48,13 @@ class SimMIM(nn.Module):
     n_visible: patches that are seen; counts: those that are predicted.
     """
 
-    predicts: Predicts = "pixels"
+    predicts = "pixels"
 
     def __init__(self, encoder: Encoder, config: SimMIMConfig | None = None) -> None:
-        super().__init__()
-        n_tokens = encoder.grid[0] * encoder.grid[1]
-        self.n_visible = count_visible(n_tokens, (config or SimMIMConfig()).mask_ratio)
-        self.student = encoder
+        super().__init__(encoder, (config or SimMIMConfig()).mask_ratio)
         self.mask_token = new_mask_token(encoder.width)
         self.head = new_head(encoder.width, encoder.embedding.proj.weight[0].numel())
-        self.counts = [n_tokens - self.n_visible]
+        self.counts = [self.n_tokens - self.n_visible]
 
     def forward(self, batch: Float[Tensor, "batch channels height width"], random: StepRandom) -> StepResult:
         """The loss of normalised images of the encoder's size."""
@@ -81,28 +78,22 @@ class SimMIM(nn.Module):
         """The pixels of the hidden patches."""
         return Targets(gather(patches, hidden_ids), hidden_ids)
 
-    def after_step(self, progress: Progress) -> None:
-        """Nothing moves but by the optimizer."""
 
-
-class PCAESimMIM(nn.Module):
+class PCAESimMIM(Taught):
     """PCAE on SimMIM (appendix D): mask tokens stand only where the teacher's tokens are left.
 
     Teacher and loss are PCAE's.
     n_visible: patches that are seen; counts: the teacher's tokens, at its input and after each stage.
     """
 
-    predicts: Predicts = "features"
+    predicts = "features"
 
     def __init__(
         self, encoder: Encoder, config: PCAESimMIMConfig | None = None, teacher: Encoder | None = None
     ) -> None:
-        super().__init__()
         config = config or PCAESimMIMConfig()
-        n_tokens = encoder.grid[0] * encoder.grid[1]
-        self.n_visible = count_visible(n_tokens, config.mask_ratio)
-        self.student = encoder
-        self.teacher = Teacher(encoder, config, n_tokens - self.n_visible, usual_keep=0.54, fixed=teacher)
+        super().__init__(encoder, config.mask_ratio)
+        self.teacher = Teacher(encoder, config, self.n_tokens - self.n_visible, usual_keep=0.54, fixed=teacher)
         self.mask_token = new_mask_token(encoder.width)
         self.head = new_head(encoder.width, self.teacher.encoder.width)
         self.counts = self.teacher.counts
@@ -118,16 +109,3 @@ class PCAESimMIM(nn.Module):
 
         loss = cosine_distance(self.head(masked), targets.features)
         return StepResult(loss, {"batch_target_std": spread(targets.features), "batch_student_std": spread(seen)})
-
-    def targets(
-        self,
-        patches: Float[Tensor, "batch tokens patch_dim"],
-        hidden_ids: Int[Tensor, "batch hidden"],
-        random: StepRandom,
-    ) -> Targets:
-        """What the teacher keeps of the hidden patches."""
-        return self.teacher(gather(patches, hidden_ids), hidden_ids, random)
-
-    def after_step(self, progress: Progress) -> None:
-        """Move the teacher, if the optimizer's step was taken."""
-        self.teacher.after_step(self.student, progress)

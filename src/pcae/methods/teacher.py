@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pcae.methods.masked import Masked
 from pcae.model.blocks import Encoded, check_blocks
 from pcae.model.criteria import named_criterion
 from pcae.model.encoder import Encoder
@@ -97,6 +98,25 @@ class Teacher(nn.Module):
         end = start if self.config.momentum_end is None else self.config.momentum_end
         momentum = momentum_at(progress.step, steps=progress.steps, start=start, end=end)
         follow(self.encoder, student, momentum, progress.taken)
+
+
+class Taught(Masked):
+    """A method whose student predicts what its `teacher` keeps of the hidden patches."""
+
+    teacher: Teacher
+
+    def targets(
+        self,
+        patches: Float[Tensor, "batch tokens patch_dim"],
+        hidden_ids: Int[Tensor, "batch hidden"],
+        random: StepRandom,
+    ) -> Targets:
+        """What the teacher keeps of the hidden patches."""
+        return self.teacher(gather(patches, hidden_ids), hidden_ids, random)
+
+    def after_step(self, progress: Progress) -> None:
+        """Move the teacher, if the optimizer's step was taken."""
+        self.teacher.after_step(self.student, progress)
 
 
 def teacher_reduction(config: TeacherConfig, depth: int, usual_keep: float) -> Reduction:
