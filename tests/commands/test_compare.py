@@ -14,13 +14,11 @@ from pcae.comparison import cell, compare
 from pcae.comparison import rows as row_settings
 from pcae.comparison.paper_rows import paper_comparison
 from pcae.comparison.rows import Conditions, Row, over, pretrain_config
-from pcae.data.crops import RandomCrops
 from pcae.evaluation.memory import peak_bytes
 from pcae.methods.choice import build_method
 from pcae.model.encoder import Encoder, build_encoder
 from pcae.model.pretrained import PretrainedFacts
 from pcae.runs import pretraining
-from pcae.runs.run import batches
 from pcae.settings.network import EncoderConfig
 from pcae.training.distributed import World
 from pcae.weights.files import save_model
@@ -208,9 +206,7 @@ def test_two_methods_with_the_same_seed_see_the_same_crops_and_flips(photos, tmp
     for method in ("pcae", "mae", "simmim"):
         settings = over(SMALL | {"crop-scale": [0.3, 1.0]}, {"method": method}, method)
         config = pretrain_config(Row(name=method, pretrain=settings), at, seed=5)
-        run, _ = pretraining.build_run(config, world)
-        crops = RandomCrops(run.images, config.encoder.image_size, config.reading.crop_scale, config.run.seed)
-        stream = batches(run, crops, world)
+        stream = pretraining.build_task(config, world).batches()
         steps = [next(stream) for _ in range(2)]
         seen.append([(images, draw.uniform("mask", 49)) for images, draw in steps])
     for other in seen[1:]:

@@ -163,10 +163,10 @@ def test_a_finished_run_is_left_as_it_is(unbroken, data, encoder):
 def test_a_run_that_is_asked_to_stop_is_saved_and_goes_on(unbroken, data, encoder, tmp_path, monkeypatch):
     stop_if, out = TrainingRun.stop_if, tmp_path / "run"
 
-    def at_step(self, asked, world):
+    def at_step(self, asked):
         if self.progress.step == 2:
             os.kill(os.getpid(), signal.SIGTERM)  # is heard in the next step
-        stop_if(self, asked, world)
+        stop_if(self, asked)
 
     with monkeypatch.context() as patch:
         patch.setattr(TrainingRun, "stop_if", at_step)

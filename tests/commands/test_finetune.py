@@ -12,9 +12,8 @@ from PIL import Image
 
 import pcae
 from pcae.cli import main
-from pcae.runs.validation import best_so_far
 from pcae.training.checkpoint import read
-from pcae.training.logging import read_metrics
+from pcae.training.logging import best_so_far, read_metrics
 from pcae.weights.files import load
 from tests.commands.processes import succeed, together
 
@@ -144,7 +143,7 @@ def test_the_same_command_goes_on_in_the_same_folder(unbroken, shapes, encoder, 
     for name in ("summary.json", "classifier.safetensors", "best.safetensors"):
         (folder / name).unlink()
     finetune(shapes, encoder, folder, "--log-every", "1")
-    assert best_so_far(folder) == best_so_far(unbroken)
+    assert best_so_far(folder, "top1") == best_so_far(unbroken, "top1")
     for one, other in zip(load(unbroken).parameters(), load(folder).parameters(), strict=True):
         assert torch.equal(one, other)
 

@@ -15,7 +15,7 @@ import torch
 
 from pcae.cli import main
 from pcae.data.packed.reading import HEADER
-from pcae.runs import pretraining
+from pcae.runs.pretraining import PretrainingTask
 from pcae.runs.run import TrainingRun
 from pcae.training.checkpoint import Checkpoints, read
 from pcae.training.logging import Journal, read_metrics
@@ -77,9 +77,9 @@ def test_a_checkpoint_without_room_ends_the_run_and_the_one_before_is_whole(tmp_
     out, save = tmp_path / "run", TrainingRun.save
     size = (unbroken / "checkpoints" / "step-00000012.safetensors").stat().st_size
 
-    def save_in_little_room(self, world):
+    def save_in_little_room(self):
         with room_for(size // 2 if self.progress.step == 10 else size * 2):
-            save(self, world)
+            save(self)
 
     with monkeypatch.context() as patch:
         patch.setattr(TrainingRun, "save", save_in_little_room)
@@ -114,16 +114,22 @@ def test_numbers_that_have_no_room_end_the_run_and_are_cut_off(tmp_path, capsys,
     assert_equal(out, unbroken)
 
 
-@pytest.mark.parametrize("function, name", [("save_weights", "encoder.safetensors"), ("write_summary", "summary.json")])
-def test_what_is_written_last_may_have_no_room_either(tmp_path, capsys, monkeypatch, unbroken, function, name):
-    out, write = tmp_path / "run", getattr(pretraining, function)
+@pytest.mark.parametrize(
+    "owner, method, name",
+    [
+        (PretrainingTask, "save_weights", "encoder.safetensors"),
+        (TrainingRun, "write_summary", "summary.json"),
+    ],
+)
+def test_what_is_written_last_may_have_no_room_either(tmp_path, capsys, monkeypatch, unbroken, owner, method, name):
+    out, write = tmp_path / "run", getattr(owner, method)
 
     def write_in_little_room(*arguments):
         with room_for(100):
             write(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(pretraining, function, write_in_little_room)
+        patch.setattr(owner, method, write_in_little_room)
         said = refused(capsys, words(out))
     assert f"{out / name} cannot be written" in said and "too large" in said and not (out / name).exists()
     assert_nothing_torn(out)

@@ -38,13 +38,13 @@ def test_mae_with_transformers_weights_and_noise_has_transformers_loss(tmp_path,
     """The same loss to 1e-5, the same predictions at hidden patches to 1e-4."""
     theirs = saved(tmp_path, norm_pix_loss=norm_pix_loss, num_channels=channels)
     initial = load_initial(EncoderConfig(), DataConfig(), str(tmp_path), None)
-    method, initial = initial_method(
+    method, lines = initial_method(
         initial,
         MethodConfig(method="mae", norm_pix_loss=norm_pix_loss),
         DecoderConfig(decoder_width=32, decoder_depth=2, decoder_heads=4),
     )
     assert isinstance(method, MAE)
-    assert any("31 of 31 tensors matched" in line for line in initial.lines)
+    assert any("31 of 31 tensors matched" in line for line in lines)
     images, random = torch.randn(5, channels, 32, 32), randomness(0, 0, 5, CPU)
     predictions = []
     method.decoder.register_forward_hook(lambda _, args, out: predictions.append((args[3], out)))

@@ -51,10 +51,10 @@ def test_a_run_that_is_asked_to_stop_finishes_its_step_is_saved_and_goes_on(
     """Also where a checkpoint was due anyway."""
     stop_if, out = TrainingRun.stop_if, tmp_path / "run"
 
-    def at_step(self, asked, world):
+    def at_step(self, asked):
         if self.progress.step == step - 1:
             os.kill(os.getpid(), number)  # is heard in the next step
-        stop_if(self, asked, world)
+        stop_if(self, asked)
 
     with monkeypatch.context() as patch:
         patch.setattr(TrainingRun, "stop_if", at_step)

@@ -124,9 +124,7 @@ def test_the_other_order_outlives_an_interruption(tmp_path, monkeypatch):
 def stop_at(monkeypatch, step: int) -> None:
     """Have the run be asked to stop, so that it is saved after a step."""
     stop_if = TrainingRun.stop_if
-    monkeypatch.setattr(
-        TrainingRun, "stop_if", lambda run, asked, world: stop_if(run, asked or run.progress.step == step, world)
-    )
+    monkeypatch.setattr(TrainingRun, "stop_if", lambda run, asked: stop_if(run, asked or run.progress.step == step))
 
 
 def stopped(out: Path, *words: str) -> None:

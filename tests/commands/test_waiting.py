@@ -1,6 +1,7 @@
 """A run that waits for its data says so, with what helps."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +10,8 @@ from pcae.data.images import open_images
 from pcae.runs import data_wait as waiting
 from pcae.runs.data_wait import advice
 from pcae.settings.reading import DataConfig
+from pcae.settings.run import RunConfig
+from pcae.settings.training import RunSettings
 from tests.data.test_packed import JPEG, PIXELS, pack
 from tests.photographs import photographs
 
@@ -29,7 +32,8 @@ def folder(tmp_path):
 
 
 def said(share: float, data: str, workers: int | None) -> str | None:
-    return advice(share, data, open_images(data), DataConfig(workers=workers), "cpu")
+    reading, run = DataConfig(workers=workers), RunConfig(device="cpu")
+    return advice(share, RunSettings(data=data, out=Path("run"), reading=reading, run=run), open_images(data))
 
 
 def test_up_to_a_tenth_nothing_is_said(cores):

@@ -455,9 +455,9 @@ def test_pretrain_on_an_index_goes_on_bit_for_bit_in_the_middle_of_a_shard(
 
     real, seen = run.TrainingRun.stop_if, []
 
-    def stop(self, asked, world):
+    def stop(self, asked):
         seen.append(self.progress.step)
-        return real(self, asked or self.progress.step == 4, world)
+        return real(self, asked or self.progress.step == 4)
 
     monkeypatch.setattr(run.TrainingRun, "stop_if", stop)
     with pytest.raises(SystemExit) as stopped:

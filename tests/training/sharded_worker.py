@@ -94,16 +94,16 @@ def looked_at(folder: Path, world: World) -> dict[str, Any]:
     for name in ("pcae", "mae", "simmim", "pcae-simmim"):
         own: dict[str, Any] = {"decoder_depth": None, "decoder_width": 512, "decoder_heads": 16}
         knobs = {"method": name} | (own if name.endswith("simmim") else {})
-        alone, _ = training.build_run(pretraining(folder, "none", **knobs), world)
-        run, _ = training.build_run(pretraining(folder, "none", fully_shard=True, **knobs), world)
-        begun = equal(alone.method, run.whole())
+        alone = training.build_task(pretraining(folder, "none", **knobs), world)
+        run = training.build_task(pretraining(folder, "none", fully_shard=True, **knobs), world).run
+        begun = equal(alone.run.method, run.whole())
         Stepper(run.method, run.optimizer, torch.randn(4, 1, 28, 28), None)
         found[name] = inside(run) | {"begun": begun}
     task = build_task(finetuning(folder, "none", fully_shard=True), world)
-    begun = equal(build_task(finetuning(folder, "none"), world).method, task.run.whole())
+    begun = equal(build_task(finetuning(folder, "none"), world).run.method, task.run.whole())
     crops = torch.rand(4, 1, 28, 28), torch.tensor([0, 1, 1, 0])
     random = randomness(0, 0, 4, world.device)
-    loop(task.method, iter([(Labelled(*crops), random)]), task.run.optimizer, lambda _: 1e-3, Progress(1), [])
+    loop(task.run.method, iter([(Labelled(*crops), random)]), task.run.optimizer, lambda _: 1e-3, Progress(1), [])
     found["finetune"] = inside(task.run) | {"begun": begun}
     return found
 

@@ -9,9 +9,7 @@ from pcae.data.batches import MicroBatches, training_loader
 from pcae.data.crops import RandomCrops
 from pcae.data.images import open_images
 from pcae.data.unreadable import BadFiles
-from pcae.settings.run import OptimizerConfig, RunConfig
 from pcae.training.micro_batches import Labelled, feed
-from pcae.training.plan import make_plan
 from pcae.training.randomness import randomness
 
 CPU, STEPS, BATCH, SEED = torch.device("cpu"), 4, 8, 1
@@ -23,14 +21,9 @@ def crops(scale=(0.2, 1.0)) -> RandomCrops:
 
 
 def fed(loader, finish, start=0, accumulation=1, rank=0, processes=1, labels=None):
-    images = finish.crops.images
-    plan = make_plan(
-        RunConfig(steps=STEPS, batch_size=BATCH, accumulation=accumulation), OptimizerConfig(), len(images), processes
-    )
-    return feed(
-        loader, plan, NORMALISE, BadFiles(images, 0.0), finish, seed=SEED, start=start,
-        first_part=rank * accumulation, accumulation=accumulation, mirror=True, device=CPU, labels=labels,
-    )  # fmt: skip
+    own = order(start, accumulation, rank, processes)
+    bad_files = BadFiles(finish.crops.images, 0.0)
+    return feed(loader, own, NORMALISE, bad_files, finish, mirror=True, device=CPU, labels=labels)
 
 
 def order(start=0, accumulation=1, rank=0, processes=1):

@@ -5,11 +5,9 @@ import pytest
 import torch
 from PIL import Image
 
-from pcae.methods.pcae import PCAE
-from pcae.runs.pretraining import split_if_asked
+from pcae.runs.pretraining import check
 from pcae.settings.run import OptimizerConfig, RunConfig
 from pcae.training.checkpoint import read
-from pcae.training.distributed import World
 from pcae.training.logging import read_metrics
 from pcae.training.plan import make_plan
 from tests.commands.processes import succeed, together
@@ -132,7 +130,7 @@ def test_one_process_is_refused():
 
 
 @pytest.mark.parametrize("criterion", ["token-importance", "saliency"])
-def test_criteria_that_look_into_blocks_are_refused(tmp_path, encoder, criterion):
+def test_criteria_that_look_into_blocks_are_refused(tmp_path, criterion):
     config = pretraining(tmp_path, "run", criterion=criterion, fully_shard=True)
     with pytest.raises(ValueError, match=f"criterion {criterion} needs blocks with all of their weights"):
-        split_if_asked(config, PCAE(encoder), World(0, 2, torch.device("cpu")))
+        check(config)

@@ -9,7 +9,7 @@ import torch
 from pcae.benchmarking.entries import ENTRIES, Batches, Conditions, Entry
 from pcae.benchmarking.measurements import described, measure_inference, measure_loader, measure_training
 from pcae.benchmarking.table import write
-from pcae.data.batches import check_data_config, pixel_statistics, training_workers
+from pcae.data.batches import MicroBatches, check_data_config, pixel_statistics, training_workers
 from pcae.data.crops import RandomCrops
 from pcae.data.images import open_images
 from pcae.data.unreadable import BadFiles
@@ -22,8 +22,8 @@ from pcae.settings.reading import DataConfig
 from pcae.settings.values import flatten
 from pcae.settings.verbs.benchmark import BenchmarkConfig
 from pcae.terminal import bar, console
-from pcae.training.distributed import World, pick_device
-from pcae.training.plan import MOST_STEPS, WORTH_COMPILING, Plan, autocast_dtype
+from pcae.training.distributed import pick_device
+from pcae.training.plan import MOST_STEPS, WORTH_COMPILING, autocast_dtype
 from pcae.writing import check_writable
 
 ON_ACCELERATORS = 10
@@ -173,9 +173,9 @@ def endless(bad_files: BadFiles, reading: DataConfig, conditions: Conditions) ->
     if reading.mean is None:
         mean, std = pixel_statistics(images, size, bad_files, follow=bar("mean and std"))
         reading = replace(reading, mean=tuple(mean), std=tuple(std))
-    plan = Plan(len(images), int(MOST_STEPS), 1, 0.0, batch, batch)
+    own = MicroBatches(len(images), 0, batch, 0, int(MOST_STEPS), 0, 1, 1)
     crops = RandomCrops(images, size, reading.crop_scale, seed=0)
-    return read_batches(crops, plan, reading, bad_files, World(0, 1, conditions.device))
+    return read_batches(crops, own, reading, bad_files, conditions.device)
 
 
 def title_of(config: BenchmarkConfig) -> str:

@@ -126,10 +126,10 @@ def leave_untrained(config: PretrainConfig, world: World) -> None:
     """Put the network as it begins into the run's folder, if it is not there yet."""
     if world.from_main((config.out / FILE).is_file):
         return
-    run, initial = pretraining.build_run(config, world)
+    task = pretraining.build_task(config, world)
     if world.is_main:
         config.out.mkdir(parents=True, exist_ok=True)
-    pretraining.save_weights(run, pretraining.described(run, initial), world)
+    task.save_weights()
 
 
 def probed(config: ProbeConfig, probes: tuple[Probe, ...], world: World) -> dict[str, float]:

@@ -63,8 +63,13 @@ class MicroBatches(Sampler):
     processes: int
     accumulation: int
 
+    @property
+    def parts(self) -> int:
+        """Equal parts of the global batch."""
+        return self.processes * self.accumulation
+
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        size = self.batch_size // (self.processes * self.accumulation)
+        size = self.batch_size // self.parts
         for step in range(self.start, self.steps):
             for micro in range(self.accumulation):
                 first = step * self.batch_size + (self.rank * self.accumulation + micro) * size

@@ -38,6 +38,10 @@ class Tally:
         """Share whose true class is among the five highest logits."""
         return self.right_of_five / self.images
 
+    def numbers(self) -> dict[str, float]:
+        """The shares by name."""
+        return {"top1": self.top1, "top5": self.top5}
+
 
 def tally(logits: Float[Tensor, "images classes"], labels: Int[Tensor, " images"]) -> Tally:
     """Count right and wrong predictions."""

@@ -1,7 +1,8 @@
-"""What `pcae detect train` is told, and the parts that it is made of."""
+"""A run of training a detector: images, network and optimizer, and how they are looked at and kept."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import cast
 
 import torch
@@ -12,64 +13,106 @@ from pcae.data.coco.annotations import CocoImages, open_coco
 from pcae.data.coco.views import CocoViews, check_view_config, view_loader
 from pcae.data.files.decode import check_pixel_range
 from pcae.data.unreadable import BadFiles
+from pcae.evaluation.memory import peak_bytes
 from pcae.inference.detection import Measured, measure
-from pcae.model.encoder import build_encoder
-from pcae.runs.batches import own_order
-from pcae.runs.initial_network import InitialNetwork, load_network
-from pcae.runs.roll_back import order_of
-from pcae.runs.run import TrainingRun, start_or_resume
-from pcae.settings.reading import DataConfig
+from pcae.model.compiled import uncompiled
+from pcae.runs.initial_weights import InitialWeights, load_weights
+from pcae.runs.run import TrainingRun
+from pcae.runs.task import Validated
+from pcae.settings.reading import DataConfig, ViewConfig
 from pcae.settings.verbs.detect import USUAL_EPOCHS, DetectTrainConfig
 from pcae.tasks.detection import Annotated as Objects
 from pcae.tasks.detection import Detection, detection_groups
 from pcae.tasks.mask_rcnn import Inputs
 from pcae.terminal import console
 from pcae.training.distributed import World
-from pcae.training.micro_batches import draws
-from pcae.training.optimizer import build_optimizer, check_optimizer_config
+from pcae.training.loop import Batch, Progress, loop
+from pcae.training.micro_batches import random_parts
+from pcae.training.optimizer import check_optimizer_config
 from pcae.training.plan import make_plan
-from pcae.training.randomness import StepRandom
-from pcae.training.sharding import shard
-from pcae.weights.detectors import DetectorFacts, build_detection, save_detector
-from pcae.weights.matching import fit
+from pcae.training.randomness import StepRandom, randomness
+from pcae.weights.detectors import DETECTOR_FILE, DetectorFacts, build_detection, save_detector
 
 LAYER_DECAY = 0.7
+SHOWN = 10
+"""Objects of each made-up image that a dry run measures memory on."""
 
 
-@dataclass(frozen=True)
-class Task:
-    """A run's parts, what it is trained on, and what it is measured on."""
+@dataclass(kw_only=True)
+class DetectorTraining(Validated[DetectTrainConfig, Detection, Measured]):
+    """A run of training a detector: what it is trained on, what it is measured on, what it says of itself."""
 
-    run: TrainingRun
+    what = "training the detector"
+    weights_file = DETECTOR_FILE
+    best_by = ("mask_ap", "box_ap")
+    best_name = "best_ap"
     data: CocoImages
     held_out: CocoImages
-    test: BadFiles
     facts: DetectorFacts
-    source: str
 
-    @property
-    def config(self) -> DetectTrainConfig:
-        """What was asked for."""
-        return cast(DetectTrainConfig, self.run.config)
+    def batches(self) -> Iterator[tuple[Batch, StepRandom]]:
+        """Views of images with their objects."""
+        config, device, own = self.run.config, self.run.world.device, self.run.own_images()
+        seed, workers = config.run.seed, training_workers(config.reading, device)
+        loader = view_loader(CocoViews(self.data, config.view, seed), own, workers, device)
+        for batch, random in zip(loader, random_parts(own, seed, device), strict=False):
+            self.run.bad_files.add(batch.failed)
+            there = batch.to(device)
+            yield Objects(there.images, there.targets), random
 
-    @property
-    def method(self) -> Detection:
-        """What is trained."""
-        return cast(Detection, self.run.method)
+    def announce(self) -> None:
+        """Print what the annotations lack, the plan, the network and the data."""
+        for note in dict.fromkeys((*self.data.notes, *self.held_out.notes)):
+            console.print(f"note: {note}")
+        self.run.describe_plan()
+        method = self.run.method
+        millions = [sum(one.numel() for one in part.parameters()) / 1e6 for part in (method.encoder, method)]
+        console.print(
+            f"{self.source}: {millions[0]:.1f} M of {millions[1]:.1f} M parameters; {len(self.data.labels)} objects of "
+            f"{len(self.classes)} categories, {len(self.held_out)} held-out images"
+        )
 
-    def measure(self, world: World) -> Measured:
-        """COCO's figures on the held-out images in float32. Every process calls it."""
-        serving = cast(Detection, self.run.whole()).eval()
-        workers = training_workers(self.config.reading, world.device)
-        measured = measure(serving, self.held_out, self.test, world, workers)
-        self.method.train()
-        return measured
+    def measure(self, method: Detection) -> Measured:
+        """COCO's figures on the held-out images."""
+        world = self.run.world
+        with uncompiled():
+            return measure(
+                method, self.held_out, self.test, world, training_workers(self.run.config.reading, world.device)
+            )
 
-    def save(self, name: str, world: World) -> None:
-        """Write the detector. Every process calls it, the main one writes."""
-        serving = cast(Detection, self.run.whole())
-        if world.is_main:
-            save_detector(self.config.out / name, serving, self.facts)
+    def write(self, path: Path, method: Detection) -> None:
+        """Write the detector."""
+        save_detector(path, method, self.facts)
+
+    def peak(self, batch: int) -> int:
+        """Bytes at the peak of a step on so many made-up images of the largest size that views have."""
+        run, device = self.run, self.run.world.device
+        images = made_up(run.config.view, self.facts.encoder.channels or 3, batch, device)
+        states = [value for state in run.optimizer.state.values() for value in state.values()]
+        held = [*images.images, *(one["masks"] for one in images.targets), *run.method.parameters(), *states]
+        step = iter([(images, randomness(0, 0, batch, device))])
+        return peak_bytes(
+            lambda: loop(run.method, step, run.optimizer, lambda _: 1e-6, Progress(1), [], autocast=run.autocast),
+            held,
+            device,
+        )
+
+
+def made_up(view: ViewConfig, channels: int, batch: int, device: torch.device) -> Objects:
+    """Images of the largest size that views have, with squares on them."""
+    height, width = view.jitter_size if view.views == "jitter" else (max(view.shortest_sides), view.longest_side)
+    side = max(1, min(height, width) // 4)
+    places = torch.linspace(0, 1, SHOWN).outer(torch.tensor([width - side, height - side])).long()
+    masks = torch.zeros(SHOWN, height, width, dtype=torch.uint8)
+    for mask, (left, top) in zip(masks, places.tolist(), strict=True):
+        mask[top : top + side, left : left + side] = 1
+    target = {
+        "boxes": torch.cat([places, places + side], 1).float(),
+        "labels": torch.ones(SHOWN).long(),
+        "masks": masks,
+    }
+    there = {name: value.to(device) for name, value in target.items()}
+    return Objects([torch.rand(channels, height, width).to(device) for _ in range(batch)], [there] * batch)
 
 
 def check(config: DetectTrainConfig) -> None:
@@ -96,28 +139,44 @@ def check(config: DetectTrainConfig) -> None:
     check_view_config(config.view)
 
 
-def build_task(config: DetectTrainConfig, world: World) -> Task:
+def build_task(config: DetectTrainConfig, world: World) -> DetectorTraining:
     """Images, detector and optimizer, as they start or as the checkpoint to go on from has them."""
     check(config)
-    initial = world.main_first(lambda: load_network(config.weights, config.from_scratch, config.network))
-    config = with_statistics(config, initial)
+    initial = world.main_first(
+        lambda: load_weights(config.weights, config.from_scratch, config.network, config.reading)
+    )
+    config = replace(config, reading=initial.reading)
     data, held_out = world.main_first(lambda: open_data(config, initial))
+    initial = replace(initial, encoder=replace(initial.encoder, channels=data.images.channels))
     plan = make_plan(config.run, config.optimizer, len(data), world.size, USUAL_EPOCHS)
     facts = facts_of(config, initial, data)
     method = initial_detector(config, initial, facts, world)
-    meta_copy = shard(method, world.device) if config.run.fully_shard else None
-    optimizer = build_optimizer(method, config.optimizer, groups_of(config, initial, method))
-    size = initial.encoder.image_size
-    about = {"classes": facts.classes, "objects": len(data.labels)}
-    run = start_or_resume(config, data.images, plan, method, optimizer, size, world, **about)
+    decay = initial.layer_decay(config.detection.layer_decay, LAYER_DECAY)
+    run = TrainingRun.start_or_resume(
+        config,
+        data.images,
+        plan,
+        method,
+        initial.encoder.image_size,
+        world,
+        groups=lambda: detection_groups(method, config.optimizer.weight_decay, decay),
+        classes=facts.classes,
+        objects=len(data.labels),
+    )
     mean, std = run.facts["mean"], run.facts["std"]
-    for detector in (method, meta_copy):
+    for detector in (run.method, run.meta_copy):
         if detector is not None:
-            normalise_by(cast(Detection, detector), mean, std)
-    reading = replace(config.reading, mean=tuple(mean), std=tuple(std))
-    run = replace(run, config=replace(config, reading=reading), meta_copy=meta_copy)
-    test = BadFiles(held_out.images, config.reading.max_bad_files)
-    return Task(run, data, held_out, test, replace(facts, mean=mean, std=std), initial.source)
+            normalise_by(detector, mean, std)
+    return DetectorTraining(
+        run=run,
+        test=BadFiles(held_out.images, config.reading.max_bad_files),
+        classes=facts.classes,
+        source=initial.source,
+        every=plan.steps_of(config.evaluate_every),
+        data=data,
+        held_out=held_out,
+        facts=replace(facts, mean=mean, std=std),
+    )
 
 
 def normalise_by(detection: Detection, mean: list[float], std: list[float]) -> None:
@@ -127,17 +186,7 @@ def normalise_by(detection: Detection, mean: list[float], std: list[float]) -> N
     inputs.image_mean, inputs.image_std = mean, std
 
 
-def with_statistics(config: DetectTrainConfig, initial: InitialNetwork) -> DetectTrainConfig:
-    """The settings, with what the weights know of pixels where nothing else is asked for."""
-    reading, known = config.reading, initial.facts
-    if known is not None and reading.mean is None:
-        reading = replace(reading, mean=tuple(known.mean), std=tuple(known.std))
-    if known is not None and reading.pixel_range is None:
-        reading = replace(reading, pixel_range=known.pixel_range)
-    return replace(config, reading=reading)
-
-
-def open_data(config: DetectTrainConfig, initial: InitialNetwork) -> tuple[CocoImages, CocoImages]:
+def open_data(config: DetectTrainConfig, initial: InitialWeights) -> tuple[CocoImages, CocoImages]:
     """Training and held-out images with the same labels. Raises ValueError with the remedy."""
     channels = 3 if initial.encoder.channels is None else initial.encoder.channels
     most = config.max_bad_annotations
@@ -168,13 +217,13 @@ def with_range(data: CocoImages, pixel_range: tuple[float, float] | None) -> Coc
     return replace(data, images=replace(data.images, pixel_range=pixel_range))
 
 
-def facts_of(config: DetectTrainConfig, initial: InitialNetwork, data: CocoImages) -> DetectorFacts:
+def facts_of(config: DetectTrainConfig, initial: InitialWeights, data: CocoImages) -> DetectorFacts:
     """What is known of the detector before the mean of the pixels is."""
     channels = data.images.channels
     view = config.view
     jittered = view.views == "jitter"
     return DetectorFacts(
-        encoder=replace(initial.encoder, channels=channels),
+        encoder=initial.encoder,
         detection=config.detection,
         classes=list(data.images.classes),
         category_ids=data.category_ids,
@@ -183,43 +232,17 @@ def facts_of(config: DetectTrainConfig, initial: InitialNetwork, data: CocoImage
         min_size=min(view.jitter_size) if jittered else max(view.shortest_sides),
         max_size=max(view.jitter_size) if jittered else view.longest_side,
         pixel_range=config.reading.pixel_range,
-        norm_eps=initial.facts.norm_eps if initial.facts else None,
+        norm_eps=initial.norm_eps,
     )
 
 
 def initial_detector(
-    config: DetectTrainConfig, initial: InitialNetwork, facts: DetectorFacts, world: World
+    config: DetectTrainConfig, initial: InitialWeights, facts: DetectorFacts, world: World
 ) -> Detection:
-    """The detector on its device, with the encoder's starting weights and new ones elsewhere."""
+    """The detector with the encoder's starting weights and new ones elsewhere."""
     torch.manual_seed(config.run.seed)
     method = build_detection(facts)
-    vit = method.encoder.vit
-    if initial.found is None or initial.random:
-        fit(vit, build_encoder(facts.encoder).vit.state_dict())
-    else:
-        match = fit(vit, initial.found.tensors, initial.found.grid)
-        for line in (*match.describe(), *initial.found.remarks) if world.is_main else ():
-            console.print(line)
-    return method.to(world.device)
-
-
-def groups_of(config: DetectTrainConfig, initial: InitialNetwork, method: Detection) -> list[dict]:
-    """Parameter groups with layer decay, which random weights have none of by default."""
-    usual = 1.0 if initial.random else LAYER_DECAY
-    decay = usual if config.detection.layer_decay is None else config.detection.layer_decay
-    return detection_groups(method, config.optimizer.weight_decay, decay)
-
-
-def views_of(task: Task, world: World) -> Iterator[tuple[Objects, StepRandom]]:
-    """This process's part of the run's batches, from the step to go on from, and their draws."""
-    run, config, plan = task.run, task.config, task.run.plan
-    seed, accumulation, start = config.run.seed, config.run.accumulation, run.progress.step
-    order, first_part = order_of(seed, run.facts["roll_backs"]), world.rank * accumulation
-    images = own_order(len(task.data), plan, world, seed if order is None else order, start, accumulation)
-    workers = training_workers(config.reading, world.device)
-    loader = view_loader(CocoViews(task.data, config.view, seed), images, workers, world.device)
-    own = draws(plan, seed=seed, start=start, first_part=first_part, accumulation=accumulation, device=world.device)
-    for batch, random in zip(loader, own, strict=False):
-        run.bad_files.add(batch.failed)
-        there = batch.to(world.device)
-        yield Objects(there.images, there.targets), random
+    lines = initial.fill(method.encoder.vit)
+    for line in lines if world.is_main else ():
+        console.print(line)
+    return method

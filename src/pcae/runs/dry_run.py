@@ -8,14 +8,12 @@ from typing import Any
 
 import torch
 
-from pcae.evaluation.stepper import Stepper
 from pcae.evaluation.throughput import wait_for
 from pcae.runs.data_wait import advice
-from pcae.runs.run import TrainingRun, take_steps
+from pcae.runs.run import TrainingRun
+from pcae.runs.task import Task
 from pcae.terminal import table
-from pcae.training.distributed import World
 from pcae.training.loop import Batch, Progress
-from pcae.training.plan import autocast_dtype
 from pcae.training.randomness import StepRandom
 
 WARM_UP = 2
@@ -25,26 +23,27 @@ HEADROOM = 0.9
 """Share of the memory that a batch may fill: allocators leave gaps."""
 
 
-def forecast(
-    run: TrainingRun, stream: Iterator[tuple[Batch, StepRandom]], world: World, peak: Callable[[int], int]
-) -> dict[str, Any]:
+def forecast(task: Task, peak: Callable[[int], int]) -> dict[str, Any]:
     """Make a few steps on the run's own images, and work out what the whole run takes. Every process calls it.
 
     peak: bytes at the peak of a step of this process on so many images; the largest micro-batch is worked out from
     those of two sizes.
     """
-    timed = time_steps(run, stream, world)
-    config, plan, share = run.config, run.plan, timed["data_wait_share"]
+    run = task.run
+    if run.world.is_main:
+        task.announce()
+    timed = time_steps(run, task.batches())
+    plan, share = run.plan, timed["data_wait_share"]
     sizes = sorted({max(1, plan.micro_batch // 2), plan.micro_batch})
     peaks = [peak(size) for size in sizes]
-    free = free_bytes(world.device, peaks[-1])
+    free = free_bytes(run.world.device, peaks[-1])
     each = (peaks[-1] - peaks[0]) / (sizes[-1] - sizes[0]) if len(sizes) > 1 else None
     fixed = peaks[-1] - sizes[-1] * (each or 0)
     return {
         "steps": plan.steps - run.progress.step,
         "images_per_second": timed["images_per_second"],
         "data_wait_share": share,
-        "remedy": advice(share, config.data, run.images, config.reading, config.run.device, packs=config.packs),
+        "remedy": advice(share, run.config, run.images),
         "hours": (plan.steps - run.progress.step) * plan.batch_size / timed["images_per_second"] / 3600,
         "micro_batch": plan.micro_batch,
         "peak_bytes": peaks[-1],
@@ -53,12 +52,12 @@ def forecast(
     }
 
 
-def time_steps(run: TrainingRun, stream: Iterator[tuple[Batch, StepRandom]], world: World) -> dict[str, float]:
+def time_steps(run: TrainingRun, stream: Iterator[tuple[Batch, StepRandom]]) -> dict[str, float]:
     """Images per second over all processes, and the share of the time spent waiting for data.
 
     Raises ValueError for a run that is over.
     """
-    left = run.plan.steps - run.progress.step
+    world, left = run.world, run.plan.steps - run.progress.step
     if left < 1:
         raise ValueError(f"out {str(run.config.out)!r} holds this run, and it is over; there is nothing to forecast")
     method = world.wrap(run.method)
@@ -68,20 +67,13 @@ def time_steps(run: TrainingRun, stream: Iterator[tuple[Batch, StepRandom]], wor
         wait_for(world.device)
         started, waited = time.perf_counter(), progress.waited
         progress.steps += steps
-        take_steps(run, method, stream, progress, [], world)
+        run.take_steps(method, stream, progress, [])
         wait_for(world.device)
     seconds = time.perf_counter() - started
     return {
         "images_per_second": timed * run.plan.batch_size / seconds,
         "data_wait_share": (progress.waited - waited) / seconds,
     }
-
-
-def peak_of(run: TrainingRun, batch: int, world: World) -> int:
-    """Bytes at the peak of a step on so many made-up images."""
-    config: Any = run.config
-    images = torch.randn(batch, run.images.channels, *config.encoder.image_size).to(world.device)
-    return int(Stepper(run.method, run.optimizer, images, autocast_dtype(config.run.precision, world.device)).peak())
 
 
 def free_bytes(device: torch.device, ours: int) -> int:

@@ -1,7 +1,6 @@
 """Looks at a run's health while it trains: the same images every time, numbers of them written down, a warning."""
 
 import math
-from typing import cast
 
 import torch
 from jaxtyping import UInt8
@@ -17,13 +16,14 @@ from pcae.runs.collapse import describe_data, find_faults
 from pcae.runs.run import TrainingRun
 from pcae.settings.run import HealthConfig
 from pcae.settings.values import flatten
+from pcae.settings.verbs.pretrain import PretrainConfig
 from pcae.terminal import bar, warn
-from pcae.training.distributed import World
 from pcae.training.logging import Journal, read_metrics
 from pcae.training.loop import Progress
-from pcae.training.plan import Plan, autocast_dtype
+from pcae.training.plan import Plan
 from pcae.training.randomness import randomness
 
+PretrainingRun = TrainingRun[PretrainConfig, Pretraining]
 PREFIX = "health/"
 """What the names of these numbers begin with in metrics.jsonl and in TensorBoard."""
 FOR_MANY = {"target_std", "position_share"}
@@ -49,11 +49,14 @@ class Health:
     """
 
     def __init__(
-        self, run: TrainingRun, pixels: UInt8[Tensor, "images channels height width"], journal: Journal, world: World
+        self,
+        run: PretrainingRun,
+        pixels: UInt8[Tensor, "images channels height width"],
+        journal: Journal,
     ) -> None:
-        self.run, self.pixels, self.journal, self.world = run, pixels, journal, world
+        self.run, self.pixels, self.journal, self.is_main = run, pixels, journal, run.world.is_main
         self.settings = flatten(run.config) | {"steps": run.plan.steps, "peak_lr": run.plan.peak_lr}
-        before = world.from_main(lambda: read_metrics(run.config.out))
+        before = run.world.from_main(lambda: read_metrics(run.config.out))
         self.records = [line for line in before if f"{PREFIX}student_std" in line]
         self.warnings = {line["warning"]: line["says"] for line in before if "warning" in line}
         for name, sentence in describe_data(pixels).items():
@@ -64,16 +67,16 @@ class Health:
     def watch(self, progress: Progress) -> None:
         """Look, write it down, and warn of what was not warned of before."""
         with progress.no_training():
-            method = cast(Pretraining, self.run.whole())
-            numbers = {name: value.item() for name, value in self.measure(method).items()} if self.world.is_main else {}
-        if not self.world.is_main:
+            whole = self.run.whole()
+            numbers = {name: value.item() for name, value in self.measure(whole).items()} if self.is_main else {}
+        if not self.is_main:
             return
         known = {name: value for name, value in numbers.items() if name not in FOR_MANY or not math.isnan(value)}
         record = {"step": progress.step, "skipped": progress.skipped.item()}
         record |= {PREFIX + name: value for name, value in known.items()}
         self.records.append(record)
         self.journal.note(record)
-        most = most_directions(len(self.pixels), method.student.width)
+        most = most_directions(len(self.pixels), whole.student.width)
         self.journal.beside["rank"] = f"rank {numbers['student_rank']:.0f} of {most}"
         for name, sentence in find_faults(self.records, self.settings).items():
             self.tell(name, f"step {progress.step}: {sentence}", progress.step)
@@ -84,7 +87,7 @@ class Health:
         normalise = Normalise(facts["mean"], facts["std"], self.pixels.shape[1]).to(device)
         random = randomness(config.run.seed, 0, len(self.pixels), device)
         size = 4 * self.run.plan.micro_batch  # fits where a step does, which keeps much more
-        autocast = autocast_dtype(config.run.precision, device)
+        autocast = self.run.autocast
         method.eval()
         with uncompiled(), torch.autocast(device.type, dtype=autocast, enabled=autocast is not None):
             numbers = examine(method, self.pixels, normalise, random, size)
@@ -93,20 +96,20 @@ class Health:
 
     def tell(self, name: str, sentence: str, step: int) -> None:
         """Warn, once of each thing, and write it down, in the main process."""
-        if self.world.is_main and name not in self.warnings:
+        if self.is_main and name not in self.warnings:
             self.warnings[name] = sentence
             self.journal.remark(step, name, sentence)
             warn(sentence)
 
 
-def open_health(run: TrainingRun, size: tuple[int, int], journal: Journal, world: World) -> list[Health]:
+def open_health(run: PretrainingRun, size: tuple[int, int], journal: Journal) -> Health | None:
     """The watcher of a run's health, unless none of the images that it would look at can be read.
 
     Every process calls it, and has the images that the main one read.
     """
     with run.progress.no_training():
-        pixels = world.from_main(lambda: look_at(run.images, size))
-    return [Health(run, pixels.to(world.device), journal, world)] if len(pixels) else []
+        pixels = run.world.from_main(lambda: look_at(run.images, size))
+    return Health(run, pixels.to(run.world.device), journal) if len(pixels) else None
 
 
 def look_at(images: Images, size: tuple[int, int]) -> UInt8[Tensor, "images channels height width"]:

@@ -1,7 +1,6 @@
 """Nearest neighbours of labelled images while a run trains: how well its features sort them, on held-out ones."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -15,11 +14,11 @@ from pcae.inference.held_out import share_of
 from pcae.methods.choice import Pretraining
 from pcae.model.compiled import uncompiled
 from pcae.model.pretrained import Pretrained, PretrainedFacts
+from pcae.runs.health import PretrainingRun
 from pcae.settings.reading import DataConfig
 from pcae.terminal import console, warn
 from pcae.training.distributed import World
-from pcae.training.logging import Journal, read_metrics
-from pcae.training.loop import Progress
+from pcae.training.logging import Journal, best_so_far, read_metrics
 from pcae.weights.files import save_model
 
 K = 20
@@ -46,33 +45,34 @@ class OnlineProbe:
     workers: int = 0
     last: float | None = None
 
-    def begin(self, method: Pretraining, progress: Progress, journal: Journal, world: World) -> None:
+    def begin(self, run: PretrainingRun, journal: Journal) -> None:
         """Probe before the first step, unless that was done; what cannot be read is named, and too much refused."""
-        done = world.from_main(lambda: [line[NAME] for line in read_metrics(journal.folder) if NAME in line])
+        done = run.world.from_main(lambda: [line[NAME] for line in read_metrics(journal.folder) if NAME in line])
         if done:
             self.last = done[-1]
         else:
-            self.probe(method, progress, journal, world)
+            self.probe(run, journal)
         for bad_files in (self.train, self.test):
-            if bad_files.found and world.is_main:
+            if bad_files.found and run.world.is_main:
                 console.print(f"{bad_files.describe()}; they are left out of the probe")
 
-    def watch(self, method: Pretraining, progress: Progress, journal: Journal, world: World) -> None:
+    def watch(self, run: PretrainingRun, journal: Journal) -> None:
         """Probe; images that are gone since the run began are no reason to end it."""
         try:
-            self.probe(method, progress, journal, world)
+            self.probe(run, journal)
         except ValueError as error:  # in all processes alike
-            if world.is_main:
-                warn(f"step {progress.step}: no nearest neighbours: {error}")
+            if run.world.is_main:
+                warn(f"step {run.progress.step}: no nearest neighbours: {error}")
 
-    def probe(self, method: Pretraining, progress: Progress, journal: Journal, world: World) -> None:
+    def probe(self, run: PretrainingRun, journal: Journal) -> None:
         """Sort the held-out images, write down how many were right, and keep the encoder if none before was as good."""
-        with progress.no_training(), uncompiled():
-            self.last = self.measure(method, world)
-        if world.is_main:
-            if progress.step and self.last > best_so_far(journal.folder):
+        method, step = run.whole(), run.progress.step
+        with run.progress.no_training(), uncompiled():
+            self.last = self.measure(method, run.world)
+        if run.world.is_main:
+            if step and self.last > best_so_far(journal.folder, NAME):
                 save_model(journal.folder / BEST, method.student.vit, self.facts)
-            journal.note({"step": progress.step, NAME: self.last})
+            journal.note({"step": step, NAME: self.last})
             journal.beside["knn"] = f"kNN {self.last:.1%}"
 
     def measure(self, method: Pretraining, world: World) -> float:
@@ -106,11 +106,6 @@ def sorted_right(train: Shares, test: Shares) -> float:
     )
     k = min(K, len(features))
     return knn_accuracies(features, labels, held_out, expected, (k,))[k]
-
-
-def best_so_far(run: Path) -> float:
-    """The best accuracy that a run has written down of an encoder that it trained; below any where it has none."""
-    return max((line[NAME] for line in read_metrics(run) if NAME in line and line["step"]), default=-1.0)
 
 
 def open_online(

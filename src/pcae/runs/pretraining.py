@@ -1,39 +1,40 @@
-"""TODO."""
+"""Pre-training to the end, on images without labels."""
 
-from dataclasses import replace
-from functools import partial
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
-from torch import nn
 
 from pcae.data.batches import check_data_config
 from pcae.data.crops import RandomCrops
-from pcae.data.images import open_images
+from pcae.data.images import Images, open_images
 from pcae.data.shards.lane_batches import lanes_of
 from pcae.data.shards.stream import is_stream
 from pcae.evaluation.recipe_choice import RecipeChoice, recipe_for, say_recipe, typical_side
+from pcae.evaluation.stepper import Stepper
 from pcae.methods.choice import Pretraining, spelled_out
 from pcae.methods.pcae import PCAE
 from pcae.model.pretrained import PretrainedFacts
 from pcae.pages.run_page import report_on
-from pcae.runs.dry_run import forecast, peak_of
-from pcae.runs.health import Health, health_every, open_health
+from pcae.runs.dry_run import forecast
+from pcae.runs.health import Health, PretrainingRun, health_every, open_health
 from pcae.runs.initial_weights import InitialWeights, decoder_of, initial_method, load_initial
 from pcae.runs.online_probe import OnlineProbe, open_online
 from pcae.runs.roll_back import with_roll_backs
-from pcae.runs.run import TrainingRun, batches, describe_plan, finished, start_or_resume, train_to_end, write_summary
+from pcae.runs.run import TrainingRun
+from pcae.runs.task import Task
 from pcae.settings.recipes import configure, recipe_names
 from pcae.settings.verbs.pretrain import PretrainConfig
 from pcae.terminal import console
 from pcae.training.distributed import World, open_world, pick_device
 from pcae.training.logging import Journal
-from pcae.training.loop import Watcher
-from pcae.training.optimizer import build_optimizer, check_optimizer_config
-from pcae.training.plan import Plan, make_plan
+from pcae.training.loop import Batch, Watcher
+from pcae.training.optimizer import check_optimizer_config
+from pcae.training.plan import make_plan
+from pcae.training.randomness import StepRandom
 from pcae.training.run_folder import config_of
-from pcae.training.sharding import shard
 from pcae.weights.decoders import DECODER_FILE, save_decoder
 from pcae.weights.files import FILE, save_model
 
@@ -79,69 +80,129 @@ def train_and_report(config: PretrainConfig, world: World) -> dict[str, Any]:
 
 def train(config: PretrainConfig, world: World) -> dict[str, Any]:
     """Pre-train as configured, from the start or from a checkpoint; returns the summary of the run, or its forecast."""
-    return with_roll_backs(lambda again: attempt(again, world), config)
+    return with_roll_backs(attempt, config, world)
 
 
 def attempt(config: PretrainConfig, world: World) -> dict[str, Any]:
-    """Pre-train to the end, or until the run has to go back."""
-    run, initial = build_run(config, world)
-    config = cast(PretrainConfig, run.config)
-    crops = RandomCrops(run.images, config.encoder.image_size, config.reading.crop_scale, config.run.seed)
-    facts = described(run, initial)
-    probe = world.main_first(lambda: open_probe(config, facts, run.plan, world))
-    if config.dry_run:
-        if world.is_main:
-            announce(run, initial, world)
-        return forecast(run, batches(run, crops, world), world, partial(peak_of, run, world=world))
-    summary = finished(run)
-    if summary is not None:
-        return summary
-    health: list[Health] = []
-    done = train_to_end(
-        "pre-training",
-        run,
-        batches(run, crops, world),
-        world,
-        lambda: announce(run, initial, world),
-        lambda journal: watchers(run, probe, journal, world, health),
-    )
-    summary = {"weights": str(config.out / FILE), **done}
-    summary |= {"warnings": list(health[0].warnings.values())} if health else {}
-    summary |= {"knn": probe.last} if probe else {}
-    save_weights(run, facts, world)
-    if world.is_main:
-        write_summary(run, summary)
-    return summary
+    """Pre-train to the end, or until the run has to go back; or forecast it."""
+    task = build_task(config, world)
+    return forecast(task, task.peak) if config.dry_run else task.complete()
 
 
-def open_probe(config: PretrainConfig, facts: PretrainedFacts, plan: Plan, world: World) -> OnlineProbe | None:
-    """The probe of labelled images during the run, where one is asked for."""
-    if config.health.knn_data is None:
-        return None
-    every = max(1, round(config.health.knn_every * plan.images / plan.batch_size))
-    return open_online(config.health.knn_data, facts, config.reading, every, world.device)
+@dataclass(kw_only=True)
+class PretrainingTask(Task[PretrainConfig, Pretraining]):
+    """A run of pre-training. facts: what the weights say of themselves. lines: what of the initial weights matched.
+
+    probe: of labelled images during the run, where one is asked for. health: from the first step on, unless no image
+    can be looked at.
+    """
+
+    what = "pre-training"
+    facts: PretrainedFacts
+    lines: list[str]
+    probe: OnlineProbe | None
+    health: Health | None = None
+
+    def batches(self) -> Iterator[tuple[Batch, StepRandom]]:
+        """Random crops."""
+        config = self.run.config
+        size, scale = config.encoder.image_size, config.reading.crop_scale
+        return self.run.batches(RandomCrops(self.run.images, size, scale, config.run.seed))
+
+    def announce(self) -> None:
+        """Print what the run begins with, the plan, the network and the tokens."""
+        method = self.run.method
+        for line in self.lines:
+            console.print(line)
+        self.run.describe_plan()
+        grid = method.student.grid
+        millions = sum(parameter.numel() for parameter in method.student.parameters()) / 1e6
+        views = f" in each of {method.views} views" if isinstance(method, PCAE) and method.views > 1 else ""
+        pixels = " and pixels" if isinstance(method, PCAE) and method.pixel_weight else ""
+        what = "in the teacher" if "teacher" in dict(method.named_children()) else "hidden"
+        console.print(
+            f"encoder of {millions:.1f} M parameters; tokens per image: {grid[0]} x {grid[1]} = {grid[0] * grid[1]}, "
+            f"{method.n_visible} visible{views}; {' -> '.join(map(str, method.counts))} {what}; "
+            f"predicted: {method.predicts}{pixels} of {method.counts[-1]}"
+        )
+
+    def watchers(self, journal: Journal) -> list[Watcher]:
+        """Looks at the run's health and the probe, which begin before the first step."""
+        run, probe, watching = self.run, self.probe, []
+        every = health_every(run.config.health, run.plan)
+        if every:
+            self.health = open_health(run, run.config.encoder.image_size, journal)
+        if self.health:
+            watching.append((every, self.health.watch))
+        if probe:
+            probe.begin(run, journal)
+            watching.append((probe.every, lambda _: probe.watch(run, journal)))
+        return watching
+
+    def conclude(self, done: dict[str, Any]) -> dict[str, Any]:
+        """Write the weights; returns the summary."""
+        self.save_weights()
+        summary = {"weights": str(self.run.config.out / FILE), **done}
+        summary |= {"warnings": list(self.health.warnings.values())} if self.health else {}
+        return summary | ({"knn": self.probe.last} if self.probe else {})
+
+    def save_weights(self) -> None:
+        """Write the encoder, and the decoder where the method has one."""
+        config, method = self.run.config, self.run.whole()
+        if not self.run.world.is_main:
+            return
+        decoder = decoder_of(method)
+        save_model(config.out / FILE, method.student.vit, self.facts)
+        if decoder is not None:
+            norm_pix_loss = config.method.norm_pix_loss if method.predicts == "pixels" else None
+            save_decoder(config.out / DECODER_FILE, decoder, config.decoder, method.predicts, norm_pix_loss)
+
+    def peak(self, batch: int) -> int:
+        """Bytes at the peak of a step on so many made-up images."""
+        run = self.run
+        images = torch.randn(batch, run.images.channels, *run.config.encoder.image_size).to(run.world.device)
+        return int(Stepper(run.method, run.optimizer, images, run.autocast).peak())
 
 
-def watchers(
-    run: TrainingRun, probe: OnlineProbe | None, journal: Journal, world: World, health: list[Health]
-) -> list[Watcher]:
-    """What watches the run beside its journal; what watches its health is put into `health` too."""
-    config = cast(PretrainConfig, run.config)
-    watching: list[Watcher] = []
-    every = health_every(config.health, run.plan)
-    if every:
-        health += open_health(run, config.encoder.image_size, journal, world)
-        watching += [(every, one.watch) for one in health]
-    if probe:
-        probe.begin(whole_method_of(run), run.progress, journal, world)
-        watching.append((probe.every, lambda progress: probe.watch(whole_method_of(run), progress, journal, world)))
-    return watching
+def check(config: PretrainConfig) -> None:
+    """Raise ValueError for values that cannot be, before anything is read."""
+    check_data_config(config.reading)
+    check_optimizer_config(config.optimizer)
+    criterion = config.method.teacher.criterion
+    if config.run.fully_shard and criterion in OF_ATTENTION:
+        raise ValueError(f"criterion {criterion} needs blocks with all of their weights; leave fully_shard out with it")
 
 
-def described(run: TrainingRun, initial: InitialWeights) -> PretrainedFacts:
+def build_task(config: PretrainConfig, world: World) -> PretrainingTask:
+    """Images, method and optimizer, as they start or as the checkpoint to go on from has them."""
+    check(config)
+    initial = world.main_first(lambda: load_initial(config.encoder, config.reading, config.init, config.teacher))
+    images = open_data(config, initial, world)
+    initial = replace(initial, encoder=replace(initial.encoder, channels=images.channels))
+    plan = make_plan(config.run, config.optimizer, len(images), world.size)
+    lanes_of(initial.reading, images, plan.batch_size, world.size * config.run.accumulation)  # refused before any work
+    torch.manual_seed(config.run.seed)
+    method, lines = initial_method(initial, config.method, config.decoder)
+    said, decoder = spelled_out(config.method, config.decoder, method)
+    config = replace(config, encoder=initial.encoder, reading=initial.reading, method=said, decoder=decoder)
+    run = TrainingRun.start_or_resume(config, images, plan, method, config.encoder.image_size, world)
+    facts = facts_of(run, initial)
+    probe = world.main_first(lambda: open_probe(run, facts))
+    return PretrainingTask(run=run, facts=facts, lines=lines, probe=probe)
+
+
+def open_data(config: PretrainConfig, initial: InitialWeights, world: World) -> Images:
+    """The images, read as the initial weights want them. A stream's shards are counted once, for all processes."""
+    stream = config.reading.stream
+    once = world.from_main if stream or is_stream(config.data) else world.main_first
+    channels, pixel_range = initial.encoder.channels, initial.reading.pixel_range
+    return once(lambda: open_images(config.data, "train", channels, pixel_range, stream))
+
+
+def facts_of(run: PretrainingRun, initial: InitialWeights) -> PretrainedFacts:
     """What the weights say of themselves."""
     return PretrainedFacts(
-        encoder=cast(PretrainConfig, run.config).encoder,
+        encoder=run.config.encoder,
         mean=run.facts["mean"],
         std=run.facts["std"],
         pixel_range=run.images.pixel_range,
@@ -149,82 +210,10 @@ def described(run: TrainingRun, initial: InitialWeights) -> PretrainedFacts:
     )
 
 
-def save_weights(run: TrainingRun, facts: PretrainedFacts, world: World) -> None:
-    """Write the encoder, and the decoder where the method has one. Every process calls it, the main one writes."""
-    config, method = cast(PretrainConfig, run.config), whole_method_of(run)
-    if not world.is_main:
-        return
-    decoder = decoder_of(method)
-    save_model(config.out / FILE, method.student.vit, facts)
-    if decoder is not None:
-        norm_pix_loss = config.method.norm_pix_loss if method.predicts == "pixels" else None
-        save_decoder(config.out / DECODER_FILE, decoder, config.decoder, method.predicts, norm_pix_loss)
-
-
-def build_run(config: PretrainConfig, world: World) -> tuple[TrainingRun, InitialWeights]:
-    """Images, method and optimizer, as they start or as the checkpoint to go on from has them; and the beginning."""
-    check_data_config(config.reading)
-    check_optimizer_config(config.optimizer)
-    initial = world.main_first(lambda: load_initial(config.encoder, config.reading, config.init, config.teacher))
-    config = replace(config, encoder=initial.encoder, reading=initial.reading)
-    channels, pixel_range = config.encoder.channels, config.reading.pixel_range
-    stream = config.reading.stream
-    once = (
-        world.from_main if stream or is_stream(config.data) else world.main_first
-    )  # a stream's shards are counted once
-    images = once(lambda: open_images(config.data, "train", channels, pixel_range, stream))
-    plan = make_plan(config.run, config.optimizer, len(images), world.size)
-    lanes_of(config.reading, images, plan.batch_size, world.size * config.run.accumulation)  # refused before any work
-    config = replace(config, encoder=replace(config.encoder, channels=images.channels))
-    torch.manual_seed(config.run.seed)
-    method, initial = initial_method(replace(initial, encoder=config.encoder), config.method, config.decoder)
-    said, decoder = spelled_out(config.method, config.decoder, method)
-    meta_copy = split_if_asked(config, method, world)
-    config, method = replace(config, method=said, decoder=decoder), method.to(world.device)
-    optimizer = build_optimizer(method, config.optimizer)
-    size = config.encoder.image_size
-    run = start_or_resume(config, images, plan, method, optimizer, size, world)
-    reading = replace(config.reading, mean=tuple(run.facts["mean"]), std=tuple(run.facts["std"]))
-    return replace(run, config=replace(config, reading=reading), meta_copy=meta_copy), initial
-
-
-def split_if_asked(config: PretrainConfig, method: Pretraining, world: World) -> nn.Module | None:
-    """Split the method's weights over the processes, where that is asked for; returns it without weights then.
-
-    Raises ValueError for a criterion that looks into blocks from outside, when their weights are put away.
-    """
-    if not config.run.fully_shard:
+def open_probe(run: PretrainingRun, facts: PretrainedFacts) -> OnlineProbe | None:
+    """The probe of labelled images during the run, where one is asked for."""
+    config = run.config
+    if config.health.knn_data is None:
         return None
-    criterion = config.method.teacher.criterion
-    if criterion in OF_ATTENTION:
-        raise ValueError(f"criterion {criterion} needs blocks with all of their weights; leave fully_shard out with it")
-    return shard(method, world.device)
-
-
-def method_of(run: TrainingRun) -> Pretraining:
-    """The method that is trained."""
-    assert isinstance(run.method, Pretraining)
-    return run.method
-
-
-def whole_method_of(run: TrainingRun) -> Pretraining:
-    """The method with all of its weights. Every process calls it."""
-    return cast(Pretraining, run.whole())
-
-
-def announce(run: TrainingRun, initial: InitialWeights, world: World) -> None:
-    """Print, before the first step, what the run begins with and what it comes to."""
-    method = method_of(run)
-    for line in initial.lines:
-        console.print(line)
-    describe_plan(run, world)
-    grid = method.student.grid
-    millions = sum(parameter.numel() for parameter in method.student.parameters()) / 1e6
-    views = f" in each of {method.views} views" if isinstance(method, PCAE) and method.views > 1 else ""
-    pixels = " and pixels" if isinstance(method, PCAE) and method.pixel_weight else ""
-    what = "in the teacher" if "teacher" in dict(method.named_children()) else "hidden"
-    console.print(
-        f"encoder of {millions:.1f} M parameters; tokens per image: {grid[0]} x {grid[1]} = {grid[0] * grid[1]}, "
-        f"{method.n_visible} visible{views}; {' -> '.join(map(str, method.counts))} {what}; "
-        f"predicted: {method.predicts}{pixels} of {method.counts[-1]}"
-    )
+    every = run.plan.steps_of(config.health.knn_every)
+    return open_online(config.health.knn_data, facts, config.reading, every, run.world.device)

@@ -91,15 +91,15 @@ def count_roll_backs(folder: Path, step: int) -> int:
     return sum(line["warning"].startswith(NAME) for line in remarks)
 
 
-def order_of(seed: int, roll_backs: int) -> int | None:
+def order_of(seed: int, roll_backs: int) -> int:
     """The seed of the images' order after some roll-backs; before the first one the run's own."""
-    return seed_of(seed, NAME, roll_backs) if roll_backs else None
+    return seed_of(seed, NAME, roll_backs) if roll_backs else seed
 
 
-def with_roll_backs(attempt: Callable[[C], dict[str, Any]], config: C) -> dict[str, Any]:
+def with_roll_backs(attempt: Callable[[C, World], dict[str, Any]], config: C, world: World) -> dict[str, Any]:
     """What `attempt` returns, which trains from a checkpoint on; it is made again when the run goes back."""
     while True:
         try:
-            return attempt(config)
+            return attempt(config, world)
         except RolledBack as back:
             config = replace(config, resume=AUTO) if back.saved else config

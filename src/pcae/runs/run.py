@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
-from pcae.data.batches import pixel_statistics
+from pcae.data.batches import MicroBatches, pixel_statistics
 from pcae.data.crops import RandomCrops
 from pcae.data.images import Images
 from pcae.data.unreadable import BadFiles
@@ -28,243 +28,248 @@ from pcae.training.interruption import Interrupted, asked_to_stop
 from pcae.training.logging import Journal
 from pcae.training.loop import Batch, Progress, Watcher, loop
 from pcae.training.micro_batches import Labelled
+from pcae.training.optimizer import build_optimizer
 from pcae.training.plan import Plan, autocast_dtype
 from pcae.training.randomness import StepRandom
 from pcae.training.run_folder import BAD_FILES, prepare
-from pcae.training.sharding import materialise
+from pcae.training.sharding import materialise, shard
 from pcae.writing import check_place, cleared_on_failure, replace_text
+
+C = TypeVar("C", bound=RunSettings)
+M = TypeVar("M", bound=nn.Module)
 
 
 @dataclass(frozen=True)
-class TrainingRun:
+class TrainingRun(Generic[C, M]):
     """What a run is made of, in the state that it starts or goes on from; `facts` go into every checkpoint.
 
-    saved: the checkpoints that were written since the start. hollow: the method without weights, where these are split
-    over the processes.
+    meta_copy: the method without weights, where these are split over the processes. saved: the checkpoints that were
+    written since the start. Every process calls the methods.
     """
 
-    config: RunSettings
+    config: C
     images: Images
     plan: Plan
-    method: nn.Module
+    method: M
     optimizer: torch.optim.AdamW
     progress: Progress
     facts: dict[str, Any]
     bad_files: BadFiles
+    world: World
+    meta_copy: M | None
     saved: list[Path] = field(default_factory=list)
-    meta_copy: nn.Module | None = None
 
-    def whole(self) -> nn.Module:
-        """The method with all of its weights: itself, or a copy of now where they are split. Every process calls it."""
-        return self.method if self.meta_copy is None else materialise(self.meta_copy, self.method)
+    @classmethod
+    def start_or_resume(
+        cls,
+        config: C,
+        images: Images,
+        plan: Plan,
+        method: M,
+        size: tuple[int, int],
+        world: World,
+        groups: Callable[[], list[dict]] | None = None,
+        **identity: Any,
+    ) -> "TrainingRun[C, M]":
+        """The run in the state that it starts or goes on from; the data's statistics computed where none are given.
 
-    def save(self, world: World) -> Path:
-        """Write a checkpoint. Every process calls it, the main one writes."""
-        self.progress.loss = world.mean(self.progress.loss)
+        size: height and width of the images in pixels. groups: the optimizer's parameter groups, where they are not the
+        usual two. identity: what the run is of beside its settings and images.
+        """
+        check_place(config.out, config.data)
+        meta_copy = cast(M, shard(method, world.device)) if config.run.fully_shard else None
+        method = method.to(world.device)
+        optimizer = build_optimizer(method, config.optimizer, groups and groups())
+        progress = Progress(plan.steps)
+        bad_files = BadFiles(images, config.reading.max_bad_files)
+        identity |= {"images": len(images), "files": images.digest()}
+        facts = resume_from(config, identity, method, optimizer, progress, world)
+        world.check_same(progress.step, "step to go on from; is --out on storage that all of them share?")
+        if progress.step and world.is_main:
+            bad_files.look_again(config.out / BAD_FILES)
+        if facts["mean"] is None:
+            found = world.from_main(lambda: pixel_statistics(images, size, bad_files, follow=bar("mean and std")))
+            facts |= dict(zip(("mean", "std"), found, strict=True))
+        set_blocks(method, config.run, plan.steps - progress.step, world)
+        reading = replace(config.reading, mean=tuple(facts["mean"]), std=tuple(facts["std"]))
+        config = replace(config, reading=reading)
+        return cls(config, images, plan, method, optimizer, progress, facts, bad_files, world, meta_copy)
+
+    def whole(self) -> M:
+        """The method with all of its weights: itself, or a copy of now where they are split."""
+        return self.method if self.meta_copy is None else cast(M, materialise(self.meta_copy, self.method))
+
+    def own_images(self) -> MicroBatches:
+        """Which images this process reads, from the step to go on from; in another order each time that the run went
+        back."""
+        run, plan, world = self.config.run, self.plan, self.world
+        order, start = order_of(run.seed, self.facts["roll_backs"]), self.progress.step
+        return MicroBatches(
+            plan.images, order, plan.batch_size, start, plan.steps, world.rank, world.size, run.accumulation
+        )
+
+    def batches(
+        self, crops: RandomCrops, labels: Tensor | None = None
+    ) -> Iterator[tuple[Tensor | Labelled, StepRandom]]:
+        """This process's part of the batches, from the step to go on from. Raises ValueError for wrong statistics."""
+        return read_batches(crops, self.own_images(), self.config.reading, self.bad_files, self.world.device, labels)
+
+    def finished(self) -> dict[str, Any] | None:
+        """The summary of a run that is over, as it stands in its folder."""
+        summary = self.config.out / "summary.json"
+        if self.progress.step < self.plan.steps or not summary.is_file():
+            return None
+        return json.loads(summary.read_text(encoding="utf-8"))
+
+    def train(
+        self,
+        what: str,
+        stream: Iterator[tuple[Batch, StepRandom]],
+        announce: Callable[[], None],
+        watchers: Callable[[Journal], list[Watcher]],
+    ) -> dict[str, Any]:
+        """Train to the last step, with logs, checkpoints and more `watchers`; returns what this start came to.
+
+        announce: prints, in the main process, what the run comes to, before the first step.
+        """
+        config, world, start = self.config, self.world, self.progress.step
+        self.progress.began = time.perf_counter()
+        with ExitStack() as stack:
+            if world.is_main:
+                stack.enter_context(cleared_on_failure(config.out, lambda: self.progress.step == start))
+                prepare(config.out, to_yaml(config))
+                announce()
+            journal = stack.enter_context(Journal(what, config.out, self.plan, start, world, console))
+            watching = [
+                *watchers(journal),
+                (config.run.log_every, journal.write),
+                Skips(config, self.facts["roll_backs"], start, self.saved, journal, world).watcher,
+                (config.run.checkpoint_every, lambda _: self.save_if_good()),
+                (config.run.log_every, lambda _: self.settle_bad_files()),
+            ]
+            asked = stack.enter_context(asked_to_stop())
+            watching.append((1, lambda _: self.stop_if(asked.is_set())))
+            self.take_steps(world.wrap(self.method), stream, self.progress, watching)
+        if start == self.plan.steps:
+            self.save()
+        return self.summary(start)
+
+    def take_steps(
+        self,
+        method: nn.Module,
+        stream: Iterator[tuple[Batch, StepRandom]],
+        progress: Progress,
+        watchers: list[Watcher],
+    ) -> None:
+        """Train by the run's settings to the last step of `progress`. method: the run's, as its processes share it."""
+        loop(
+            method,
+            stream,
+            self.optimizer,
+            self.plan.learning_rate,
+            progress,
+            watchers,
+            accumulation=self.config.run.accumulation,
+            clip_grad=self.config.optimizer.clip_grad,
+            autocast=self.autocast,
+        )
+
+    @property
+    def autocast(self) -> torch.dtype | None:
+        """The type of matrix products under autocast; None is float32 throughout."""
+        return autocast_dtype(self.config.run.precision, self.world.device)
+
+    def save(self) -> Path:
+        """Write a checkpoint; the main process does."""
+        self.progress.loss = self.world.mean(self.progress.loss)
         checkpoints = checkpoints_of(self.config)
-        return checkpoints.save(self.method, self.optimizer, self.progress, self.facts, writes=world.is_main)
+        return checkpoints.save(self.method, self.optimizer, self.progress, self.facts, writes=self.world.is_main)
 
-    def save_if_good(self, world: World) -> None:
+    def save_if_good(self) -> None:
         """Write a checkpoint, unless steps are being skipped: the run may have to go back to before them."""
         if not self.progress.in_a_row or self.progress.step == self.plan.steps:
-            self.saved.append(self.save(world))
+            self.saved.append(self.save())
 
-    def stop_if(self, asked: bool, world: World) -> None:
-        """When any process was asked to stop before the last step, save and raise Interrupted. All of them call it.
+    def stop_if(self, asked: bool) -> None:
+        """When any process was asked to stop before the last step, save and raise Interrupted.
 
         None raises before the main one has written: what starts them takes the first that ends for a failure, and ends
         the others.
         """
         progress, plan = self.progress, self.plan
-        if not world.any(asked) or progress.step == plan.steps:
+        if not self.world.any(asked) or progress.step == plan.steps:
             return
-        self.settle_bad_files(world)
+        self.settle_bad_files()
         if progress.step % self.config.run.checkpoint_every or progress.in_a_row:
-            self.save(world)
-        world.any(False)
+            self.save()
+        self.world.any(False)
         raise Interrupted(
             f"stopped after step {progress.step} of {plan.steps}, which is saved in {self.config.out}; the same "
             "command goes on from there"
         )
 
-    def settle_bad_files(self, world: World) -> None:
+    def settle_bad_files(self) -> None:
         """Tell all processes what any of them could not read, write it down, and stop the run when it is too much."""
-        news = world.gather(self.bad_files.news)
+        news = self.world.gather(self.bad_files.news)
         for failed in news:
             self.bad_files.found |= failed
         self.bad_files.news = {}
-        if world.is_main and any(news):
+        if self.world.is_main and any(news):
             replace_text(self.config.out / BAD_FILES, self.bad_files.lines())
         self.bad_files.check()
 
+    def summary(self, start: int) -> dict[str, Any]:
+        """The numbers of every run's summary; seconds are those of all starts, the speed is that of this one's
+        training, from step `start` on."""
+        plan, progress = self.plan, self.progress
+        total = progress.seconds
+        spent = max(total - progress.before, 1e-9)
+        return {
+            "images": plan.images,
+            "steps": progress.step,
+            "epochs": plan.epochs,
+            "skipped": int(progress.skipped),
+            "loss": float(progress.loss),
+            "bad_files": len(self.bad_files.found),
+            "seconds": total,
+            "images_per_second": (progress.step - start) * plan.batch_size / spent,
+            "data_wait_share": progress.waited / spent,
+        }
 
-def start_or_resume(
-    config: RunSettings,
-    images: Images,
-    plan: Plan,
-    method: nn.Module,
-    optimizer: torch.optim.AdamW,
-    size: tuple[int, int],
-    world: World,
-    **identity: Any,
-) -> TrainingRun:
-    """The parts in the state that the run starts or goes on from; the data's statistics computed where none are given.
+    def write_summary(self, summary: dict[str, Any]) -> None:
+        """Write summary.json, and say what is to be said in the end; in the main process."""
+        config = self.config
+        replace_text(config.out / "summary.json", json.dumps(summary, indent=2))
+        said = advice(summary["data_wait_share"], config, self.images)
+        if said is not None:
+            console.print(said)
+        if self.bad_files.found:
+            console.print(f"{self.bad_files.describe()}; others took their place, see {config.out / BAD_FILES}")
 
-    size: height and width of the images in pixels.
-    """
-    check_place(config.out, config.data)
-    progress = Progress(plan.steps)
-    bad_files = BadFiles(images, config.reading.max_bad_files)
-    identity |= {"images": len(images), "files": images.digest()}
-    facts = resume_from(config, identity, method, optimizer, progress, world)
-    world.check_same(progress.step, "step to go on from; is --out on storage that all of them share?")
-    if progress.step and world.is_main:
-        bad_files.look_again(config.out / BAD_FILES)
-    if facts["mean"] is None:
-        found = world.from_main(lambda: pixel_statistics(images, size, bad_files, follow=bar("mean and std")))
-        facts |= dict(zip(("mean", "std"), found, strict=True))
-    set_blocks(method, config.run, plan.steps - progress.step, world)
-    return TrainingRun(config, images, plan, method, optimizer, progress, facts, bad_files)
-
-
-def batches(
-    run: TrainingRun, crops: RandomCrops, world: World, labels: Tensor | None = None
-) -> Iterator[tuple[Tensor | Labelled, StepRandom]]:
-    """This process's part of the run's batches, from the step to go on from. Raises ValueError for wrong statistics."""
-    config, facts = run.config, run.facts
-    reading = replace(config.reading, mean=tuple(facts["mean"]), std=tuple(facts["std"]))
-    return read_batches(
-        crops,
-        run.plan,
-        reading,
-        run.bad_files,
-        world,
-        start=run.progress.step,
-        accumulation=config.run.accumulation,
-        order=order_of(config.run.seed, facts["roll_backs"]),
-        labels=labels,
-    )
-
-
-def finished(run: TrainingRun) -> dict[str, Any] | None:
-    """The summary of a run that is over, as it stands in its folder."""
-    summary = run.config.out / "summary.json"
-    if run.progress.step < run.plan.steps or not summary.is_file():
-        return None
-    return json.loads(summary.read_text(encoding="utf-8"))
-
-
-def train_to_end(
-    what: str,
-    run: TrainingRun,
-    stream: Iterator[tuple[Batch, StepRandom]],
-    world: World,
-    announce: Callable[[], None],
-    watchers: Callable[[Journal], list[Watcher]] = lambda _: [],
-) -> dict[str, Any]:
-    """Train to the last step, with logs, checkpoints and more `watchers`; returns what this start came to.
-
-    announce: prints what the run comes to, before the first step.
-    """
-    config, start = run.config, run.progress.step
-    run.progress.began = time.perf_counter()
-    with ExitStack() as stack:
-        if world.is_main:
-            stack.enter_context(cleared_on_failure(config.out, lambda: run.progress.step == start))
-            prepare(config.out, to_yaml(config))
-            announce()
-        journal = stack.enter_context(Journal(what, config.out, run.plan, start, world, console))
-        watching = [
-            *watchers(journal),
-            (config.run.log_every, journal.write),
-            Skips(config, run.facts["roll_backs"], start, run.saved, journal, world).watcher,
-            (config.run.checkpoint_every, lambda _: run.save_if_good(world)),
-            (config.run.log_every, lambda _: run.settle_bad_files(world)),
-        ]
-        request = stack.enter_context(asked_to_stop())
-        watching.append((1, lambda progress: run.stop_if(request.made, world)))
-        take_steps(run, world.wrap(run.method), stream, run.progress, watching, world)
-    if start == run.plan.steps:
-        run.save(world)
-    return summary_of(run, start)
-
-
-def take_steps(
-    run: TrainingRun,
-    method: nn.Module,
-    stream: Iterator[tuple[Batch, StepRandom]],
-    progress: Progress,
-    watchers: list[Watcher],
-    world: World,
-) -> None:
-    """Train by the run's settings to the last step of `progress`. method: the run's, as its processes share it."""
-    loop(
-        method,
-        stream,
-        run.optimizer,
-        run.plan.learning_rate,
-        progress,
-        watchers,
-        accumulation=run.config.run.accumulation,
-        clip_grad=run.config.optimizer.clip_grad,
-        autocast=autocast_dtype(run.config.run.precision, world.device),
-    )
-
-
-def summary_of(run: TrainingRun, start: int) -> dict[str, Any]:
-    """The numbers of every run's summary; seconds are those of all starts, the speed is that of this one's training."""
-    plan, progress = run.plan, run.progress
-    total = progress.seconds
-    spent = max(total - progress.before, 1e-9)
-    return {
-        "images": plan.images,
-        "steps": progress.step,
-        "epochs": plan.epochs,
-        "skipped": int(progress.skipped),
-        "loss": float(progress.loss),
-        "bad_files": len(run.bad_files.found),
-        "seconds": total,
-        "images_per_second": (progress.step - start) * plan.batch_size / spent,
-        "data_wait_share": progress.waited / spent,
-    }
-
-
-def describe_plan(run: TrainingRun, world: World) -> None:
-    """Print what the run's steps, batches and learning rate come to."""
-    plan, images = run.plan, run.images
-    per_epoch = plan.images / plan.batch_size
-    console.print(
-        f"{plan.images} images, {plan.steps} steps of {plan.batch_size} = {plan.epochs:.4g} epochs "
-        f"({per_epoch:.4g} steps an epoch)"
-    )
-    if images.others:
-        left = ", ".join(f"{count} {suffix}" for suffix, count in sorted(images.others.items()))
-        console.print(f"left out, not being images: {left}")
-    console.print(
-        f"effective batch {plan.batch_size} = {world.size} x {world.device} x {run.config.run.accumulation} "
-        f"micro-batches of {plan.micro_batch}"
-    )
-    falls = ", ".join(str(round(share * plan.steps)) for share in plan.lr_drops)
-    then = f"a tenth from each of the steps {falls} on" if falls else "down to 0"
-    console.print(f"learning rate up to {plan.peak_lr:.3g} over {plan.warmup_steps} steps, then {then}")
-    if plan.warmup_steps >= plan.steps:
-        warn("the warm-up is longer than the run: the learning rate stays below its peak")
-    if per_epoch < 1:
-        warn(
-            f"a step of {plan.batch_size} shows each of the {plan.images} images {1 / per_epoch:.3g} times; "
-            "a smaller --batch-size makes more steps of the same work"
+    def describe_plan(self) -> None:
+        """Print what the run's steps, batches and learning rate come to."""
+        plan, images, world = self.plan, self.images, self.world
+        per_epoch = plan.images / plan.batch_size
+        console.print(
+            f"{plan.images} images, {plan.steps} steps of {plan.batch_size} = {plan.epochs:.4g} epochs "
+            f"({per_epoch:.4g} steps an epoch)"
         )
-    if run.progress.step:
-        console.print(f"going on from step {run.progress.step}")
-
-
-def write_summary(run: TrainingRun, summary: dict[str, Any]) -> None:
-    """Write summary.json, and name the files that could not be read; in the main process, when all else is written."""
-    config = run.config
-    replace_text(config.out / "summary.json", json.dumps(summary, indent=2))
-    share = summary["data_wait_share"]
-    said = advice(share, config.data, run.images, config.reading, config.run.device, packs=config.packs)
-    if said is not None:
-        console.print(said)
-    if run.bad_files.found:
-        console.print(f"{run.bad_files.describe()}; others took their place, see {config.out / BAD_FILES}")
+        if images.others:
+            left = ", ".join(f"{count} {suffix}" for suffix, count in sorted(images.others.items()))
+            console.print(f"left out, not being images: {left}")
+        console.print(
+            f"effective batch {plan.batch_size} = {world.size} x {world.device} x {self.config.run.accumulation} "
+            f"micro-batches of {plan.micro_batch}"
+        )
+        falls = ", ".join(str(round(share * plan.steps)) for share in plan.lr_drops)
+        then = f"a tenth from each of the steps {falls} on" if falls else "down to 0"
+        console.print(f"learning rate up to {plan.peak_lr:.3g} over {plan.warmup_steps} steps, then {then}")
+        if plan.warmup_steps >= plan.steps:
+            warn("the warm-up is longer than the run: the learning rate stays below its peak")
+        if per_epoch < 1:
+            warn(
+                f"a step of {plan.batch_size} shows each of the {plan.images} images {1 / per_epoch:.3g} times; "
+                "a smaller --batch-size makes more steps of the same work"
+            )
+        if self.progress.step:
+            console.print(f"going on from step {self.progress.step}")

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from pcae.data.arrays import Cropper
 from pcae.data.augment import Normalise, flip
+from pcae.data.batches import MicroBatches
 from pcae.data.unreadable import BadFiles, Batch
-from pcae.training.plan import Plan
 from pcae.training.prefetch import on_device
 from pcae.training.randomness import StepRandom, randomness
 
@@ -30,15 +30,11 @@ class Labelled(NamedTuple):
 
 def feed(
     loader: Iterable[Batch],
-    plan: Plan,
+    own: MicroBatches,
     normalise: Normalise,
     bad_files: BadFiles,
     finish: Cropper,
     *,
-    seed: int,
-    start: int,
-    first_part: int,
-    accumulation: int,
     mirror: bool,
     device: torch.device,
     labels: Int[Tensor, " images"] | None = None,
@@ -49,22 +45,20 @@ def feed(
 
     first_part: which of the global batch's equal parts is this process's first; it has `accumulation` in a row.
     """
-    own = draws(plan, seed=seed, start=start, first_part=first_part, accumulation=accumulation, device=device)
-    for batch, random in zip(on_device(loader, device), own, strict=False):
+    draws = random_parts(own, finish.crops.seed, device)
+    for batch, random in zip(on_device(loader, device), draws, strict=False):
         bad_files.add(batch.failed)
         crops = finish(batch).pixels
         images = normalise(flip(crops, random.uniform("flip")) if mirror else crops)
         yield (images if labels is None else Labelled(images, sent(labels[batch.indices], device))), random
 
 
-def draws(
-    plan: Plan, *, seed: int, start: int, first_part: int, accumulation: int, device: torch.device
-) -> Iterator[StepRandom]:
-    """The random numbers of a process's micro-batches, from optimizer step `start` on, without end."""
-    parts = plan.batch_size // plan.micro_batch
-    for step in count(start):
-        whole = randomness(seed, step, plan.batch_size, device)
-        yield from (whole.part(first_part + micro, parts) for micro in range(accumulation))
+def random_parts(own: MicroBatches, seed: int, device: torch.device) -> Iterator[StepRandom]:
+    """The random numbers of a process's micro-batches, one after the other, without end."""
+    first = own.rank * own.accumulation
+    for step in count(own.start):
+        whole = randomness(seed, step, own.batch_size, device)
+        yield from (whole.part(first + micro, own.parts) for micro in range(own.accumulation))
 
 
 def sent(values: Tensor, device: torch.device) -> Tensor:

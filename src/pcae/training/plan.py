@@ -34,6 +34,10 @@ class Plan:
         """Passes over the images."""
         return self.steps * self.batch_size / self.images
 
+    def steps_of(self, epochs: float) -> int:
+        """Steps that so many epochs take, at least one."""
+        return max(1, round(epochs * self.images / self.batch_size))
+
     def learning_rate(self, step: int) -> float:
         """Learning rate of a step, from 0."""
         if self.lr_drops:

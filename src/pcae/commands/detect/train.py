@@ -1,12 +1,9 @@
 """`pcae detect train`: a pre-trained encoder becomes a detector that finds and cuts out objects."""
 
-from functools import partial
 from typing import Any
 
-from pcae.pages.run_page import report_on
-from pcae.runs.detection import attempt, choose_recipe
+from pcae.runs.detection import choose_recipe, train_and_report
 from pcae.runs.dry_run import show_forecast
-from pcae.runs.roll_back import with_roll_backs
 from pcae.settings.verbs.detect import DetectTrainConfig
 from pcae.terminal import answer, console
 from pcae.training.distributed import open_world
@@ -17,9 +14,7 @@ __all__ = ["choose_recipe", "run"]
 def run(config: DetectTrainConfig) -> None:
     """Train, and say where everything lies; or with --dry-run what it would take."""
     with open_world(config.run.device) as world:
-        summary = with_roll_backs(partial(attempt, world=world), config)
-        if world.is_main and not config.dry_run:
-            report_on(config.out)
+        summary = train_and_report(config, world)
     answer(summary, config.json, show_forecast if config.dry_run else show)
 
 
