@@ -81,9 +81,6 @@ class RoughImages(Dataset):
     images: Images
     size: tuple[int, int]
 
-    def __len__(self) -> int:
-        return len(self.images)
-
     def __getitem__(self, index: int) -> UInt8[Tensor, "channels height width"]:
         target = (self.size[1], self.size[0])
         planes, box = self.images.open_part(index, lambda size: Part(covering(size, target), target))

@@ -87,7 +87,7 @@ def left_out(open: Callable[[int], Tensor], count: int) -> Dataset:
     return Lazy(partial(read_or_not, open), range(count))
 
 
-def read_or_not(open: Callable[[int], Tensor], index: int) -> Read:
+def read_or_not(open: Callable[[int], Any], index: int) -> Read:
     """An image, or why it cannot be read."""
     try:
         return Read(open(index), index, {})
@@ -176,7 +176,4 @@ class BadFiles:
             self.found |= self.images.stream.rows_of(before)
             return
         for index in (index for index in range(len(self.images)) if self.images.short(index) in before):
-            try:
-                self.images.open(index)
-            except Unreadable as error:
-                self.add({index: error.reason})
+            self.add(read_or_not(self.images.open, index).failed)

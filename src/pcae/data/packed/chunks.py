@@ -22,7 +22,7 @@ from pcae.data.images import Images
 from pcae.data.lazy import Lazy
 from pcae.data.packed.reading import ROW, UNFINISHED, blocks_of, fingerprint
 from pcae.data.survey import moments
-from pcae.data.unreadable import BadFiles
+from pcae.data.unreadable import BadFiles, read_or_not
 
 Files = dict[str, list[tuple[int, str]]]
 """Size and fingerprint of each chunk of each file."""
@@ -189,13 +189,7 @@ def whole_chunks(images: Images, data: Path, log: Path) -> list[Chunk]:
 
 def repaired(images: Images, chunk: Chunk) -> bool:
     """Whether an image of a chunk that could not be read can be read now."""
-    for index, _ in chunk.bad:
-        try:
-            images.open(index)
-        except Unreadable:
-            continue
-        return True
-    return False
+    return any(not read_or_not(images.open, index).failed for index, _ in chunk.bad)
 
 
 def finish_split(images: Images, chunks: Sequence[Chunk], folder: Path, name: str) -> tuple[dict[str, Any], Files]:

@@ -23,7 +23,8 @@ class Reader:
     """Samples by shard and row. The shard that was read last stays open, so that reading in order is cheap."""
 
     def __init__(self, shards: ShardList) -> None:
-        self.shards, self.place = shards, (-1, 0, 0)
+        self.shards = shards
+        self.place = (-1, 0, 0)  # the shard, the process that opened it, the row that is next
         self.samples: Iterator[tuple[int, Sample]] = iter(())
 
     def __reduce__(self) -> tuple[type, tuple[ShardList]]:
@@ -41,14 +42,11 @@ class Reader:
 
         More can only be seen where the last one is read.
         """
-        last, next_row, process = self.place
-        if (last, process) != (
-            shard,
-            os.getpid(),
-        ) or row < next_row:  # a fork shares the position in an open file
-            self.open(shard)
-        self.place, count = (shard, row, os.getpid()), self.shards.counts[shard]
+        (last, process, next_row), own = self.place, os.getpid()  # a fork shares the position in an open file
+        self.place, path, count = (shard, own, row), self.shards.paths[shard], self.shards.counts[shard]
         try:
+            if (last, process) != (shard, own) or row < next_row:
+                self.samples = WALKS[suffix_of(path)](open_any(path), path, lambda: self.place[2])
             found = next(self.samples, None)
             more = found is not None and row + 1 == count and next(self.samples, None) is not None
         except (OSError, ValueError) as error:
@@ -57,20 +55,11 @@ class Reader:
         if found is None or more:
             self.place = (-1, 0, 0)
             raise BrokenShard(
-                f"shard {self.shards.paths[shard]!r} has {'more' if more else 'fewer'} samples than the {count} "
-                "that it should have; write its index anew (pcae index), or copy it again"
+                f"shard {path!r} has {'more' if more else 'fewer'} samples than the {count} that it should have; write "
+                "its index anew (pcae index), or copy it again"
             )
-        self.place = shard, row + 1, os.getpid()
+        self.place = shard, own, row + 1
         return found[1]
-
-    def open(self, shard: int) -> None:
-        """Begin to walk through a shard."""
-        path = self.shards.paths[shard]
-        try:
-            opened = open_any(path)
-        except ValueError as error:
-            raise BrokenShard(str(error)) from error
-        self.samples = WALKS[suffix_of(path)](opened, path, lambda: self.place[1])
 
 
 def is_stream(data: str) -> bool:
