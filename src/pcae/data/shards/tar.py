@@ -84,7 +84,7 @@ class Index:
         shard, offset, size, _ = self.rows[row].item()
         if size > MOST_BYTES:
             raise ValueError(f"its {size:,} bytes are more than are safe to read ({MOST_BYTES:,})")
-        return self.open(self.paths[shard]).read(offset, size)
+        return self.open(self.paths[int(shard)]).read(offset, size)
 
     def name(self, row: int) -> str:
         """The path of an image's shard and the image's name in it."""
