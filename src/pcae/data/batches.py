@@ -102,14 +102,9 @@ def scanning_workers(images: Images, passes: int) -> int:
     None either where processes start anew instead of forking (macOS, Windows): a plain script that calls us would
     start itself again.
     """
-    if isinstance(images.items, np.ndarray) or start_method() != "fork":
-        return 0
-    return min(count_cores(), passes // 50)
-
-
-def start_method() -> str:
-    """How new processes begin, without fixing it for the program that calls us."""
-    return multiprocessing.get_start_method(allow_none=True) or multiprocessing.get_all_start_methods()[0]
+    method = multiprocessing.get_start_method(allow_none=True)  # asked otherwise, it would be fixed for who calls us
+    forks = (method or multiprocessing.get_all_start_methods()[0]) == "fork"
+    return min(count_cores(), passes // 50) if forks and not isinstance(images.items, np.ndarray) else 0
 
 
 def training_loader(

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar, overload
+from typing import Any, TypeVar
 
 import numpy as np
 from torch.utils.data import Dataset
@@ -20,14 +20,9 @@ class Lazy(Sequence[T], Dataset[T]):
     def __len__(self) -> int:
         return len(self.rows)
 
-    @overload
-    def __getitem__(self, index: int) -> T: ...
-    @overload
-    def __getitem__(self, index: slice) -> "Lazy[T]": ...
-    def __getitem__(self, index: int | slice) -> "T | Lazy[T]":
-        if isinstance(index, slice):
-            return Lazy(self.make, self.rows[index])
-        return self.make(int(self.rows[index]))
+    def __getitem__(self, index: Any) -> Any:
+        rows = self.rows[index]
+        return Lazy(self.make, rows) if isinstance(index, slice) else self.make(int(rows))
 
 
 def pick(values: Sequence[T], rows: np.ndarray) -> Sequence[T]:

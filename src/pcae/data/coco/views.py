@@ -76,11 +76,6 @@ def training_view(config: ViewConfig) -> v2.Transform:
     return v2.Compose([Jitter((width, height), config.jitter_scale), crop, *mirror])
 
 
-def as_boxes(corners: Float[Tensor, "objects 4"], size: tuple[int, int]) -> BoundingBoxes:
-    """Boxes in an image of this height and width, as transforms know them."""
-    return BoundingBoxes(corners, format=BoundingBoxFormat.XYXY, canvas_size=size)  # pyright: ignore[reportCallIssue]
-
-
 @dataclass(frozen=True)
 class CocoViews(Dataset):
     """Training views; an item is (index of the image, position in the run), which with the seed alone decides it.
@@ -103,7 +98,8 @@ class CocoViews(Dataset):
         transform = training_view(self.config)
         rows = self.data.rows(index)
         objects = np.flatnonzero(~self.data.crowds[rows])
-        boxes = as_boxes(self.data.corners(index)[objects], self.data.size(index))
+        corners, size = self.data.corners(index)[objects], self.data.size(index)
+        boxes = BoundingBoxes(corners, format=BoundingBoxFormat.XYXY, canvas_size=size)  # pyright: ignore[reportCallIssue]
         with drawing(self.seed, position):
             pixels, boxes = transform(Image(self.data.read(index)), boxes)
         boxes, there = v2.functional.sanitize_bounding_boxes(v2.functional.clamp_bounding_boxes(boxes))

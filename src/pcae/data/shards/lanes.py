@@ -85,7 +85,7 @@ class Lanes:
 
     def runs(self, epoch: int, part: range) -> Iterator[Run]:
         """What stands at places one after the other of an epoch, shard by shard."""
-        shards, ends = self.shards_of(epoch)
+        shards, ends = permuted(self, epoch)
         place = part.start
         for index in range(int(np.searchsorted(ends, place, side="right")), len(shards)):
             if place == part.stop:
@@ -96,14 +96,13 @@ class Lanes:
                 yield Run(shard, place - (end - int(self.counts[shard])), size)
             place += size
 
-    def shards_of(self, epoch: int) -> tuple[Int[np.ndarray, " shards"], Int[np.ndarray, " shards"]]:
-        """The shards in an epoch's order, and where each ends among its samples."""
-        return permuted(self, epoch)
-
 
 @lru_cache(maxsize=4)
 def permuted(lanes: Lanes, epoch: int) -> tuple[Int[np.ndarray, " shards"], Int[np.ndarray, " shards"]]:
-    """The shards in an epoch's order, and where each ends; kept, since all lanes are in the same epoch, or nearly."""
+    """The shards in an epoch's order, and where each ends among its samples.
+
+    Kept, since all lanes are in the same epoch, or nearly.
+    """
     state = np.random.SeedSequence([lanes.seed, epoch, 2]).generate_state(len(lanes.counts), np.uint64)
     shards = np.argsort(state, kind="stable")
     return shards, np.cumsum(lanes.counts[shards])
