@@ -20,7 +20,7 @@ from pcae.cli import main
 from pcae.settings.values import kind, leaves
 from pcae.settings.verbs import VERBS, config_of
 from tests import shapes
-from tests.commands.processes import start
+from tests.processes import start
 
 KNOBS = {verb: leaves(config_of(verb)) for verb in VERBS}
 SMALL = [

@@ -146,7 +146,7 @@ def test_bombs_are_bad_files_and_take_no_memory(tmp_path):
 
 
 def test_a_bomb_in_a_run_is_left_out_and_named(tmp_path, capsys):
-    from tests.data.test_shards import TINY
+    from tests.data.shards.test_shards import TINY
 
     for n in range(30):
         (tmp_path / "in").mkdir(exist_ok=True)

@@ -12,7 +12,7 @@ from pcae.data.crops import RandomCrops
 from pcae.data.images import Images, open_images
 from pcae.data.policy import AugmentedCrops
 from pcae.settings.reading import PolicyConfig
-from tests.data.test_packed import PIXELS, pack
+from tests.data.packed.test_packed import PIXELS, pack
 from tests.photographs import photographs
 
 CPU, META = torch.device("cpu"), torch.device("meta")

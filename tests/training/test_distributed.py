@@ -9,7 +9,7 @@ from torch.distributed import HashStore
 from pcae.training.checkpoint import read
 from pcae.training.distributed import pick_device, word_of_this_start
 from pcae.training.logging import read_metrics
-from tests.commands.processes import succeed, together
+from tests.processes import succeed, together
 
 
 def start(out: Path, steps: int, resume: str = "auto", processes: int = 1, accumulation: int = 1) -> None:

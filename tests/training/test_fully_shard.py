@@ -10,7 +10,7 @@ from pcae.settings.run import OptimizerConfig, RunConfig
 from pcae.training.checkpoint import read
 from pcae.training.logging import read_metrics
 from pcae.training.plan import make_plan
-from tests.commands.processes import succeed, together
+from tests.processes import succeed, together
 from tests.training.sharded_worker import pretraining
 
 HELD_OUT = 129
