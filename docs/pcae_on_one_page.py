@@ -141,8 +141,8 @@ if __name__ == "__main__":
     def finetuning(chosen):
         return F.cross_entropy(classify(student, images[chosen], torch.randint(5, ()).item() / 10), labels[chosen])
 
-    train(pretraining, [*student.parameters(), *decoder.parameters()], steps=800, peak=1e-3)
-    train(finetuning, student.parameters(), steps=400, peak=1e-3)
+    train(pretraining, [*student.parameters(), *decoder.parameters()], steps=400, peak=1e-3)
+    train(finetuning, student.parameters(), steps=200, peak=1e-3)
     for drop_ratio in (0, 0.1, 0.2, 0.3, 0.4):
         with torch.no_grad():
             start, logits = time.perf_counter(), classify(student, images[9_000:], drop_ratio)

@@ -41,7 +41,7 @@ def test_what_is_shown_runs(one, place, monkeypatch, capsys):
     monkeypatch.chdir(place)
     verb, words = verb_of(one.words)
     cli.main([*verb.split(), *few_steps.few(filled(words), verb, place)])
-    assert capsys.readouterr().out
+    assert any(capsys.readouterr())
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if python_blocks(page)], ids=lambda page: page.name)
@@ -58,13 +58,13 @@ def test_scripts_of_benchmarks_run(script, place, monkeypatch, capsys):
     monkeypatch.chdir(place)
     monkeypatch.setattr(sys, "argv", [script, *few_steps.SCRIPTS[script]])
     runpy.run_path(str(ROOT / "benchmarks" / script), run_name="__main__")
-    assert capsys.readouterr().out
+    assert any(capsys.readouterr())
 
 
 def test_the_one_page_prints_a_falling_loss(monkeypatch, capsys):
     page = ROOT / "docs" / "pcae_on_one_page.py"
-    short = page.read_text().replace("steps=800", "steps=200").replace("steps=400", "steps=1")
+    short = page.read_text().replace("steps=400", "steps=100").replace("steps=200", "steps=1")
     assert short != page.read_text()
     exec(compile(short, str(page), "exec"), {"__name__": "__main__", "__file__": str(page)})
     losses = [float(loss) for loss in re.findall(r"step +\d+: loss ([\d.]+)", capsys.readouterr().out)]
-    assert losses[1] < losses[0] and losses[2] < losses[0]
+    assert losses[1] < 0.5 * losses[0]
