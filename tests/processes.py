@@ -104,9 +104,14 @@ def srun(words: list[str], job: int, tasks: int = 2) -> list[Started]:
     return [start(words, **step, SLURM_PROCID=str(task), SLURM_LOCALID=str(task)) for task in range(tasks)]
 
 
-def ended(*processes: Started, seconds: float = 120) -> list[tuple[int | None, str]]:
-    """Exit status and words of processes that end."""
-    said = [process.communicate(timeout=seconds)[1] for process in processes]
+def ended(*processes: Started, seconds: float = 300) -> list[tuple[int | None, str]]:
+    """Exit status and words of processes that end; where one does not, all of them are killed."""
+    try:
+        said = [process.communicate(timeout=seconds)[1] for process in processes]
+    except BaseException:
+        for process in processes:
+            process.process.kill()
+        raise
     return [(process.returncode, words) for process, words in zip(processes, said, strict=True)]
 
 
