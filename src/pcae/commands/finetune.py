@@ -5,16 +5,13 @@ from typing import Any
 from pcae.runs.finetuning import choose_recipe, train_and_report
 from pcae.settings.verbs.finetune import FinetuneConfig
 from pcae.terminal import answer, console
-from pcae.training.distributed import open_world
 
 __all__ = ["choose_recipe", "run"]
 
 
 def run(config: FinetuneConfig) -> None:
     """Fine-tune, and say how good it is and where everything lies."""
-    with open_world(config.run.device) as world:
-        summary = train_and_report(config, world)
-    answer(summary, config.json, show)
+    answer(train_and_report(config), config.json, show)
 
 
 def show(summary: dict[str, Any]) -> None:

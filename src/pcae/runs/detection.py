@@ -9,7 +9,7 @@ from pcae.runs.detection_task import build_task
 from pcae.runs.dry_run import forecast
 from pcae.runs.roll_back import with_roll_backs
 from pcae.settings.verbs.detect import DetectTrainConfig
-from pcae.training.distributed import World
+from pcae.training.distributed import World, open_world
 
 MANY_IMAGES = 10_000
 """Training images from which on the recipe for COCO's 118,000 is the nearer one."""
@@ -23,12 +23,13 @@ def choose_recipe(config: DetectTrainConfig) -> str:
     return recipe
 
 
-def train_and_report(config: DetectTrainConfig, world: World) -> dict[str, Any]:
-    """Train, and write the page about it; returns the summary of the run, or its forecast."""
-    summary = with_roll_backs(attempt, config, world)
-    if world.is_main and not config.dry_run:
-        report_on(config.out)
-    return summary
+def train_and_report(config: DetectTrainConfig) -> dict[str, Any]:
+    """Train, and write the page about it; returns the summary of the run, or its forecast. Every process calls it."""
+    with open_world(config.run.device) as world:
+        summary = with_roll_backs(attempt, config, world)
+        if world.is_main and not config.dry_run:
+            report_on(config.out)
+        return summary
 
 
 def attempt(config: DetectTrainConfig, world: World) -> dict[str, Any]:

@@ -23,8 +23,7 @@ def finetune(data: str | Path, out: str | Path, **knobs: Any) -> dict[str, Any]:
     Raises ValueError for an unknown knob or a value that cannot be.
     """
     config = configure(FinetuneConfig, "finetune", choose_recipe, data=str(data), out=str(out), **knobs)
-    with open_world(config.run.device) as world:
-        return train_and_report(config, world)
+    return train_and_report(config)
 
 
 def choose_recipe(config: FinetuneConfig) -> str:
@@ -35,12 +34,13 @@ def choose_recipe(config: FinetuneConfig) -> str:
     return recipe
 
 
-def train_and_report(config: FinetuneConfig, world: World) -> dict[str, Any]:
-    """Fine-tune, and write the page about it."""
-    summary = train(config, world)
-    if world.is_main:
-        report_on(config.out)
-    return summary
+def train_and_report(config: FinetuneConfig) -> dict[str, Any]:
+    """Fine-tune, and write the page about it; returns the summary of the run. Every process calls it."""
+    with open_world(config.run.device) as world:
+        summary = train(config, world)
+        if world.is_main:
+            report_on(config.out)
+        return summary
 
 
 def train(config: FinetuneConfig, world: World) -> dict[str, Any]:

@@ -49,8 +49,7 @@ def pretrain(data: str | Path, out: str | Path, **knobs: Any) -> dict[str, Any]:
     Raises ValueError for an unknown knob or a value that cannot be.
     """
     config = configure(PretrainConfig, "pretrain", choose_recipe, data=str(data), out=str(out), **knobs)
-    with open_world(config.run.device) as world:
-        return train_and_report(config, world)
+    return train_and_report(config)
 
 
 def choose_recipe(config: PretrainConfig) -> str:
@@ -70,12 +69,13 @@ def recorded_recipe(folder: Path) -> RecipeChoice | None:
     return RecipeChoice(recipe, f"that of the run in {folder}") if recipe in recipe_names(PretrainConfig) else None
 
 
-def train_and_report(config: PretrainConfig, world: World) -> dict[str, Any]:
-    """Pre-train, and write the page about it."""
-    summary = train(config, world)
-    if world.is_main and not config.dry_run:
-        report_on(config.out)
-    return summary
+def train_and_report(config: PretrainConfig) -> dict[str, Any]:
+    """Pre-train, and write the page about it; returns the run's summary or forecast. Every process calls it."""
+    with open_world(config.run.device) as world:
+        summary = train(config, world)
+        if world.is_main and not config.dry_run:
+            report_on(config.out)
+        return summary
 
 
 def train(config: PretrainConfig, world: World) -> dict[str, Any]:

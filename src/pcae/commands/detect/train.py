@@ -6,16 +6,13 @@ from pcae.runs.detection import choose_recipe, train_and_report
 from pcae.runs.dry_run import show_forecast
 from pcae.settings.verbs.detect import DetectTrainConfig
 from pcae.terminal import answer, console
-from pcae.training.distributed import open_world
 
 __all__ = ["choose_recipe", "run"]
 
 
 def run(config: DetectTrainConfig) -> None:
     """Train, and say where everything lies; or with --dry-run what it would take."""
-    with open_world(config.run.device) as world:
-        summary = train_and_report(config, world)
-    answer(summary, config.json, show_forecast if config.dry_run else show)
+    answer(train_and_report(config), config.json, show_forecast if config.dry_run else show)
 
 
 def show(summary: dict[str, Any]) -> None:
