@@ -119,7 +119,10 @@ def test_decompression_bombs_are_refused(tmp_path):
     for name in ("a.png", "b.png"):
         with pytest.raises(Unreadable, match=r"pixels"):
             decode(str(tmp_path / name), 3)
-    tifffile.imwrite(tmp_path / "a.tif", shape=(5, 20_000, 20_000), dtype=np.uint8, photometric="minisblack")
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((5, 20, 20), np.uint8), planarconfig="separate", metadata=None)
+    with tifffile.TiffFile(tmp_path / "a.tif", mode="r+b") as file:  # a small file that claims to be a large image
+        for side in ("ImageWidth", "ImageLength"):
+            file.pages[0].tags[side].overwrite(20_000)
     facts = [look(open_images(str(tmp_path)), index) for index in range(3)]
     assert all(one.error and one.values is None for one in facts)
     with pytest.raises(Unreadable, match="20,000 x 20,000 pixels in 5 bands are more than"):
