@@ -146,7 +146,7 @@ def benchmark() -> None:
     method = stepper_of(said, device, images).method  # of its own: gradients that stay would slow the step's own down
     assert isinstance(method, PCAE)
     calls: Calls = {name: stepper.step for name, stepper in steppers.items()}
-    calls |= {AVERAGE: partial(follow, method.teacher.encoder, method.student, 0.999, torch.ones(()).to(device))}
+    calls |= {AVERAGE: partial(follow, method.teacher.encoder, method.student, 0.999, torch.tensor(True).to(device))}
     calls |= optimizers(method) | embeddings(method.student, images)
     calls |= last_block(method.decoder.blocks[-1], said.batch, device)
     spent = turns(calls, device, said.rounds)

@@ -47,9 +47,13 @@ class Started:
     """A process that was started, with the part of subprocess.Popen that is used here."""
 
     def __init__(self, words: list[str], variables: dict[str, str], folder: Path) -> None:
-        self.files = [tempfile.NamedTemporaryFile("w+", prefix=name) for name in ("out-", "err-")]  # noqa: SIM115
+        self.files: list[Path] = []
+        for name in ("out-", "err-"):
+            number, path = tempfile.mkstemp(prefix=name)
+            os.close(number)
+            self.files.append(Path(path))
         environment = os.environ | {"OMP_NUM_THREADS": "1"} | variables
-        said = [file.name for file in self.files]
+        said = map(str, self.files)
         self.process = SERVER.Process(target=run_module, args=(words, environment, folder, *said))
         self.process.start()
 
@@ -66,9 +70,11 @@ class Started:
         os.kill(self.pid, number)
 
     def communicate(self, timeout: float = 120) -> tuple[str, str]:
-        """Standard output and error, at its end."""
+        """Standard output and error, at its end; once."""
         self.process.join(timeout)
-        out, err = (Path(file.name).read_text(errors="replace") for file in self.files)
+        out, err = (path.read_text(errors="replace") for path in self.files)
+        for path in self.files:
+            path.unlink()
         if self.returncode is None:
             self.process.kill()
             raise AssertionError(f"no end after {timeout} seconds: {err}")

@@ -13,7 +13,7 @@ from pcae.cli import main
 from pcae.runs.run import TrainingRun
 from pcae.training.checkpoint import read
 from pcae.training.logging import read_metrics
-from tests.processes import start, wait_for_step
+from tests.processes import start, succeed, wait_for_step
 
 TINY = [
     "--recipe", "sample", "--width", "24", "--depth", "4", "--heads", "2", "--decoder-width", "16",
@@ -134,14 +134,14 @@ def test_a_fine_tuning_stops_and_goes_on_alike(tmp_path):
         "28",
     ]
     tune += ["28", "--patch-size", "4", "--batch-size", "8", "--device", "cpu", "--log-every", "1", "--steps", "40"]
-    main([*tune, "--out", str(tmp_path / "unbroken")])
+    succeed(start(["pcae", *tune, "--out", str(tmp_path / "unbroken")]))
     process = start(["pcae", *tune, "--out", str(out)])
     wait_for_step(out, 5)
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 75 and "stopped after step" in said, said
     assert read_metrics(out)[-1]["step"] == int((out / "checkpoints" / "last").read_text()[5:13]) < 40
-    main([*tune, "--out", str(out)])
+    succeed(start(["pcae", *tune, "--out", str(out)]))
     one, two = (read(folder / "classifier.safetensors")[0] for folder in (out, tmp_path / "unbroken"))
     assert all(torch.equal(value, two[name]) for name, value in one.items())
 
