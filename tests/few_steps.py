@@ -41,13 +41,10 @@ SMALL = {
 SCRIPTS = {
     "check_data.py": ["--images", "4", "--rounds", "1"],
     "criteria_cost.py": ["--model", "vit_tiny_patch16_224", "--batch", "2", "--rounds", "1"],
-    "data_path.py": ["new-photographs", "--images", "4", "--passes", "1", "--batch", "2", "--rounds", "1"],
-    "detection_memory.py": ["--model", "vit_tiny_patch16_224", "--train", "64", "--predict", "64", "--window", "2"],
     "drop_ratio_speed.py": ["--model", "vit_tiny_patch16_224", "--batch", "1", "--rounds", "1"],
     "health_cost.py": ["--model", "vit_tiny_patch16_224", "--batch", "2", "--rounds", "1"],
     "onnx_speed.py": ["--model", "vit_tiny_patch16_224", "--batch", "1", "--drop-ratio", "0.3", "--rounds", "1"],
     "scale_data.py": ["--images", "100", "--samples", "1000", "--shards", "10", "--ranks", "2"],
-    "step_parts.py": ["--model", "vit_tiny_patch16_224", "--batch", "2", "--rounds", "1"],
 }
 """Scripts of benchmarks/ that can be made small. The others train for hours, or have tests of their own."""
 LABELLED = {"probe", "evaluate", "finetune", "compare"}
@@ -204,6 +201,7 @@ def train() -> None:
             "runs/gray-classifier",
         ]
     )
+    main(["finetune", "labelled", *step, "--weights", "runs/photos", "--global-pool", "token", "--out", "runs/cls"])
     main(["detect", "train", "coco", *step, *detector, "--weights", "runs/photos", "--out", "runs/detector"])
     for run in ("photos", "gray"):
         for index in range(1, 4):
