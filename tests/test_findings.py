@@ -9,6 +9,8 @@ import pytest
 FOLDER = Path(__file__).parents[1] / "findings"
 README = (FOLDER / "README.md").read_text()
 SCRIPTS = sorted(FOLDER.glob("*.sh"))
+BEGINNING = README.partition("```sh\n")[2].partition("```")[0]
+"""What the README gives to begin with."""
 
 
 def lacks(script: str) -> list[str]:
@@ -41,21 +43,19 @@ def test_the_readme_lists_no_finding_that_is_not_there():
 
 
 def test_the_readmes_beginning_has_the_form(tmp_path):
-    beginning = re.search(r"```sh\n(.*?)```", README, re.DOTALL)
-    assert beginning is not None and lacks(beginning[1]) == []
-    (tmp_path / "beginning.sh").write_text(beginning[1])
+    assert lacks(BEGINNING) == []
+    (tmp_path / "beginning.sh").write_text(BEGINNING)
     assert subprocess.run(["bash", "-n", tmp_path / "beginning.sh"], capture_output=True, text=True).stderr == ""
 
 
 @pytest.mark.parametrize(
     ("old", "new", "missing"),
     [
-        ("==6.0.3", "", "a pinned package"),
+        ("==VERSION", "", "a pinned package"),
         ("# Expected", "# We thought", "what was expected"),
-        ("import yaml", "import pcae", "nothing of pcae"),
+        ("import sys", "import pcae", "nothing of pcae"),
         ("mktemp -d", "pwd", "a temporary folder"),
     ],
 )
 def test_what_has_not_the_form_is_found(old, new, missing):
-    script = (FOLDER / "pyyaml-exponents.sh").read_text()
-    assert old in script and missing in lacks(script.replace(old, new))
+    assert old in BEGINNING and missing in lacks(BEGINNING.replace(old, new))
