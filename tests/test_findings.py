@@ -30,11 +30,11 @@ def lacks(script: str) -> list[str]:
     return missing + ours + [f"a version: {line}" for line in used] + (["60 lines"] if script.count("\n") > 60 else [])
 
 
-@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
-def test_every_finding_parses_and_has_the_form(path):
-    assert subprocess.run(["bash", "-n", path], capture_output=True, text=True).stderr == ""
-    assert lacks(path.read_text()) == []
-    assert f"[{path.name}]({path.name})" in README
+def test_every_finding_parses_and_has_the_form():
+    for path in SCRIPTS:
+        assert subprocess.run(["bash", "-n", path], capture_output=True, text=True).stderr == ""
+        assert lacks(path.read_text()) == []
+        assert f"[{path.name}]({path.name})" in README
 
 
 def test_the_readme_lists_no_finding_that_is_not_there():
