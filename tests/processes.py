@@ -10,8 +10,10 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process, set_start_method
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import torch
@@ -32,15 +34,24 @@ SERVER.set_forkserver_preload(
 
 
 def run_module(words: list[str], variables: dict[str, str], folder: Path, out: str, err: str) -> None:
-    """`python -m WORDS` in this process and in a folder, with what it says in files."""
+    """`python -m WORDS` in this process and in a folder, with what it says in files; it ends with who started it."""
+    threading.Thread(target=end_with, args=(parent_process(),), daemon=True).start()
     for number, path in ((1, out), (2, err)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_APPEND), number)
+    set_start_method(None, force=True)  # readers are started as Python usually does, not by this server
     os.environ.clear()
     os.environ.update(variables)
     os.chdir(folder)
     torch.set_num_threads(1)
     sys.argv = list(words)
     runpy.run_module(words[0], run_name="__main__", alter_sys=True)
+
+
+def end_with(starter: BaseProcess | None) -> None:
+    """End this process when the one that asked for it is gone, which a killed pytest does not see to."""
+    if starter is not None:
+        starter.join()
+        os._exit(1)
 
 
 class Started:
