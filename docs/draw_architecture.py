@@ -7,6 +7,7 @@ import ast
 import re
 import tomllib
 from collections import Counter
+from functools import cache
 from html import escape
 from pathlib import Path
 
@@ -18,6 +19,7 @@ TREE = re.compile(r"(?<=<!-- tree -->\n).*?(?=<!-- end -->)", re.DOTALL)
 ROW, CELL, NAMES, CAPTIONS, MATRIX, TOP = 30, 24, 60, 180, 830, 110
 
 
+@cache
 def modules():
     """Every module of the package by its dotted name below pcae, such as `model.encoder`; a room by its own name."""
     named = {path.relative_to(SOURCE).with_suffix(""): path for path in sorted(SOURCE.rglob("*.py"))}
@@ -37,6 +39,7 @@ def imported(path, known):
     return {name.removeprefix("pcae.") for name in names if name.startswith("pcae.")} & known.keys()
 
 
+@cache
 def edges():
     """What each module imports."""
     known = modules()

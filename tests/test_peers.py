@@ -203,6 +203,7 @@ SMALL = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_script_has_our_rows_a_package_and_a_checkout_take_turns(tmp_path, capsys):
     (tmp_path / "util").mkdir()
     (tmp_path / "util" / "pos_embed.py").touch()

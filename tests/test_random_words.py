@@ -239,13 +239,13 @@ def with_file(text: str, places: dict[str, str]) -> None:
         in_process([*words, "--depth", "3", "--batch-size", "4"], places)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=QUIET)
+@settings(max_examples=25, deadline=None, suppress_health_check=QUIET)
 @given(words=lines())
 def test_random_command_lines(words, places):
     in_process(words, places)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=QUIET)
+@settings(max_examples=25, deadline=None, suppress_health_check=QUIET)
 @given(text=files())
 def test_random_configuration_files(text, places):
     with_file(text, places)

@@ -160,6 +160,7 @@ def test_a_bomb_in_a_run_is_left_out_and_named(tmp_path, capsys):
     )
 
 
+@pytest.mark.slow
 def test_large_scans_are_read_whole_and_cropped(tmp_path):
     """20,000 x 10,000 pixels are more than Pillow warns of, and than it refuses by itself."""
     Image.new("L", (20_000, 10_000), 77).save(tmp_path / "a.jpg")

@@ -61,6 +61,7 @@ def test_our_blocks_are_compiled_where_that_is_asked_for(capsys):
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > before
 
 
+@pytest.mark.slow
 def test_some_rows_against_one_of_them(capsys):
     main([*SMALL, "--json", "--rows", "pcae-85", "mae-lite", "--against", "mae-lite"])
     found = json.loads(capsys.readouterr().out)
@@ -86,6 +87,7 @@ def test_other_peoples_rows_are_said_to_be_elsewhere_in_one_line(capsys, name, w
     assert f"{name} is other people's code" in said and "python benchmarks/peers.py --help" in said
 
 
+@pytest.mark.slow
 def test_training_from_files_says_how_long_it_waited_for_them(tmp_path, capsys):
     words = [*SMALL, "--rows", "mae", "pcae-85", "--data", "sample", "--steps", "2", "--out", str(tmp_path / "b.json")]
     main([*words, "--json"])
@@ -110,6 +112,7 @@ def test_batches_are_those_of_pretraining():
     assert abs(own.mean()) < 0.15 and abs(own.std() - 1) < 0.15
 
 
+@pytest.mark.slow
 def test_all_rows_take_turns_on_one_stream_and_every_step_counts(monkeypatch):
     taken = 0
 

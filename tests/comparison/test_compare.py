@@ -95,6 +95,7 @@ def test_a_table_of_seeds_with_differences_to_the_first_row(photos, tmp_path, ca
     )
 
 
+@pytest.mark.slow
 def test_an_interrupted_comparison_repeats_no_finished_cell_and_ends_in_the_same_table(photos, tmp_path, monkeypatch):
     """Stopped after each cell in turn; settings under another name in another comparison are the same cell too."""
     rows = described(tmp_path, ROWS[:3], measures=["knn"])

@@ -72,6 +72,7 @@ def test_a_fine_tuned_vit_b_costs_what_table_5_says_read_off_the_running_model()
         assert encoded.tokens.shape[1] == kept.get(ratio, (196,) * 3)[2] and encoded.appended.shape[1] == 3 * means
 
 
+@pytest.mark.slow
 def test_training_images_against_mae_at_75_percent():
     """DESIGN 4.5: what the multiply-accumulates allow at mask ratios of 75, 85 and 90 %."""
 

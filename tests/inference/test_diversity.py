@@ -65,6 +65,7 @@ def test_diversity_of_a_trained_model_is_that_of_its_tokens(capsys, photos, weig
     }
 
 
+@pytest.mark.slow
 def test_random_weights_take_the_first_other_ones_sizes_and_differ_by_seed(capsys, tmp_path, photos, weights):
     words = [
         "--weights",

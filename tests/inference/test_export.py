@@ -47,6 +47,7 @@ def photos(tmp_path_factory) -> str:
     return str(folder)
 
 
+@pytest.mark.slow
 def test_onnx_takes_the_ratio_of_the_fine_tuning_and_is_checked_on_64_images(capsys, tmp_path, weights, photos):
     out = tmp_path / "a.onnx"
     status, said, err = call(
@@ -74,6 +75,7 @@ def test_a_graph_pools_dropped_tokens_at_any_ratio(capsys, tmp_path, weights, ph
     assert status == 0 and result["check"]["holds"] and result["pool_dropped"]
 
 
+@pytest.mark.slow
 def test_without_data_the_built_in_images_check_and_a_table_says_so(capsys, tmp_path, weights):
     out = tmp_path / "a.pt2"
     words = ["--weights", weights["gray"], "--to", "torch-export", "--out", str(out), "--drop-ratio", "0.2"]

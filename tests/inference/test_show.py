@@ -81,6 +81,7 @@ def test_the_files_blank_exactly_what_was_dropped(places, tmp_path, capsys, size
         check_patches(panel, image, set(ids), grid)
 
 
+@pytest.mark.slow
 def test_settings_and_teacher_are_the_runs_own(places, tmp_path, capsys):
     words = ["--keep-ratio", "0.6", "--stages", "2", "--seed", "3", "--mask-ratio", "0.6"]
     main(["pretrain", "sample", "--out", str(tmp_path / "run"), *PRETRAIN, *words])
@@ -103,6 +104,7 @@ def test_settings_and_teacher_are_the_runs_own(places, tmp_path, capsys):
     assert len(kept["shown_ids"]) == 30 and [len(stage["kept_ids"]) for stage in kept["stages"]] == [18, 10]
 
 
+@pytest.mark.slow
 def test_the_same_seed_shows_the_same(places, tmp_path, capsys):
     words = ["--most-images", "1", "--modes", "masked"]
     first, again, other = (
@@ -112,6 +114,7 @@ def test_the_same_seed_shows_the_same(places, tmp_path, capsys):
     assert first == again != other
 
 
+@pytest.mark.slow
 def test_unreadable_images_are_left_out_and_named(places, tmp_path, capsys):
     make_folder(tmp_path / "photos", 3)
     (tmp_path / "photos" / "a torn.jpg").write_bytes(TORN)

@@ -264,6 +264,7 @@ def test_bad_files_are_named(run):
     assert "<a>\\udcff.jpg (torn) and 39 more" in Page(run / "report.html")["numbers"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn")
 def test_a_long_run_is_a_small_page(run):
     """20,000 lines: the page is no larger than a picture and 500 points make it."""
@@ -275,6 +276,7 @@ def test_a_long_run_is_a_small_page(run):
     assert "Line: mean of 64 values each" in Page(run / "report.html")["curves"]
 
 
+@pytest.mark.slow
 def test_a_classifier_by_drop_ratio(finetuned, tmp_path, capsys):
     found = as_json(capsys, str(finetuned), "--out", str(tmp_path / "page.html"))
     costs = found["cost"]["by_drop_ratio"]

@@ -54,6 +54,7 @@ def test_the_remedy_is_one_that_is_left(cores, folder, tmp_path):
         assert "--workers" not in said(0.25, data, 4) and "it takes more cores" in said(0.25, data, 4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("limit", "is_said"), [(-1.0, True), (1.0, False)])
 def test_a_run_and_its_forecast_say_it_in_one_line(monkeypatch, capsys, tmp_path, limit, is_said):
     monkeypatch.setattr(waiting, "WAITING", limit)

@@ -84,6 +84,7 @@ def test_a_run_folder_holds_what_is_promised(unbroken):
     assert (unbroken / "confusion.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 @pytest.mark.page
 def test_a_finished_run_without_its_page_gets_one(unbroken, shapes, encoder, tmp_path):
     folder = shutil.copytree(unbroken, tmp_path / "copy", ignore=shutil.ignore_patterns("report.html"))

@@ -120,6 +120,7 @@ def normalisation(model) -> list[str]:
     return ["--mean", str(model.facts.mean[0]), "--std", str(model.facts.std[0])]
 
 
+@pytest.mark.slow
 def test_a_run_from_other_weights_goes_on_where_it_stopped(run, tmp_path):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     words = [

@@ -63,6 +63,7 @@ def test_a_run_folder_holds_what_is_promised(unbroken):
     assert len(set(losses)) == 30 and all(0 < loss < 2 for loss in losses) and losses[-1] == summary["loss"]
 
 
+@pytest.mark.slow
 @pytest.mark.page
 def test_a_finished_run_without_its_page_gets_one(unbroken, tmp_path):
     folder = shutil.copytree(unbroken, tmp_path / "copy", ignore=shutil.ignore_patterns("report.html"))
@@ -213,6 +214,7 @@ def test_wrong_input_is_the_same_line_in_every_process(tmp_path):
         assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_file_that_is_torn_while_the_run_goes_on_is_found_again_after_a_resume(tmp_path, capsys):
     make_folder(tmp_path / "photos", 60, bad=1)
     words = [*PHOTOS, "--checkpoint-every", "5"]
@@ -285,6 +287,7 @@ def test_embed_is_deterministic_and_names_its_rows(unbroken, tmp_path, capsys):
     assert names[3] == "sample/test/3" and len(names) == 1000
 
 
+@pytest.mark.slow
 def test_from_python_it_is_the_same_run(unbroken, tmp_path):
     import pcae
 

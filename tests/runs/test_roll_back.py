@@ -133,6 +133,7 @@ def stopped(out: Path, *words: str) -> None:
     assert stop.value.code == 75
 
 
+@pytest.mark.slow
 def test_stopped_in_a_row_of_skipped_steps_one_more_is_no_row_of_ten(tmp_path, monkeypatch, capsys):
     Poison(monkeypatch, PCAE, range(21, 31))
     with monkeypatch.context() as patch:
@@ -201,6 +202,7 @@ def test_without_a_checkpoint_it_goes_back_to_the_start(tmp_path, monkeypatch):
     assert [step for step, _ in poison.batches] == [*range(20), *range(25)]
 
 
+@pytest.mark.slow
 def test_after_some_roll_backs_it_gives_up_and_the_last_good_checkpoint_is_there(tmp_path, monkeypatch, capsys):
     poison = Poison(monkeypatch, PCAE, range(25, 99), always=True)
     with pytest.raises(SystemExit) as stop:

@@ -26,6 +26,7 @@ print(left, new_pages_of_three())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="a setting of glibc")
 def test_a_large_tensor_gets_the_memory_of_the_one_before():
     """80 MB are 19,532 pages; without the setting each tensor's are new ones."""

@@ -34,6 +34,7 @@ def unbroken(tmp_path_factory) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_two_processes_equal_one(unbroken, tmp_path):
     """Half the batch each; student, teacher, decoder and optimizer, after 12 steps and after 30."""
     start(tmp_path / "two", 30, processes=2)

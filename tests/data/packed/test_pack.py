@@ -191,6 +191,7 @@ main(sys.argv[1:])
 BUSY = "import fcntl, sys; fcntl.lockf(file := open(sys.argv[1], 'r+b'), fcntl.LOCK_EX); print(1, flush=True); input()"
 
 
+@pytest.mark.slow
 def test_a_process_killed_at_work_is_gone_on_from_but_by_one_at_a_time(capsys, tmp_path, photos):
     call(capsys, "pack", photos, tmp_path / "whole", *TINY)
     words = ["pack", str(photos), str(tmp_path / "out"), *TINY]

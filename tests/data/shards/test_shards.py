@@ -395,6 +395,7 @@ TINY = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_verbs_do_with_shards_what_they_do_with_the_folder(twins, tmp_path, capsys):
     """Bit for bit: pre-training with and without reading processes, features, and a probe's accuracy."""
     weights, features, probes = [], [], []

@@ -24,6 +24,8 @@ KINDS = {
     ),
     "encoder whose features take dropped tokens in, 30 %": ({"pool_dropped": True}, 0.3),
 }
+SOME_QUICK = [*[*KINDS][:1], *(pytest.param(kind, marks=pytest.mark.slow) for kind in [*KINDS][1:])]
+"""One kind is exported whenever tests run, the others where all tests do."""
 COUNTS = {0.0: [], 0.2: [19, 15, 12], 0.3: [16, 11, 7]}
 """Tokens that stay of 24, by ratio."""
 
@@ -41,7 +43,7 @@ def expected(model, drop_ratio, images):
         return (vit.norm(found.tokens).sum(dim=1) + weighted.sum(dim=1)) / 24
 
 
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(scope="module", params=SOME_QUICK)
 def exported(request, tmp_path_factory):
     """A model, the ratio at which its tokens go, and the ONNX file of both."""
     options, ratio = KINDS[request.param]
@@ -90,7 +92,7 @@ def test_an_onnx_file_says_what_it_is(exported):
     assert operators.count("TopK") == 2 * len(COUNTS[ratio])  # which tokens stay, and their order
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", SOME_QUICK)
 def test_an_exported_program_answers_as_pytorch_does_for_any_batch(kind, tmp_path):
     options, ratio = KINDS[kind]
     model, path = model_of(**options), tmp_path / "a.pt2"

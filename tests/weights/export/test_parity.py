@@ -94,6 +94,7 @@ def test_a_check_without_images_is_refused():
 DISTURBED = ["torch-export", "timm", "hf", "safetensors"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("to", DISTURBED)
 def test_an_export_with_other_weights_is_not_kept(to, tmp_path, monkeypatch):
     model = model_of(classes=["a", "b"])
@@ -110,6 +111,7 @@ def test_an_export_with_other_weights_is_not_kept(to, tmp_path, monkeypatch):
     assert export(model, to, tmp_path / "a.out", 0.0, [pictures(model, 4)]).holds
 
 
+@pytest.mark.slow
 def test_an_export_that_keeps_other_tokens_is_not_kept(tmp_path, monkeypatch):
     """The program of another criterion: it drops the tokens that PyTorch keeps."""
     model = model_of(classes=["a", "b"])
