@@ -24,7 +24,7 @@ EXCHANGE = "gloo/transport"
 """What stands in the message of an exchange that broke off: the file that found it out."""
 ANSWER = timedelta(seconds=1)
 """After so long without an answer, they ask again."""
-PATIENCE = timedelta(minutes=30)
+PATIENCE = timedelta(hours=1)
 """How long they wait for one that is busy alone. Where one has died, what started them (torchrun, or srun with --wait)
 ends the others before."""
 
