@@ -43,7 +43,7 @@ def answer(found: Any, in_json: bool, in_words: Callable[[Any], None]) -> None:
 
 def is_main_process() -> bool:
     """Whether this is the first of the processes that torchrun or Slurm started, or the only one."""
-    return os.environ.get("RANK", "0") == "0"
+    return os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK", "0") == "0"
 
 
 def bar(what: str) -> "Callable[[DataLoader | range], Iterable[Any]]":

@@ -11,6 +11,8 @@ from typing import Any
 from pcae.settings.values import expand
 
 UMASK = os.umask(0o022)
+os.umask(UMASK)
+"""What others may not do with new files; it can only be read by being set."""
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from pcae.evaluation.throughput import large_batch
 from pcae.model.encoder import check_sizes
 from pcae.runs.batches import read_batches
 from pcae.runs.compiling import compiling
+from pcae.settings.bounds import check_bounds
 from pcae.settings.network import DecoderConfig, EncoderConfig
 from pcae.settings.reading import DataConfig
 from pcae.settings.values import flatten
@@ -81,6 +82,7 @@ def entries_of(config: BenchmarkConfig) -> list[Entry]:
 
 def check(config: BenchmarkConfig, entries: Sequence[Entry]) -> None:
     """Raise ValueError for what cannot be, before any work."""
+    check_bounds(config)
     check_mode(config)
     if config.encoder.patch_scale != 1:
         raise ValueError(f"patch_scale {config.encoder.patch_scale:g} does not change the speed; leave it out")

@@ -126,7 +126,7 @@ def leave_untrained(config: PretrainConfig, world: World) -> None:
     """Put the network as it begins into the run's folder, if it is not there yet."""
     if world.from_main((config.out / FILE).is_file):
         return
-    task = pretraining.build_task(config, world)
+    task = pretraining.build_task(replace(config, health=replace(config.health, knn_data=None)), world)
     if world.is_main:
         config.out.mkdir(parents=True, exist_ok=True)
     task.save_weights()

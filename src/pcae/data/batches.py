@@ -17,6 +17,7 @@ from pcae.data.arrays import Cropper, Uncropped, as_read, together
 from pcae.data.crops import RandomCrops, RoughImages, WholeImages
 from pcae.data.images import Images
 from pcae.data.unreadable import BadFiles, Batch, Replaced, collate, left_out
+from pcae.settings.bounds import check_bounds
 from pcae.settings.reading import DataConfig
 
 Follow = Callable[[DataLoader], Iterable[Batch]]
@@ -25,6 +26,7 @@ Follow = Callable[[DataLoader], Iterable[Batch]]
 
 def check_data_config(config: DataConfig) -> None:
     """Raise ValueError for values that cannot be."""
+    check_bounds(config)
     low, high = config.crop_scale
     if low > high:
         raise ValueError(f"crop_scale must be two shares of the area, ascending in (0, 1], got {config.crop_scale}")

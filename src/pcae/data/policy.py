@@ -17,6 +17,7 @@ from torch import Tensor
 from pcae.data.augment import Normalise
 from pcae.data.crops import RandomCrops, to_picture, to_tensor
 from pcae.data.files.decode import MODES
+from pcae.settings.bounds import check_bounds
 from pcae.settings.reading import PolicyConfig
 
 Distortion = Callable[[Image.Image], Image.Image]
@@ -104,6 +105,7 @@ def distortion(policy: PolicyConfig, mean: tuple[float, ...], side: int) -> Dist
 
 def check_policy(policy: PolicyConfig, channels: int) -> None:
     """Raise ValueError for values that cannot be, or do not fit the images."""
+    check_bounds(policy)
     distorts = distortion(policy, (0.5,) * channels, 32) is not None
     if distorts and channels not in MODES:
         raise ValueError(

@@ -79,11 +79,6 @@ class Measured:
     objects: int
     images_per_second: float
 
-    @property
-    def main_ap(self) -> float:
-        """What tells the best weights: the AP of masks, of boxes where there are no masks."""
-        return (self.box if self.mask is None else self.mask).ap or 0.0
-
     def numbers(self) -> dict[str, float]:
         """The figures by name, less those of which there is no object."""
         scores = {"box": self.box} | ({} if self.mask is None else {"mask": self.mask})

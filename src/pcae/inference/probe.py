@@ -16,6 +16,7 @@ from pcae.evaluation.linear import linear_probe
 from pcae.evaluation.probes import Examples, Probed
 from pcae.inference.trained import at_most, open_trained, say_left_out
 from pcae.model.pretrained import Pretrained
+from pcae.settings.bounds import check_bounds
 from pcae.settings.choices import Pool, Probe
 from pcae.settings.values import to_plain
 from pcae.settings.verbs.probe import ProbeConfig
@@ -64,6 +65,7 @@ def probe_model(config: ProbeConfig, model: Pretrained) -> ProbeResults:
 
 def check(config: ProbeConfig) -> None:
     """Raise ValueError for what cannot be, before any work."""
+    check_bounds(config)
     for name in ("probes", "k", "pool"):
         if getattr(config, name) == ():
             raise ValueError(f"{name} needs at least one value; leave the flag out for the default")

@@ -19,6 +19,7 @@ from pcae.model.compiled import uncompiled
 from pcae.runs.initial_weights import InitialWeights, load_weights
 from pcae.runs.run import TrainingRun
 from pcae.runs.task import Validated
+from pcae.settings.bounds import check_bounds
 from pcae.settings.reading import DataConfig, ViewConfig
 from pcae.settings.verbs.detect import USUAL_EPOCHS, DetectTrainConfig
 from pcae.tasks.detection import Annotated as Objects
@@ -117,6 +118,7 @@ def made_up(view: ViewConfig, channels: int, batch: int, device: torch.device) -
 
 def check(config: DetectTrainConfig) -> None:
     """Raise ValueError for values that cannot be, before anything is read."""
+    check_bounds(config)
     check_data_config(config.reading)
     check_pixel_range(config.reading.pixel_range)
     for name, instead in (

@@ -24,6 +24,7 @@ from pcae.pictures.confusion import draw_confusion
 from pcae.runs.initial_weights import InitialWeights, load_weights
 from pcae.runs.run import TrainingRun
 from pcae.runs.task import Validated
+from pcae.settings.bounds import check_bounds
 from pcae.settings.verbs.finetune import USUAL_EPOCHS, FinetuneConfig
 from pcae.tasks.classification import Classification, check_classification, drop_schedule, layer_groups
 from pcae.tasks.dial import parse_drop_ratio
@@ -110,6 +111,7 @@ class FineTuning(Validated[FinetuneConfig, Classification, Tally]):
 
 def check(config: FinetuneConfig) -> None:
     """Raise ValueError for values that cannot be, before anything is read."""
+    check_bounds(config)
     check_data_config(config.reading)
     for name in ("stream", "lanes", "shuffle"):
         if getattr(config.reading, name):

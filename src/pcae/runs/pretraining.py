@@ -25,6 +25,7 @@ from pcae.runs.online_probe import OnlineProbe, open_online
 from pcae.runs.roll_back import with_roll_backs
 from pcae.runs.run import TrainingRun
 from pcae.runs.task import Task
+from pcae.settings.bounds import check_bounds
 from pcae.settings.recipes import configure, recipe_names
 from pcae.settings.verbs.pretrain import PretrainConfig
 from pcae.terminal import console
@@ -166,6 +167,7 @@ class PretrainingTask(Task[PretrainConfig, Pretraining]):
 
 def check(config: PretrainConfig) -> None:
     """Raise ValueError for values that cannot be, before anything is read."""
+    check_bounds(config)
     check_data_config(config.reading)
     check_optimizer_config(config.optimizer)
     criterion = config.method.teacher.criterion

@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 
 import yaml
 
-from pcae.settings.bounds import check_bounds
 from pcae.settings.training import RunSettings
 from pcae.settings.values import at_home, build, check_values, leaves, without_rivals
 from pcae.settings.verbs import VERBS, config_of
@@ -93,5 +92,4 @@ def configure(cls: type[C], verb: str, choose_recipe: Callable[[C], str], **flag
         return at_home(build(cls, values | ({"recipe": picked} if picked else {})))
 
     config = layers()
-    check_bounds(config)
     return layers(choose_recipe(config)) if config.recipe == AUTO else config

@@ -21,11 +21,6 @@ from pcae.tasks.pyramid import STRIDES
 from pcae.training.loop import Progress, StepResult
 from pcae.training.randomness import StepRandom, seed_of
 
-MOST = 65_536
-"""Channels, features, patches and predictions that anything may have."""
-MOST_CONVS = 100
-"""Convolutions that a mask head may have."""
-
 
 def check_detection(config: DetectionConfig, depth: int, patch_size: tuple[int, int]) -> None:
     """Raise ValueError for values that cannot be, or do not fit an encoder of `depth` blocks and that patch."""

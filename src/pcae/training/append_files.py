@@ -14,19 +14,28 @@ class Records:
 
     path: Path
 
+    def __post_init__(self) -> None:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.touch()
+        except OSError as error:
+            raise ValueError(f"{self.path} cannot be written: {error.strerror}") from error
+
     def write(self, record: bytes, *, lasting: bool = False) -> None:
         """Append a record; `lasting`: the disk, not only the system, holds it then. Raises ValueError, naming the file,
         when the disk does not take it."""
-        end = self.path.stat().st_size if self.path.exists() else 0
+        end = None
         try:
             with self.path.open("ab") as file:
+                end = file.tell()
                 file.write(record)
                 file.flush()
                 if lasting:
                     os.fsync(file.fileno())
         except OSError as error:
             with suppress(OSError):
-                os.truncate(self.path, end)
+                if end is not None:
+                    os.truncate(self.path, end)
             raise ValueError(f"{self.path} cannot be written: {error.strerror}") from error
 
 
@@ -42,7 +51,6 @@ class Board:
 
         seconds, rest = divmod(time.time_ns(), 10**9)  # names in the order of time: TensorBoard reads them so
         name = f"events.out.tfevents.{seconds:010}.{socket.gethostname()}.{os.getpid()}.{rest:09}"
-        folder.mkdir(parents=True, exist_ok=True)
         self.file = Records(folder / name)
         self.records = RecordWriter(self.file)
         self.add(file_version="brain.Event:2")

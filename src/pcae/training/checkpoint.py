@@ -1,7 +1,6 @@
 """Full-state checkpoints: one safetensors file each, written beside and renamed, read without running code."""
 
 import json
-import os
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +13,8 @@ from torch import Tensor, nn
 
 from pcae.training.loop import Progress
 from pcae.training.sharding import gathered, split_like
-from pcae.writing import UMASK, in_one_move, replace_text
+from pcae.writing import in_one_move, replace_text
 
-os.umask(UMASK)
-"""What others may not do with new files; it can only be read by being set."""
 CHECKSUM = "crc32"
 """The name of the tensors' checksum in a header."""
 

@@ -26,8 +26,8 @@ def asked_to_stop() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
     def ask(number: int, frame: FrameType | None) -> None:
+        restore()  # first: a second request inside of set() would wait for itself
         asked.set()
-        restore()
 
     if threading.current_thread() is threading.main_thread():
         before = {number: signal.signal(number, ask) for number in SIGNALS}

@@ -39,11 +39,10 @@ def feed(
     device: torch.device,
     labels: Int[Tensor, " images"] | None = None,
 ) -> Iterator[tuple[Tensor | Labelled, StepRandom]]:
-    """Normalised images and their random numbers, from step `start` on; what cannot be read counts in `bad_files`.
+    """Normalised images and their random numbers, step by step; what cannot be read counts in `bad_files`.
 
-    finish: makes crops of batches that come without. With the `labels` of all images, Labelled batches.
-
-    first_part: which of the global batch's equal parts is this process's first; it has `accumulation` in a row.
+    own: which images this process reads. finish: makes crops of batches that come without. With the `labels` of all
+    images, Labelled batches.
     """
     draws = random_parts(own, finish.crops.seed, device)
     for batch, random in zip(on_device(loader, device), draws, strict=False):

@@ -18,6 +18,7 @@ from pcae.data.coco.segmentations import boxes_of, to_mask
 from pcae.data.crops import drawing
 from pcae.data.images import Images
 from pcae.data.unreadable import Read, Replaced
+from pcae.settings.bounds import check_bounds
 from pcae.settings.reading import MOST_SIDE, ViewConfig
 
 Target = dict[str, Tensor]
@@ -28,6 +29,7 @@ Pixels = UInt8[Tensor, "channels height width"]
 
 def check_view_config(config: ViewConfig) -> None:
     """Raise ValueError for values that cannot be."""
+    check_bounds(config)
     check_sides(config.shortest_sides, config.longest_side)
     low, high = config.jitter_scale
     if low > high or high * max(config.jitter_size) > MOST_SIDE:

@@ -15,6 +15,7 @@ from pcae.data.images import Images, open_images
 from pcae.data.packed.chunks import Files, Jpeg, Pixels, alone, finish_split, pack_split, part_of, write_whole
 from pcae.data.packed.reading import BAD_FILES, FORMAT, HEADER, UNFINISHED, check_sizes, is_packed, read_header, sealed
 from pcae.data.unreadable import BadFiles
+from pcae.settings.bounds import check_bounds
 from pcae.settings.choices import Split
 from pcae.settings.verbs.pack import PackConfig
 from pcae.terminal import bar
@@ -48,6 +49,7 @@ def pack_images(config: PackConfig) -> dict[str, Any]:
 
 def check(config: PackConfig) -> None:
     """Raise ValueError for what cannot be, before any work."""
+    check_bounds(config)
     for name, other in (("image_size", "jpeg"), ("quality", "pixels")):
         if getattr(config, name) is not None and config.form == other:
             raise ValueError(f"{name} is no setting of form {other}; leave --{name.replace('_', '-')} out")

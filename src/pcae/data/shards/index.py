@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pcae.data.shards.shard_list import count_all, index_text
 from pcae.data.shards.stream import every_shard
+from pcae.settings.bounds import check_bounds
 from pcae.settings.verbs.index import IndexConfig
 from pcae.terminal import bar
 from pcae.writing import check_writable, replace_text
@@ -21,6 +22,7 @@ class Indexed:
 
 def index_shards(config: IndexConfig) -> Indexed:
     """Count and write. Raises ValueError for shards that cannot be read."""
+    check_bounds(config)
     check_writable(config.out, ".json")
     counts = count_all(every_shard(config.data), config.threads, bar("counting samples"))
     replace_text(config.out, index_text(counts, config.out))

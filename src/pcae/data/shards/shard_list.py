@@ -107,8 +107,11 @@ def count_all(paths: list[str], threads: int = THREADS, follow: Any = iter) -> d
     Raises ValueError for a shard that cannot be read.
     """
     with ThreadPoolExecutor(threads) as pool:
-        counts = pool.map(count_samples, paths)  # at the first fault, it takes back what has not begun
-        return {paths[number]: next(counts) for number in follow(range(len(paths)))}
+        counts = pool.map(count_samples, paths)
+        try:
+            return {paths[number]: next(counts) for number in follow(range(len(paths)))}
+        finally:  # at the first fault, what has not begun is taken back
+            pool.shutdown(cancel_futures=True)
 
 
 def read_index(data: str, split: Split) -> ShardList:

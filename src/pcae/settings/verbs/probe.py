@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from typing import Annotated
 
+from annotated_types import Interval
 from tyro.conf import Positional, arg
 
-from pcae.settings.bounds import Count, Natural, NotNegative, Share
+from pcae.settings.bounds import Count, Natural, Share
 from pcae.settings.choices import Pool, Probe
 from pcae.settings.trained import ProbeTrainingConfig, TrainedConfig
 
@@ -35,7 +36,7 @@ class ProbeConfig:
     """Probe raw pixels too: the baseline that any encoder should be held against."""
     most_images: Count | None = None
     """At most so many training and test images, drawn at random, for a quick look; without it, all of them."""
-    token_gib: NotNegative = 4.0
+    token_gib: Annotated[float, Interval(ge=0)] = 4.0
     """GiB that patch tokens may take for the attentive probe; where they take more, every epoch encodes anew."""
     max_bad_files: Share = 0.05
     """Share of the images that may be unreadable, in [0, 1); they are left out and named at the end."""
