@@ -12,6 +12,7 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from multiprocessing import get_context, parent_process, set_start_method
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -78,7 +79,9 @@ class Started:
         return self.process.exitcode
 
     def send_signal(self, number: int) -> None:
-        os.kill(self.pid, number)
+        """Nothing where it has ended by itself."""
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, number)
 
     def communicate(self, timeout: float = 120) -> tuple[str, str]:
         """Standard output and error, at its end; once."""

@@ -275,7 +275,7 @@ def test_a_killed_comparison_goes_on_with_the_same_cells(photos, tmp_path):
     rows = described(tmp_path, ROWS[:2], measures=["knn"], pretrain=SMALL | {"steps": 30, "checkpoint-every": 5})
     words = ["compare", photos, "--rows", rows, "--device", "cpu", "--out"]
     finished: dict[str, float] = {}
-    for wait in (0.4, 0.8, 1.2):  # of about two seconds
+    for wait in (0.3, 0.6, 0.9):  # of about a second
         running = start(["pcae", *words, str(tmp_path / "out")])
         time.sleep(wait)
         running.send_signal(signal.SIGKILL)
