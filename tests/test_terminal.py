@@ -27,5 +27,14 @@ def test_a_result_is_json_or_words(capsys, found):
 @pytest.mark.parametrize("in_json", [True, False])
 def test_other_processes_than_the_first_print_nothing(capsys, monkeypatch, in_json):
     monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
     answer({"images": 3}, in_json, print)
     assert not capsys.readouterr().out
+
+
+def test_a_rank_without_others_silences_nothing(monkeypatch, capsys):
+    """A batch script may number its own tasks so."""
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    answer({"images": 3}, True, print)
+    assert capsys.readouterr().out
