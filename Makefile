@@ -1,5 +1,5 @@
 # Two commands are all that a newcomer needs: `make demo` and `make test`. Both make .venv when it is missing.
-.PHONY: setup demo test test-all lint types format completion clean
+.PHONY: setup demo test test-all test-trackers lint types format completion clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -10,7 +10,7 @@ export OMP_NUM_THREADS ?= 1
 PYTEST := $(BIN)/pytest -n 2 --dist worksteal
 
 help:
-	@grep -E '^# ' Makefile | head -1; echo "verbs: setup demo test test-all lint types format completion clean"
+	@grep -E '^# ' Makefile | head -1; echo "verbs: setup demo test test-all test-trackers lint types format completion clean"
 
 setup: $(READY)
 
@@ -33,8 +33,10 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+# the second time, what a user's type checker says of code that uses the installed package
 types: setup
 	$(BIN)/basedpyright
+	$(BIN)/basedpyright --project tests/public_api.json
 
 test: lint types
 	$(PYTEST) -m "not slow"
@@ -43,15 +45,32 @@ test: lint types
 test-all: lint types
 	$(PYTEST) -m "slow or not slow"
 	ATEN_CPU_CAPABILITY=default $(PYTEST) -m "trains and not slow"
+	$(MAKE) test-trackers
+
+# the clients of W&B and MLflow, with all that they bring, in an environment of their own
+TRACKERS := .venv-trackers
+test-trackers: $(TRACKERS)/.ready
+	$(TRACKERS)/bin/python -m pytest tests/trackers
+
+$(TRACKERS)/.ready: pyproject.toml constraints.txt
+	@if command -v uv >/dev/null 2>&1; then \
+		test -d $(TRACKERS) || uv venv --quiet --python $(PYTHON) $(TRACKERS); \
+		uv pip install --quiet --python $(TRACKERS)/bin/python -c constraints.txt -e '.[mlflow,wandb]' beartype pytest; \
+	else \
+		test -d $(TRACKERS) || $(PYTHON) -m venv $(TRACKERS); \
+		$(TRACKERS)/bin/python -m pip install --quiet -c constraints.txt -e '.[mlflow,wandb]' beartype pytest; \
+	fi
+	@touch $(TRACKERS)/.ready
 
 format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/python docs/draw_architecture.py
 
-# what the shells complete, from the settings
+# what the shells complete, and the types that editors read, from the settings
 completion: setup
 	$(BIN)/python -m tests.completion
+	$(BIN)/python -m tests.stubs
 
 clean:
-	rm -rf .venv demo build dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-trackers demo build dist .pytest_cache .ruff_cache .hypothesis

@@ -1,15 +1,22 @@
 """From JPEG files to normalised float tensors: ours beside torchvision's, one reading process each, taking turns.
 
-    python benchmarks/data_path.py FOLDER [--images 512] [--rounds 7] [--photographs MORE ...] [--packed PATH]
+    python benchmarks/data_path.py FOLDER [--images 512] [--rounds 7] [--processes 1 2]
+        [--photographs MORE ...] [--packed PATH]
 
 FOLDER gets the images on the first call: pieces of 500 x 375 and of 1600 x 1200 of the photographs that come with
 scikit-learn and scikit-image, of those of Debian's wallpaper packages where they are installed, and of those in MORE.
 PATH: what `pcae pack FOLDER/500x375 PATH` wrote; it is a row beside the files that it came from.
 
-torchvision: ImageFolder, RandomResizedCrop(224, scale (.2, 1), bicubic, antialiased), RandomHorizontalFlip, ToTensor
-and Normalize on pictures of Pillow. Prints JSON: images per second (median, least and most over rounds) and how many
-times as fast as torchvision (median over rounds of the ratio within a round). The start of the processes is not
-counted. Beside the reading process runs the training one, which normalises what is ours: it takes a second core.
+All rows take RandomResizedCrop(224, scale (.2, 1), bicubic, antialiased), mirror half of the images and normalise:
+
+torchvision: ImageFolder and the transforms of version 1 on pictures of Pillow, as most people write it.
+torchvision v2: decode_jpeg and the transforms of version 2 on uint8; batches are normalised where the model is.
+draft: torchvision, but Pillow reduces each picture while its shorter side stays twice 224.
+files, packed: ours.
+
+Prints JSON: images per second (median, least and most over rounds) and how many times as fast as torchvision (median
+over rounds of the ratio within a round), for one and for two reading processes, whose start is not counted. Beside
+them runs the training process, which normalises v2's batches and ours.
 """
 
 import argparse
@@ -21,7 +28,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import cycle, islice
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 import skimage
 import sklearn
@@ -30,7 +37,16 @@ from PIL import Image, features
 from torch import Tensor
 from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
-from torchvision.transforms import Compose, InterpolationMode, Normalize, RandomHorizontalFlip, RandomResizedCrop
+from torchvision.datasets.folder import default_loader
+from torchvision.io import decode_jpeg, read_file
+from torchvision.transforms import (
+    Compose,
+    InterpolationMode,
+    Normalize,
+    RandomHorizontalFlip,
+    RandomResizedCrop,
+    v2,
+)
 from torchvision.transforms import ToTensor as ToFloats
 
 from pcae.data.augment import Normalise, flip
@@ -51,6 +67,15 @@ MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 SCALE = (0.2, 1.0)
 MOST_ENLARGED = 1.5
 Epoch = Callable[[], Iterable[Tensor]]
+Finish = Callable[[Tensor], Tensor]
+
+
+class Reading(NamedTuple):
+    """How many images are read in an epoch, in batches of which size, by how many processes."""
+
+    images: int
+    batch: int
+    processes: int
 
 
 def sources(folders: list[Path], size: tuple[int, int]) -> list[Image.Image]:
@@ -78,28 +103,48 @@ def make(folder: Path, size: tuple[int, int], count: int, found: list[Image.Imag
         image.resize(size, Image.Resampling.LANCZOS, box=box).save(folder / f"{index:05d}.jpg", quality=90)
 
 
-def of_torchvision(folder: Path, images: int, batch: int) -> Epoch:
+def of_torchvision(folder: Path, reading: Reading, load: Callable[[str], Any] = default_loader) -> Epoch:
     """What most people write."""
     crop = RandomResizedCrop(224, SCALE, interpolation=InterpolationMode.BICUBIC, antialias=True)
     transform = Compose([crop, RandomHorizontalFlip(), ToFloats(), Normalize(MEAN, STD)])
-    data = ImageFolder(str(folder.parent), transform)
-    order = list(islice(cycle(torch.randperm(len(data)).tolist()), images))
+    return by_torchvision(ImageFolder(str(folder.parent), transform, loader=load), reading)
+
+
+def drafted(path: str) -> Image.Image:
+    """A picture that Pillow reduces while it decodes it."""
+    with Image.open(path) as image:
+        times = max(times for times in (1, 2, 4, 8) if times <= max(min(image.size) / 448, 1))
+        image.draft("RGB", (image.width // times, image.height // times))
+        return image.convert("RGB")
+
+
+def of_version_2(folder: Path, reading: Reading) -> Epoch:
+    """What torchvision does best on a CPU."""
+    crop = v2.RandomResizedCrop(224, SCALE, interpolation=InterpolationMode.BICUBIC, antialias=True)
+    transform = v2.Compose([crop, v2.RandomHorizontalFlip()])
+    data = ImageFolder(str(folder.parent), transform, loader=lambda path: decode_jpeg(read_file(path)))
+    return by_torchvision(data, reading, Normalise(MEAN, STD, 3))
+
+
+def by_torchvision(data: ImageFolder, reading: Reading, finish: Finish = lambda read: read) -> Epoch:
+    """Batches in one random order, and what the training process does to them."""
+    order = list(islice(cycle(torch.randperm(len(data)).tolist()), reading.images))
 
     def epoch() -> Iterator[Tensor]:
-        for pixels, _ in DataLoader(data, batch, sampler=order, num_workers=1, drop_last=True):
-            yield pixels
+        for pixels, _ in DataLoader(data, reading.batch, sampler=order, num_workers=reading.processes, drop_last=True):
+            yield finish(pixels)
 
     return epoch
 
 
-def ours(data: Path, images: int, batch: int) -> Epoch:
+def ours(data: Path, reading: Reading) -> Epoch:
     """What a run reads and does with it: crops by a process, mirrored and normalised where the model is."""
     opened = open_images(str(data))
     crops, normalise = RandomCrops(opened, (224, 224), SCALE, seed=0), Normalise(MEAN, STD, opened.channels)
 
     def epoch() -> Iterator[Tensor]:
-        order = MicroBatches(len(opened), 0, batch, 0, images // batch, 0, 1, 1)
-        for read in training_loader(crops, order, 1, torch.device("cpu")):
+        order = MicroBatches(len(opened), 0, reading.batch, 0, reading.images // reading.batch, 0, 1, 1)
+        for read in training_loader(crops, order, reading.processes, torch.device("cpu")):
             yield normalise(flip(read.pixels, torch.rand(len(read.pixels))))
 
     return epoch
@@ -144,12 +189,16 @@ def row(folder: Path, said: argparse.Namespace, size: tuple[int, int]) -> dict[s
     if not images.is_dir():
         make(images, size, said.images, sources([*DEBIAN, *said.photographs], size))
     files = list(images.iterdir())
-    rows = {"torchvision": of_torchvision(images, said.passes * len(files), said.batch)}
-    rows["files"] = ours(images, said.passes * len(files), said.batch)
-    if said.packed and size == SIZES[0]:
-        rows["packed"] = ours(said.packed, said.passes * len(files), said.batch)
-    kib = sum(file.stat().st_size for file in files) / len(files) / 1024
-    return {"images": len(files), "kib_an_image": round(kib)} | measure(rows, said.rounds)
+    found: dict[str, Any] = {"images": len(files)}
+    found["kib_an_image"] = round(sum(file.stat().st_size for file in files) / len(files) / 1024)
+    for processes in said.processes:
+        reading = Reading(said.passes * len(files), said.batch, processes)
+        rows = {"torchvision": of_torchvision(images, reading), "torchvision v2": of_version_2(images, reading)}
+        rows |= {"draft": of_torchvision(images, reading, drafted), "files": ours(images, reading)}
+        if said.packed and size == SIZES[0]:
+            rows["packed"] = ours(said.packed, reading)
+        found[f"{processes} reading"] = measure(rows, said.rounds)
+    return found
 
 
 def benchmark() -> None:
@@ -160,6 +209,7 @@ def benchmark() -> None:
     words.add_argument("--passes", type=int, default=2)
     words.add_argument("--batch", type=int, default=32)
     words.add_argument("--rounds", type=int, default=7)
+    words.add_argument("--processes", type=int, nargs="+", default=[1, 2])
     words.add_argument("--photographs", type=Path, nargs="*", default=[])
     words.add_argument("--packed", type=Path)
     said = words.parse_args()

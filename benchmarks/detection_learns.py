@@ -62,7 +62,7 @@ def measure(runs: Path, begin: str, seed: int, asked: argparse.Namespace) -> dic
     if begin == "pretrained":
         before, minutes = pretrained(runs, seed, asked.pretrain_steps)
     words = ["--recipe", "detect-small", "--steps", str(asked.steps), "--seed", str(seed), "--device", "cpu"]
-    summary = told("detect", "train", str(small), "--out", str(out), *before, *words, "--evaluate-every", "1000000")
+    summary = told("detect", "train", str(small), "--out", str(out), *before, *words, "--evaluate-every", "1000000ep")
     found = {"begin": begin, "seed": seed, "pretraining_minutes": round(minutes, 1)}
     found |= {"minutes": round(summary["seconds"] / 60, 1), "loss": round(summary["loss"], 4)}
     for name, file in PICTURES.items():

@@ -18,7 +18,7 @@ import torch
 import pcae
 from pcae.data.tables.labelled import open_labelled
 from pcae.data.unreadable import BadFiles
-from pcae.inference.held_out import count_right
+from pcae.inference.held_out import classify
 from pcae.training.distributed import World
 
 RATIOS = (0.0, 0.1, 0.2, 0.3, 0.4)
@@ -30,13 +30,13 @@ def fine_tune(runs: Path, name: str, seed: int, **settings: Any) -> dict[str, An
     kept = out / "by-drop-ratio.json"
     if kept.is_file():
         return json.loads(kept.read_text())
-    shared = {"recipe": "finetune-fashion-mnist", "seed": seed, "evaluate_every": 2.0, "device": "cpu"}
+    shared = {"recipe": "finetune-fashion-mnist", "seed": seed, "evaluate_every": "2ep", "device": "cpu"}
     summary = pcae.finetune("fashion-mnist", out, weights=str(runs / f"pre{seed}"), **shared, **settings)
     model = pcae.load(out)
     _, test = open_labelled("fashion-mnist")
     world = World(0, 1, torch.device("cpu"))
     top1 = {
-        f"{ratio:g}": count_right(model.classifier(ratio), BadFiles(test, 0.0), model.facts, world).top1
+        f"{ratio:g}": classify(model.classifier(ratio), BadFiles(test, 0.0), model.facts, world).numbers()["top1"]
         for ratio in RATIOS
     }
     found = {"seconds": round(summary["seconds"]), "top1": top1}

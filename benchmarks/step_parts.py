@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from statistics import median
+from typing import Any
 
 import torch
 from timm.layers.attention import Attention
@@ -130,17 +131,8 @@ def optimizers(method: nn.Module) -> Calls:
     }
 
 
-def benchmark() -> None:
-    """Take turns, print."""
-    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    words.add_argument("--device", default="cpu")
-    words.add_argument("--model", default="vit_base_patch16_224")
-    words.add_argument("--batch", type=int, default=32)
-    words.add_argument("--rounds", type=int, default=5)
-    words.add_argument("--compile", action="store_true")
-    said = words.parse_args()
-    device = pick_device(said.device)
-    keep_freed_memory()
+def measure(said: argparse.Namespace, device: torch.device) -> dict[str, Any]:
+    """Take turns."""
     images = torch.randn(said.batch, 3, 224, 224).to(device)
     steppers = whole_steps(said, device, images)
     method = stepper_of(said, device, images).method  # of its own: gradients that stay would slow the step's own down
@@ -155,7 +147,7 @@ def benchmark() -> None:
         for name, (plain, ours) in PAIRS.items()
         if plain in spent and ours in spent
     }
-    found = {
+    return {
         "machine": device_name(device),
         "threads": torch.get_num_threads(),
         "torch": str(torch.__version__),
@@ -169,8 +161,20 @@ def benchmark() -> None:
         "kept_mib": {name: round(steppers[name].kept() / 2**20) for name in (STEP, "step: computed again")},
         "seconds": {name: round(median(values), 4) for name, values in spent.items()},
     }
-    print(json.dumps(found, indent=2))
+
+
+def main() -> None:
+    """Measure and print."""
+    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    words.add_argument("--device", default="cpu")
+    words.add_argument("--model", default="vit_base_patch16_224")
+    words.add_argument("--batch", type=int, default=32)
+    words.add_argument("--rounds", type=int, default=5)
+    words.add_argument("--compile", action="store_true")
+    said = words.parse_args()
+    keep_freed_memory()
+    print(json.dumps(measure(said, pick_device(said.device)), indent=2))
 
 
 if __name__ == "__main__":
-    benchmark()
+    main()

@@ -13,6 +13,7 @@ from pcae.settings.help import explanations, flags_of, positional_metavars
 from pcae.settings.recipes import AUTO, recipe_names
 from pcae.settings.training import RunSettings
 from pcae.settings.values import build, flatten, leaves
+from pcae.settings.values import flags as settings_flags
 from pcae.settings.verbs import VERBS, config_of
 
 HEAD = "# What pcae's words can be, for TAB. Written by `make completion` from the settings.\n"
@@ -186,7 +187,7 @@ def described(verb: str) -> dict[str, str]:
     said, defaults, positional = explanations(cls), flatten(build(cls, {})), positional_metavars(cls)
     flags = {
         flag: textwrap.shorten(re.split(r"; |(?<!\.)\.(?: |$)", said[name])[0], 70, placeholder=" ...")
-        for name, kind in leaves(cls).items()
+        for name, kind in settings_flags(cls).items()
         if name not in positional
         for flag in flags_of(name, kind, defaults[name])[-1:]
     }
@@ -197,7 +198,7 @@ def choices() -> dict[str, str]:
     """What flags take one of, or some of, by the pattern of verb, flag and number of values that are there."""
     same: defaultdict[str, list[str]] = defaultdict(list)
     for verb in VERBS:
-        for name, kind in leaves(config_of(verb)).items():
+        for name, kind in settings_flags(config_of(verb)).items():
             words = words_of(verb, name)
             if words:
                 number = "*" if get_origin(strip(kind)) is tuple else "0"

@@ -6,13 +6,14 @@ import tarfile
 from pathlib import Path
 
 import numpy as np
+import tifffile
 import timm
 import yaml
 from PIL import Image
 
 import pcae
 from pcae.cli import main
-from pcae.runs import finetuning, pretraining
+from pcae.functions import function
 from tests import shapes
 from tests.documentation import ROOT, fences
 
@@ -41,17 +42,22 @@ SMALL = {
 SCRIPTS = {
     "check_data.py": ["--images", "4", "--rounds", "1"],
     "criteria_cost.py": ["--model", "vit_tiny_patch16_224", "--batch", "2", "--rounds", "1"],
-    "drop_ratio_speed.py": ["--model", "vit_tiny_patch16_224", "--batch", "1", "--rounds", "1"],
     "health_cost.py": ["--model", "vit_tiny_patch16_224", "--batch", "2", "--rounds", "1"],
-    "onnx_speed.py": ["--model", "vit_tiny_patch16_224", "--batch", "1", "--drop-ratio", "0.3", "--rounds", "1"],
+    "runtimes.py": [
+        *("--model", "vit_tiny_patch16_224", "--batch", "1", "--drop-ratio", "0.3", "--rounds", "1"),
+        *("--runtimes", "eager", "onnxruntime"),
+    ],
     "scale_data.py": ["--images", "100", "--samples", "1000", "--shards", "10", "--ranks", "2"],
 }
 """Scripts of benchmarks/ that can be made small. The others train for hours, or have tests of their own."""
+GRAPHS = {"onnx": "photos.onnx", "torch-export": "photos.pt2"}
+"""What pages call exported graphs, by their format."""
 LABELLED = {"probe", "evaluate", "finetune", "compare"}
 IMAGES = {
     "fashion-mnist": "sample", "coco/": "coco", "small": "coco", "small/images/00000.png": "coco/images/0.png",
     "labelled/": "labelled", "new/": "new", "packed/": "packed", "FOLDER/500x375": "photos",
-    "s3://bucket/train-{000000..009999}.tar": "shards/train-{000..001}.tar",
+    "s3://bucket/train-{000000..009999}.tar": "shards/train-{000..001}.tar", "more.csv": "labelled", "tiles/": "tiles",
+    "shards/train-{000000..000099}.tar": "shards/train-{000..001}.tar",
 }  # fmt: skip
 """What stands here for images that pages name; photos, or labelled ones, for all other names."""
 MADE = {"packed/", "small/", "PACKED", "index.json"}
@@ -59,8 +65,9 @@ MADE = {"packed/", "small/", "PACKED", "index.json"}
 
 
 def left_out(words: tuple[str, ...]) -> bool:
-    """Whether a command needs the network, or has a test of its own at this size (the demo, the paper's tables)."""
-    return words[1] == "demo" or any(word.startswith("hf:") or word == "--table" for word in words)
+    """Whether a command needs the network or a client that is not here, or has a test of its own at this size."""
+    away = {"--table", "wandb", "mlflow"}
+    return words[1] == "demo" or any(word.startswith(("hf:", "hf-hub:")) or word in away for word in words)
 
 
 def kind_of(words: tuple[str, ...]) -> set[str]:
@@ -89,6 +96,8 @@ def few(words: list[str], verb: str, place: Path) -> list[str]:
         flags["--validation"] = ["coco/val.json"]
     if "--data" in flags:
         flags["--data"] = ["photos"]
+    if "--check" in flags:
+        flags["--check"] = [graph("onnx")]
     if "--rows" in flags and verb == "compare":
         flags["--rows"] = [few_rows(place, flags["--rows"][0])]
     return [*data, *itertools.chain(*([name, *values] for name, values in flags.items()))]
@@ -166,6 +175,10 @@ def furnish(place: Path) -> None:
         (place / folder).mkdir(parents=True)
         for index in range(12):
             Image.fromarray(noise.integers(0, 256, (40, 60, 3), dtype=np.uint8)).save(place / folder / f"{index}.png")
+    (place / "tiles").mkdir()
+    for index in range(4):
+        bands = noise.integers(0, 10_001, (40, 60, 8), dtype=np.uint16)
+        tifffile.imwrite(place / "tiles" / f"{index}.tif", bands, photometric="minisblack", planarconfig="contig")
     (place / "shards").mkdir()
     for shard in range(2):
         with tarfile.open(place / "shards" / f"train-{shard:03d}.tar", "w") as tar:
@@ -224,10 +237,10 @@ def patch(monkeypatch, place: Path) -> None:
     create = timm.create_model
 
     def pretrain(data, out, **knobs):
-        return pretraining.pretrain(data, new(place, ""), **{**knobs, **step, **net})
+        return function("pretrain")(data, new(place, ""), **{**knobs, **step, **net})
 
     def finetune(data, out, **knobs):
-        return finetuning.finetune(data, new(place, ""), **{**knobs, **step})
+        return function("finetune")(data, new(place, ""), **{**knobs, **step})
 
     def created(name, pretrained=False, **knobs):
         return create(name, pretrained=pretrained and name.startswith("local-dir:"), **knobs)
@@ -237,22 +250,21 @@ def patch(monkeypatch, place: Path) -> None:
     monkeypatch.setattr(timm, "create_model", created)
 
 
+def graph(to: str) -> str:
+    """The classifier's graph in a format, made where it is not there."""
+    if not Path(GRAPHS[to]).exists():
+        main(["export", "--weights", "runs/classifier", "--to", to, "--out", GRAPHS[to]])
+    return GRAPHS[to]
+
+
 def named(block: str) -> str:
     """A block with the export that it loads in place of FOLDER, made where it is not there."""
     kind = "timm" if "local-dir" in block else "vitmae" if "ViTMAE" in block else "hf"
-    runs = {"timm": "classifier", "onnx": "classifier", "vitmae": "mae", "hf": "cls"}
-    for to, name in ((kind, "FOLDER"), ("onnx", "photos.onnx")):
-        if name in block and not Path(f"exports/{to}").exists():
-            Path("exports").mkdir(exist_ok=True)
-            main(
-                [
-                    "export",
-                    "--weights",
-                    f"runs/{runs[to]}",
-                    "--to",
-                    to,
-                    "--out",
-                    name if to == "onnx" else f"exports/{to}",
-                ]
-            )
+    runs = {"timm": "classifier", "vitmae": "mae", "hf": "cls"}
+    if "FOLDER" in block and not Path(f"exports/{kind}").exists():
+        Path("exports").mkdir(exist_ok=True)
+        main(["export", "--weights", f"runs/{runs[kind]}", "--to", kind, "--out", f"exports/{kind}"])
+    for to, name in GRAPHS.items():
+        if name in block:
+            graph(to)
     return block.replace("FOLDER", f"exports/{kind}")

@@ -9,7 +9,7 @@ import pytest
 
 from pcae.cli import main
 from pcae.settings.help import explanations, positional_metavars
-from pcae.settings.values import leaves
+from pcae.settings.values import flags, leaves
 from pcae.settings.verbs import VERBS, config_of
 from pcae.settings.words import parse
 
@@ -46,7 +46,7 @@ def test_a_page_shows_the_usual_settings_and_says_how_to_see_all(capsys, verb):
 def test_all_settings_are_explained(capsys, verb):
     page, cls = help_of(capsys, *verb.split(), "--help-all"), config_of(verb)
     assert explanations(cls).keys() == leaves(cls).keys() and "--json" in page
-    for name in leaves(cls):
+    for name in flags(cls):
         assert positional_metavars(cls).get(name, f"--{name.replace('_', '-')}") in page
 
 

@@ -26,7 +26,7 @@ def test_masks_are_what_is_seen_and_the_same_seed_gives_the_same_bytes(tmp_path)
     ids = []
     for split in ("train", "test"):
         data = open_coco(str(tmp_path / "a"), split)
-        ids += data.ids.tolist()
+        ids += data.ids
         assert data.images.classes == ["fruit", "bird"] and len(data) == {"train": 6, "test": 2}[split]
         for index in range(len(data)):
             masks = np.stack([to_mask(rle).numpy() for rle in data.rles(index)])

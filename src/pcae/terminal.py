@@ -1,11 +1,12 @@
 """How verbs speak: results to standard output, everything else to standard error."""
 
+import io
 import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import is_dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from rich.console import Console
 from rich.progress import track
@@ -16,6 +17,9 @@ from pcae.settings.text import visible
 
 if TYPE_CHECKING:  # verbs that need no torch speak, too
     from torch.utils.data import DataLoader
+
+
+T = TypeVar("T")
 
 
 class Terminal(Console):
@@ -35,10 +39,15 @@ def warn(remark: str) -> None:
     console.print(remark, style="yellow")
 
 
-def answer(found: Any, in_json: bool, in_words: Callable[[Any], None]) -> None:
+def answer(found: T, in_json: bool, in_words: Callable[[T], None]) -> None:
     """Print a result, as JSON or in words; of the processes that torchrun or Slurm started, the first one does."""
     if is_main_process():
         (as_json if in_json else in_words)(found)
+
+
+def command(work: Callable[[Any], T], in_words: Callable[[T], None]) -> Callable[[Any], None]:
+    """A verb, by its settings: does its work, and prints what that returns, as JSON or in words."""
+    return lambda config: answer(work(config), config.json, in_words)
 
 
 def is_main_process() -> bool:
@@ -52,21 +61,41 @@ def bar(what: str) -> "Callable[[DataLoader | range], Iterable[Any]]":
     return lambda steps: steps if quiet else track(steps, what, len(steps), console=console, transient=True)
 
 
-def table(title: str, columns: list[str], rows: list[list[str]]) -> None:
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table of results, as wide as it is where no terminal limits it; the first column is text, the others are
     numbers."""
+    shown = laid_out(title, columns, rows)
+    plain(None if sys.stdout.isatty() else width_of(shown)).print(shown)
+
+
+def table_in_text(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """The table that `table` prints where no terminal limits it, without colours and blanks at the ends of lines."""
+    shown, written = laid_out(title, columns, rows), io.StringIO()
+    plain(width_of(shown), written).print(shown)
+    return "\n".join(line.rstrip() for line in written.getvalue().splitlines())
+
+
+def laid_out(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """A table whose first column is text and whose others are numbers."""
     shown = Table(title=title, title_justify="left")
     for index, column in enumerate(columns):
         shown.add_column(column, justify="right" if index else "left")
     for row in rows:
         shown.add_row(*row)
-    wide = None if sys.stdout.isatty() else max(80, plain(10_000).measure(shown).maximum)
-    plain(wide).print(shown)
+    return shown
 
 
-def plain(width: int | None) -> Console:
-    """A console to standard output on which brackets are brackets."""
-    return Terminal(highlight=False, markup=False, emoji=False, width=width)
+def width_of(shown: Table) -> int:
+    """How wide a table is by itself."""
+    return max(80, plain(10_000).measure(shown).maximum)
+
+
+def plain(width: int | None, file: TextIO | None = None) -> Console:
+    """A console to standard output, or to a file, on which brackets are brackets."""
+    no = False if file else None
+    return Terminal(
+        highlight=False, markup=False, emoji=False, width=width, file=file, force_terminal=no, force_jupyter=no
+    )
 
 
 def as_json(result: Any) -> None:

@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from pcae.settings.sources import Data, each
 from pcae.settings.values import expand
 
 UMASK = os.umask(0o022)
@@ -54,8 +55,13 @@ def check_writable(path: Path, *suffixes: str) -> None:
 
 def replace_text(path: Path, text: str) -> None:
     """Write a small text file in one move."""
+    replace_bytes(path, text.encode("utf-8"))
+
+
+def replace_bytes(path: Path, content: bytes) -> None:
+    """Write a small file in one move."""
     with in_one_move(path) as beside:
-        beside.write_text(text, encoding="utf-8")
+        beside.write_bytes(content)
 
 
 def replace_json(path: Path, values: Any) -> None:
@@ -64,7 +70,7 @@ def replace_json(path: Path, values: Any) -> None:
     replace_text(path, json.dumps(values, indent=2) + "\n")
 
 
-def check_place(folder: Path, data: str) -> None:
+def check_place(folder: Path, data: Data) -> None:
     """Raise ValueError, before any work, for a run folder that cannot be made.
 
     Nor may it lie inside a folder of images: its pictures would become images of the data.
@@ -73,9 +79,10 @@ def check_place(folder: Path, data: str) -> None:
     if not there.is_dir() or not os.access(there, os.W_OK):
         reason = "is no folder" if not there.is_dir() else "may not be written"
         raise ValueError(f"out {str(folder)!r} cannot be written: {str(there)!r} {reason}")
-    images = expand(data)
-    if images.is_dir() and folder.resolve().is_relative_to(images.resolve()):
-        raise ValueError(f"out {str(folder)!r} lies inside the data {data!r}; choose a folder outside it")
+    for source in each(data):
+        images = expand(source)
+        if images.is_dir() and folder.resolve().is_relative_to(images.resolve()):
+            raise ValueError(f"out {str(folder)!r} lies inside the data {source!r}; choose a folder outside it")
 
 
 @contextmanager

@@ -15,7 +15,7 @@ def test_opening_says_on_standard_error_what_was_matched(capsys, tmp_path):
         "  30 of 30 tensors matched, 100.0% of the encoder",
         "  resized: pos_embed from 4 x 4 to 6 x 6 positions",
         "  unexpected, left out: decoder: 1",
-        "  read as timm's vit_base_patch16_224: 2 blocks of width 128; 2 heads, by the width",
-        "  taken for granted: mean and std of ImageNet, images of 32 x 32, as the positions have it",
+        "  read as a ViT of 2 blocks of width 128, patches of 8 x 8; 2 heads, by the width",
+        "  taken for granted: activation GELU, mean and std of ImageNet, images of 32 x 32, as the positions have it",
     ]
     assert model.facts.encoder.image_size == (48, 48) and not model.training

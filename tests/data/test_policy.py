@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from pcae.data.crops import RandomCrops
+from pcae.data.crops import RandomCrops, picture_of
 from pcae.data.images import open_images
 from pcae.data.policy import AugmentedCrops, check_policy, distorted, distortion, seeded
 from pcae.settings.reading import PolicyConfig
@@ -69,7 +69,7 @@ def test_erasing_is_as_frequent_as_it_says():
 
 
 def test_a_distortion_that_pillow_refuses_leaves_the_picture_as_it_is():
-    picture = open_images("sample").open(0)[0]
+    picture = picture_of(open_images("sample").open(0))
 
     def refuse(_):
         raise ValueError("bits must be between or equal to 1 and 8")

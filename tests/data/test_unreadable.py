@@ -11,7 +11,7 @@ from pcae.data.batches import MicroBatches, pixel_statistics, training_loader, w
 from pcae.data.crops import RandomCrops
 from pcae.data.images import open_images
 from pcae.data.unreadable import BadFiles, Replaced
-from pcae.evaluation.features import collect
+from pcae.evaluation.features import readable
 from tests.photographs import make_folder
 
 CPU = torch.device("cpu")
@@ -123,4 +123,4 @@ def test_a_file_that_is_listed_twenty_times_is_unreadable_twenty_times(folder, t
     (tmp_path / "list.txt").write_text(f"{folder / 'torn 0.jpg'}\n" * 20)
     images = open_images(str(tmp_path / "list.txt"))
     with pytest.raises(ValueError, match="20 of 20 images cannot be read"):
-        collect(images, (16, 16), lambda batch: batch.flatten(1), bad_files=BadFiles(images, 0.5))
+        list(readable(whole_loader(images, (16, 16)), BadFiles(images, 0.5)))

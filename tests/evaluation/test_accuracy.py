@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import confusion_matrix, top_k_accuracy_score
+from scipy.stats import binomtest
+from sklearn.metrics import balanced_accuracy_score, confusion_matrix, recall_score, top_k_accuracy_score
 
 from pcae.evaluation.accuracy import no_images, tally
 from pcae.evaluation.throughput import ratios, take_turns
@@ -18,6 +19,24 @@ def test_counts_are_scikit_learns_and_parts_add_up():
     assert np.array_equal(found.confusion.numpy(), confusion_matrix(labels, logits.argmax(1), labels=range(8)))
     parts = no_images(8) + tally(logits[:100], labels[:100]) + tally(logits[100:], labels[100:])
     assert (parts.top1, parts.top5, parts.images) == (found.top1, found.top5, 300)
+
+
+def test_balanced_accuracy_and_recalls_are_scikit_learns_without_absent_classes():
+    generator = torch.Generator().manual_seed(1)
+    logits, labels = torch.randn(200, 6, generator=generator), torch.randint(5, (200,), generator=generator)
+    labels[labels == 2] = 3  # classes 2 and 5 have no image
+    found, taken = tally(logits, labels), logits.argmax(1)
+    with pytest.warns(UserWarning, match="y_pred contains classes not in y_true"):
+        assert found.balanced_accuracy == pytest.approx(balanced_accuracy_score(labels, taken))
+    details = found.details(list("abcdef"))
+    recalls = recall_score(labels, taken, labels=[0, 1, 3, 4], average=None)
+    assert [row["recall"] for row in details["by_class"].values()] == pytest.approx(recalls)
+    assert list(details["by_class"]) == list("abde") and details["absent_classes"] == ["c", "f"]
+    of_a = details["by_class"]["a"]
+    expected = binomtest(round(of_a["recall"] * of_a["images"]), of_a["images"]).proportion_ci(method="wilson")
+    assert of_a["interval"] == pytest.approx((expected.low, expected.high))
+    for name, (low, high) in details["intervals"].items():
+        assert 0 <= low < found.numbers()[name] < high <= 1
 
 
 def test_with_fewer_than_five_classes_all_count():

@@ -13,9 +13,11 @@ from PIL import Image, ImageEnhance
 from skimage import data
 
 from pcae.cli import main
+from pcae.data.batches import pixel_statistics
 from pcae.data.duplicates import closest_before, directions, near_duplicates
 from pcae.data.images import open_images
 from pcae.data.survey import Facts, look
+from pcae.data.unreadable import BadFiles
 from pcae.settings.recipes import recipe_names
 from pcae.settings.verbs.pretrain import PretrainConfig as Run
 from tests.photographs import TORN, photographs
@@ -100,7 +102,7 @@ def test_every_planted_fault_is_found_and_nothing_else(report):
 
 def test_what_is_there_is_counted(report):
     assert report["images"] == {"train": 29, "validation": 8}
-    assert report["formats"]["PNG"] == 30 and report["pixels"]["I;16"] == 1 and report["formats"]["unknown"] == 2
+    assert report["formats"]["PNG"] == 30 and report["pixels"]["uint16 x 1"] == 1 and report["formats"]["unknown"] == 2
     assert report["sides"]["width"] == {"least": 64, "median": 240, "most": 240}
     assert sum(report["labels"]["train"].values()) == 29 and set(report["labels"]["validation"]) == {"one", "two"}
     remarks = "\n".join(report["remarks"])
@@ -195,7 +197,7 @@ def test_bands_and_floats_are_told(tmp_path):
     images = open_images(str(tmp_path))
     bands, floats = look(images, 0), look(images, 1)
     assert (bands.format, bands.kind, bands.size) == ("TIFF", "uint16 x 5", (40, 30))
-    assert bands.error == "it has 5 channels, not 3; see --channels"
+    assert bands.error == "it has 5 channels, not 3; see --channels and --bands"
     assert floats.values == (-2.0, 7.0) and "--pixel-range" in str(floats.error)
 
 
@@ -283,3 +285,54 @@ def test_the_suggestion_is_what_auto_takes(tmp_path, capsys):
     command[command.index("--out") + 1] = str(out)
     main([*command, "--device", "cpu", "--steps", "1", "--width", "24", "--heads", "2", "--batch-size", "4"])
     assert "recipe auto: vit-ti-32 (6 images, shorter side about 32 pixels, cpu)" in capsys.readouterr().err
+
+
+def checked(folder: Path, capsys, *words: str) -> dict:
+    main(["check-data", str(folder), "--json", "--device", "cpu", "--workers", "0", *words])
+    return json.loads(capsys.readouterr().out)
+
+
+def test_pixels_without_data_are_named_and_count_in_no_mean(tmp_path, capsys):
+    pixels = np.random.default_rng(0).random((40, 50)).astype(np.float32)
+    pixels[:10] = np.nan
+    tifffile.imwrite(tmp_path / "a.tif", pixels)
+    bytes_ = np.random.default_rng(1).integers(1, 256, (40, 50)).astype(np.uint8)
+    bytes_[:, :25] = 7
+    tifffile.imwrite(tmp_path / "b.tif", bytes_, extratags=[(42113, 2, 2, "7", True)])
+    report = checked(tmp_path, capsys, "--channels", "1")
+    named = report["faults"]["missing_pixels"]["groups"]
+    assert [(Path(one["file"]).name, one["reason"]) for (one,) in named] == [
+        ("a.tif", "25.0% of its pixels"),
+        ("b.tif", f"{(bytes_ == 7).mean():.1%} of its pixels"),
+    ]
+    known = [np.rint(pixels[10:] * 255) / 255, bytes_[bytes_ != 7] / 255]
+    assert report["mean"] == pytest.approx([np.mean([one.mean() for one in known])])
+    images = open_images(str(tmp_path), channels=1)
+    mean, std = pixel_statistics(images, (40, 50), BadFiles(images, 0.0))
+    assert mean == pytest.approx(report["mean"], abs=0.01) and std == pytest.approx(report["std"], abs=0.01)
+
+
+def test_two_colours_of_the_same_gray_are_not_one(tmp_path, capsys):
+    shape = np.full((40, 40, 3), 227, np.uint8)
+    shape[10:30, 10:30] = (255, 255, 0)
+    Image.fromarray(shape).save(tmp_path / "yellow on gray.png")
+    Image.new("RGB", (40, 40), (255, 255, 0)).save(tmp_path / "yellow.png")
+    assert groups(checked(tmp_path, capsys), "blank") == {frozenset({"yellow.png"})}
+
+
+def test_an_opacity_that_may_be_another_band_is_said_and_the_remedy_works(tmp_path, capsys):
+    bands = np.random.default_rng(0).integers(0, 256, (2, 40, 50, 4)).astype(np.uint8)
+    for index, pixels in enumerate(bands):
+        tifffile.imwrite(tmp_path / f"{index}.tif", pixels, photometric="rgb", extrasamples=["unassalpha"])
+    (remark,) = checked(tmp_path, capsys)["remarks"]
+    assert "2 images say that their last band is opacity" in remark and "--channels 4" in remark
+    report = checked(tmp_path, capsys, "--channels", "4")
+    assert report["remarks"] == [] and report["mean"] == pytest.approx((bands / 255).mean((0, 1, 2)).tolist())
+    report = checked(tmp_path, capsys, "--bands", "1", "2", "3")
+    assert report["remarks"] == [] and report["mean"] == pytest.approx((bands / 255).mean((0, 1, 2)).tolist()[:3])
+
+
+def test_a_range_that_has_no_say_is_said(tmp_path, capsys):
+    Image.fromarray(np.random.default_rng(0).integers(0, 64, (40, 50)).astype(np.uint8)).save(tmp_path / "a.png")
+    (remark,) = checked(tmp_path, capsys, "--pixel-range", "0", "63")["remarks"]
+    assert "--pixel-range has no say in 1 of 1 images" in remark

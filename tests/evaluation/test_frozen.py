@@ -10,7 +10,7 @@ from pcae.data.unreadable import BadFiles
 from pcae.evaluation.attentive import AttentiveHeads
 from pcae.evaluation.features import embed, raw_pixels
 from pcae.evaluation.frozen import Recomputed, freeze, token_bytes
-from pcae.evaluation.probes import Examples, Heads, Standardise, fit
+from pcae.evaluation.probes import Examples, Standardise, fit
 from pcae.model.encoder import build_encoder
 from pcae.model.pretrained import Pretrained, PretrainedFacts
 from pcae.settings.network import EncoderConfig
@@ -42,8 +42,8 @@ def images(tmp_path) -> Images:
 
 def test_one_look_at_each_image_gives_all_features(model, images, monkeypatch):
     opened = []
-    plainly = Images.open
-    monkeypatch.setattr(Images, "open", lambda self, index: opened.append(index) or plainly(self, index))
+    plainly = Images.source
+    monkeypatch.setattr(Images, "source", lambda self, index: opened.append(index) or plainly(self, index))
     frozen = freeze(model, BadFiles(images, 0.0), ["mean", "cls"], pixels=True, cache_tokens=True)
     assert opened == list(range(60))
     monkeypatch.undo()
@@ -82,8 +82,8 @@ def test_cached_and_recomputed_tokens_give_the_same_probe(model, images):
 
 def trained(examples: Examples, rows: torch.Tensor) -> torch.nn.Module:
     module = AttentiveHeads(Standardise(examples.features, 16), 2, 2, 1, seed=0)
-    heads = Heads(module, torch.optim.AdamW(module.parameters(), lr=1e-2))
-    return fit(heads, examples, rows, ProbeTrainingConfig(epochs=4, batch_size=16))
+    optimizer = torch.optim.AdamW(module.parameters(), lr=1e-2)
+    return fit(module, optimizer, examples, rows, ProbeTrainingConfig(epochs=4, batch_size=16))
 
 
 def test_an_image_that_is_gone_when_it_is_wanted_again_is_named(model, images):

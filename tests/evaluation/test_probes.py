@@ -11,7 +11,7 @@ from pcae.data.batches import epoch_order
 from pcae.evaluation.attentive import attentive_probe
 from pcae.evaluation.frozen import Cached
 from pcae.evaluation.linear import MOMENTUM, LinearHeads, linear_probe
-from pcae.evaluation.probes import Examples, Heads, Standardise, fit, hold_out, probe, score
+from pcae.evaluation.probes import Examples, Standardise, fit, hold_out, probe, score
 from pcae.settings.bounds import check_bounds
 from pcae.settings.trained import ProbeTrainingConfig
 
@@ -81,7 +81,7 @@ def test_held_out_images_are_no_part_of_the_training_that_chooses():
 
     def build(rates):
         module = LinearHeads(standardise, 2, rates)
-        return Heads(module, torch.optim.SGD(module.parameters(), lr=1.0))
+        return module, torch.optim.SGD(module.parameters(), lr=1.0)
 
     found = probe(build, train, train, [1.0], ProbeTrainingConfig(epochs=30))
     assert found.accuracy == 1.0 and found.selection[1.0] < 0.9
@@ -108,7 +108,7 @@ def test_a_rate_of_the_sweep_is_plain_sgd_at_this_rate():
     for parameter in module.parameters():
         parameter.register_hook(module.rates.mul)
     optimizer = torch.optim.SGD(module.parameters(), lr=1.0, momentum=MOMENTUM)
-    fit(Heads(module, optimizer), examples, torch.arange(70), SHORT)
+    fit(module, optimizer, examples, torch.arange(70), SHORT)
 
     alone = nn.Linear(8, 3)
     nn.init.zeros_(alone.weight)

@@ -95,6 +95,30 @@ def test_dropped_tokens_are_pooled_where_asked_and_by_weights_that_were_fine_tun
     assert "dropped tokens pooled" in " ".join(said.split())  # the title is folded
 
 
+def test_balanced_accuracy_intervals_and_each_class_go_into_the_table_and_json(places, tmp_path, capsys):
+    words = ["evaluate", places["shapes"], "--weights", places["weights"], "--drop-ratio", "0", "--rounds", "0"]
+    row = json.loads(call(capsys, *words, "--json", "--mistakes", tmp_path / "a.html"))["rows"][0]
+    said = json.loads(call(capsys, "predict", places["shapes"] / "val", "--weights", places["weights"], "--json"))
+    right = {name: [] for name in CLASSES}
+    for line in said:
+        right[Path(line["path"]).parent.name].append(line["top"][0]["class"] == Path(line["path"]).parent.name)
+    assert row["balanced_accuracy"] == pytest.approx(np.mean([np.mean(some) for some in right.values()]))
+    assert {name: one["recall"] for name, one in row["by_class"].items()} == {n: np.mean(r) for n, r in right.items()}
+    assert (tmp_path / "a.html").read_text().count("<figure>") == sum(map(len, right.values())) - sum(
+        map(sum, right.values())
+    )
+    out = call(capsys, *words)
+    low, high = row["intervals"]["top1"]
+    assert f"{row['top1']:.1%}".replace("%", " %") + f" ({100 * low:.1f}\u2013{100 * high:.1f})" in out
+
+
+def test_only_some_images_count_where_a_file_names_them(places, tmp_path, capsys):
+    (tmp_path / "some.txt").write_text("dark/0.png\nlight/1.png\n")
+    words = ["--weights", places["weights"], "--drop-ratio", "0", "--rounds", "0", "--json"]
+    row = json.loads(call(capsys, "evaluate", places["shapes"], *words, "--only", tmp_path / "some.txt"))["rows"][0]
+    assert row["images"] == 2 and set(row["by_class"]) == {"dark", "light"} and row["absent_classes"] == ["striped"]
+
+
 def test_at_drop_ratio_zero_logits_are_those_of_plain_timm(places):
     model = load(places["weights"])
     plain = timm.create_model(
@@ -127,6 +151,9 @@ def test_without_ratios_it_takes_the_dial_and_prints_a_table(places, tmp_path, c
         (["evaluate", "{shapes}", "--out", "gone/a.png"], "cannot be written"),
         (["evaluate", "{shapes}", "--out", "a.png", "--rounds", "0"], "is a picture of two drop ratios or more"),
         (["evaluate", "{shapes}", "--out", "a.png", "--drop-ratio", "0.1"], "is a picture of two drop ratios or more"),
+        (["evaluate", "{shapes}", "--mistakes", "a.png"], "must end in .html"),
+        (["evaluate", "{shapes}", "--only", "gone.txt"], "only 'gone.txt' cannot be read"),
+        (["predict", "{shapes}", "--threshold", "1"], "threshold must lie in [0, 1), got 1"),
         (["evaluate", "sample"], "has 10 classes and the classifier 3; it does not know"),
         (["evaluate", "{flat}"], "has no labels"),
         (["evaluate", "{shapes}", "--image-size", "30", "48"], "must be a positive multiple of the patch size (8, 8)"),

@@ -11,11 +11,13 @@ from PIL import Image
 
 from pcae.cli import main
 from pcae.data.tables.labelled import open_labelled
+from pcae.data.tables.split_off import open_split
 from pcae.evaluation.features import embed, raw_pixels
 from pcae.evaluation.knn import knn_accuracies
 from pcae.inference import probe
 from pcae.model.encoder import build_encoder
 from pcae.model.pretrained import PretrainedFacts
+from pcae.settings.labels import SplitConfig
 from pcae.settings.network import EncoderConfig
 from pcae.weights.files import load, save_model
 
@@ -203,3 +205,16 @@ def test_data_that_cannot_be_probed(capsys, tmp_path, data, weights):
     assert "held-out images of classes that no training image has: 'gray'" in refused(capsys, *words)
     words = [data, "--weights", weights["without"], "--pool", "mean", "cls"]
     assert "pool cls needs a model with a class token; use --pool mean" in refused(capsys, *words)
+
+
+def test_a_share_of_the_images_is_held_out_as_fine_tuning_does(weights, data, capsys, monkeypatch):
+    opened = []
+    monkeypatch.setattr(probe, "open_split", lambda *given: opened.append(open_split(*given)) or opened[-1])
+    words = [f"{data}/train", "--weights", weights["with"], "--probes", "knn", "--k", "3"]
+    found = as_json(capsys, *words, "--val-fraction", "0.25")
+    assert found["images"] == {"train": 30, "test": 10}
+    theirs = open_split(f"{data}/train", SplitConfig(val_fraction=0.25), 0, 3)[1]
+    assert list(opened[0][1].names) == list(theirs.names)
+    with pytest.raises(SystemExit):
+        main(["probe", *words, "--val-fraction", "0.25", "--validation", data])
+    assert "both say what is held out; leave one of them out" in capsys.readouterr().err

@@ -5,6 +5,7 @@ import torch
 
 from pcae.model.criteria import attention_map, leverage, named_criterion, saliency, token_importance
 from pcae.model.encoder import Encoder
+from pcae.model.reduced import reduce
 from pcae.model.reduction import Reduction, Seen, select
 from tests.model.test_reduction import look, no_attention
 
@@ -61,6 +62,21 @@ def test_tokens_that_get_most_attention_stay():
 def test_saliency_without_a_class_token_is_refused():
     with pytest.raises(ValueError, match="needs a model with a class token"):
         saliency(with_attention(torch.rand(1, 5, 5), 0))
+    with pytest.raises(ValueError, match="needs a model with a class token"):  # one register
+        saliency(with_attention(torch.rand(1, 5, 5), 1)._replace(class_token=False))
+
+
+def test_a_register_is_no_class_token_through_reduce():
+    import timm
+
+    sizes = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 3, "num_heads": 2, "num_classes": 3}
+    for name, whole in (("vit_medium_patch16_reg1_gap_256", False), ("vit_base_patch14_reg4_dinov2", True)):
+        faster = reduce(timm.create_model(name, **sizes).eval(), 0.3, "saliency")
+        if whole:
+            faster(torch.zeros(1, 3, 32, 32))
+            continue
+        with pytest.raises(ValueError, match="needs a model with a class token"):
+            faster(torch.zeros(1, 3, 32, 32))
 
 
 def test_the_attention_map_is_the_blocks_own(encoder: Encoder):

@@ -46,7 +46,7 @@ TRAIN = [
     "--pyramid-channels", "16", "--head-width", "32", "--mask-channels", "16", "--mask-convs", "1",
     "--anchors", "8", "16", "32", "64", "128", "--sampled-proposals", "16", "--score-threshold", "0.01",
     "--detections-per-image", "20", "--shortest-sides", "64", "--longest-side", "100", "--batch-size", "2",
-    "--base-lr", "0.4", "--drop-path", "0.2", "--evaluate-every", "2", "--log-every", "1", "--keep-checkpoints", "9",
+    "--base-lr", "0.4", "--drop-path", "0.2", "--evaluate-every", "2ep", "--log-every", "1", "--keep-checkpoints", "9",
     "--device", "cpu",
 ]  # fmt: skip
 
@@ -290,17 +290,10 @@ def changed(**more) -> dict:
     return content
 
 
-def without_masks() -> dict:
-    content = shapes.content()
-    content["annotations"] = [one | {"segmentation": []} for one in content["annotations"]]
-    return content
-
-
 WRONG = [
-    (changed(image_id=99), "annotation 5 of image 99, which is not among the images; remove it or add the image"),
-    (changed(category_id=4), "the category id 4 is not among the categories"),
+    (changed(image_id=99), "annotation 5 of image 99 is of an image that is not among the images; mend or remove them"),
+    (changed(category_id=4), "annotation 5 of image 11 is of the category 4, which is not among the categories"),
     (changed(bbox=[3, 3, 0, 9]), "has a box of no area"),
-    (without_masks(), "have boxes only; Mask R-CNN learns masks, too"),
     (shapes.content() | {"annotations": []}, "have no annotations"),
     (None, "are an empty file"),
 ]

@@ -1,4 +1,4 @@
-"""What `pcae pretrain --dry-run` says, and that it leaves nothing."""
+"""What `--dry-run` of pretrain and finetune says, and that it leaves nothing."""
 
 import json
 import shutil
@@ -6,7 +6,6 @@ import shutil
 import pytest
 
 from pcae.cli import main
-from pcae.evaluation.cost import count_parameters
 from pcae.methods.mae import MAE
 from pcae.model.encoder import build_encoder
 from pcae.settings.network import DecoderConfig, EncoderConfig
@@ -29,8 +28,39 @@ def test_a_forecast_of_hours_memory_and_the_largest_batch_leaves_nothing(tmp_pat
     assert 0 <= found["data_wait_share"] <= 1 and found["micro_batch"] == 8
     config = EncoderConfig(image_size=(28, 28), patch_size=4, channels=1, width=24, depth=3, heads=2)
     method = MAE(build_encoder(config), None, DecoderConfig(decoder_width=16, decoder_heads=2))
-    assert found["peak_bytes"] > 4 * 4 * count_parameters(method)  # weights, gradients and two moments at least
+    parameters = sum(parameter.numel() for parameter in method.parameters())
+    assert found["peak_bytes"] > 4 * 4 * parameters  # weights, gradients and two moments at least
     assert 8 < found["largest_micro_batch"] < found["memory_bytes"] / 28**2
+
+
+TUNE = [
+    "finetune", "sample", "--from-scratch", "--image-size", "28", "28", "--patch-size", "4", "--width", "24", "--depth",
+    "4", "--heads", "2", "--device", "cpu", "--steps", "90", "--dry-run", "--json",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("batch_size", [2, 6])
+def test_fine_tuning_is_forecast_too_whatever_is_blended(tmp_path, capsys, batch_size):
+    """Mixup takes even numbers of images alone. Nothing is dropped in what memory is measured on."""
+    words = [*TUNE, "--out", str(tmp_path / "run"), "--batch-size", str(batch_size)]
+    peaks = []
+    for ratio in ("0", "0:0.4"):
+        main([*words, "--drop-ratio", ratio, "--drop-start-epochs", "0", "--drop-ramp-epochs", "0"])
+        found = json.loads(capsys.readouterr().out)
+        assert (found["steps"], found["micro_batch"]) == (90, batch_size) and found["images_per_second"] > 0
+        most = found["largest_micro_batch"]
+        assert most is None if batch_size == 2 else most > batch_size and most % 2 == 0
+        peaks.append(found["peak_bytes"])
+    assert peaks[1] == pytest.approx(peaks[0], rel=0.02)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_frozen_encoder_needs_less_memory_by_the_forecast(tmp_path, capsys):
+    peaks = []
+    for more in ([], ["--freeze", "2"], ["--freeze", "encoder"]):
+        main([*TUNE, "--out", str(tmp_path / "run"), "--batch-size", "16", *more])
+        peaks.append(json.loads(capsys.readouterr().out)["peak_bytes"])
+    assert peaks[0] > 1.5 * peaks[1] > 2 * peaks[2]
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from pcae.cli import main
 from pcae.training.checkpoint import read
 from pcae.training.logging import best_so_far, read_metrics
 from pcae.weights.files import load
-from tests.processes import succeed, together
+from tests.processes import assert_same, state, succeed, together
 
 pytestmark = pytest.mark.trains
 
@@ -163,6 +163,12 @@ def test_a_finished_run_without_its_checkpoints_is_not_trained_again(unbroken, s
     assert "holds a finished run without its checkpoints" in capsys.readouterr().err
 
 
+def test_a_finished_run_that_was_moved_says_where_it_is_now(unbroken, shapes, encoder, tmp_path, capsys):
+    folder = shutil.copytree(unbroken, tmp_path / "moved")
+    finetune(shapes, encoder, folder, "--log-every", "1", "--json")
+    assert json.loads(capsys.readouterr().out)["weights"] == str(folder / "classifier.safetensors")
+
+
 def test_the_dial_in_a_file_is_the_dial(shapes, encoder, tmp_path):
     (tmp_path / "mine.yaml").write_text("drop-ratio: 0:0.4\nsteps: 1\nbatch-size: 4\ndevice: cpu\n")
     words = ["--weights", str(encoder), "--config", str(tmp_path / "mine.yaml"), "--recipe", "finetune-small"]
@@ -193,9 +199,32 @@ def test_two_processes_equal_one(shapes, encoder, tmp_path):
         torch.testing.assert_close(one, other, rtol=0, atol=2e-4)
 
 
+@pytest.mark.parametrize("words", [["--freeze", "encoder"], ["--freeze", "2", "--optimizer", "muon"]], ids=["all", "2"])
+def test_a_frozen_encoder_is_that_of_the_weights_and_a_run_of_it_goes_on(shapes, encoder, tmp_path, words):
+    """To the bit; what is not trained has no state in a checkpoint. How often things are done may change on the way."""
+    every = ["--checkpoint-every", "2ep", "--log-every", "1ep", "--evaluate-every", "3", "--keep-checkpoints", "9"]
+    finetune(shapes, encoder, tmp_path / "run", *words, *every)
+    for name in ("loss", "top1"):
+        assert [line["step"] for line in read_metrics(tmp_path / "run") if name in line] == [3, 6, 9, 12]
+    before, after = read(encoder / "encoder.safetensors")[0], state(tmp_path / "run", 12)
+    names = [name for name in before if not name.startswith("norm.")]
+    assert len(names) > 40
+    for name in names:
+        moved = "2" in words and name.startswith(("blocks.2.", "blocks.3."))
+        for network in ("method.model.vit", "method.average"):
+            assert torch.equal(before[name], after[f"{network}.{name}"]) is not moved, name
+        assert any(key.startswith(f"optimizer.model.vit.{name}.") for key in after) is moved, name
+    shutil.copytree(tmp_path / "run", tmp_path / "cut")
+    (tmp_path / "cut" / "checkpoints" / "last").write_text("step-00000006.safetensors")
+    for name in ("summary.json", "classifier.safetensors"):
+        (tmp_path / "cut" / name).unlink()
+    finetune(shapes, encoder, tmp_path / "cut", *words, "--log-every", "2", "--checkpoint-every", "1ep")
+    assert_same(tmp_path / "run", tmp_path / "cut", 12)
+
+
 def test_from_scratch_begins_with_random_weights(shapes, encoder, tmp_path, capsys):
     """And the summary counts as `pcae evaluate` does."""
-    words = ["--steps", "2", "--base-lr", "1e-2", "--evaluate-every", "20", "--drop-ratio", "0.3"]
+    words = ["--steps", "2", "--base-lr", "1e-2", "--evaluate-every", "20ep", "--drop-ratio", "0.3"]
     small = ["--recipe", "finetune-small", "--batch-size", "16", "--device", "cpu", *words]
     main(["finetune", str(shapes), "--weights", str(encoder), "--from-scratch", "--out", str(tmp_path / "a"), *small])
     assert "random weights, of the architecture of" in capsys.readouterr().err

@@ -6,7 +6,7 @@ import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from pcae.cli import main
 from pcae.data.packed.reading import HEADER
 from pcae.runs.pretraining import PretrainingTask
 from pcae.runs.run import TrainingRun
+from pcae.training.append_files import Records
 from pcae.training.checkpoint import Checkpoints, read
 from pcae.training.logging import Journal, read_metrics
 from tests.photographs import make_folder
@@ -48,6 +49,26 @@ def room_for(size: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+class LittleRoom:
+    """Journal.note that leaves no room for more than ten bytes at step 8. size: of the file before.
+
+    records: which file it is about.
+    """
+
+    def __init__(self, records: Callable[[Journal], Records]) -> None:
+        self.records, self.original, self.size = records, Journal.note, 0
+
+    def note(self) -> Callable[[Journal, dict], None]:
+        def note(journal: Journal, record: dict) -> None:
+            if record["step"] != 8:
+                return self.original(journal, record)
+            self.size = self.records(journal).path.stat().st_size
+            with room_for(self.size + 10):
+                return self.original(journal, record)
+
+        return note
 
 
 def refused(capsys, command: list[str]) -> str:
@@ -91,26 +112,29 @@ def test_a_checkpoint_without_room_ends_the_run_and_the_one_before_is_whole(tmp_
     assert_equal(out, unbroken)
 
 
-@pytest.mark.parametrize("name", ["metrics.jsonl", "tensorboard"])
-def test_numbers_that_have_no_room_end_the_run_and_are_cut_off(tmp_path, capsys, monkeypatch, unbroken, name):
-    out, note, before = tmp_path / "run", Journal.note, {}
-
-    def note_in_little_room(self, record):
-        records = self.file if name == "metrics.jsonl" else self.board.file
-        if record["step"] != 8:
-            return note(self, record)
-        before[records.path] = records.path.stat().st_size
-        with room_for(before[records.path] + 10):
-            return note(self, record)
-
+def test_numbers_that_have_no_room_end_the_run_and_are_cut_off(tmp_path, capsys, monkeypatch, unbroken):
+    out, path = tmp_path / "run", tmp_path / "run" / "metrics.jsonl"
+    before = LittleRoom(lambda journal: journal.file)
     with monkeypatch.context() as patch:
-        patch.setattr(Journal, "note", note_in_little_room)
+        patch.setattr(Journal, "note", before.note())
         said = refused(capsys, words(out))
-    ((path, size),) = before.items()
-    assert f"{path} cannot be written: File too large" in said and path.is_relative_to(out / name)
-    assert path.stat().st_size == size
+    assert f"{path} cannot be written: File too large" in said
+    assert path.stat().st_size == before.size
     assert_nothing_torn(out)
     main(words(out))
+    assert_equal(out, unbroken)
+
+
+def test_a_tracker_that_has_no_room_is_cut_off_and_the_run_goes_on(tmp_path, capsys, monkeypatch, unbroken):
+    out = tmp_path / "run"
+    before = LittleRoom(lambda journal: journal.audience.trackers["tensorboard"].board.file)
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "note", before.note())
+        main(words(out))
+    (path,) = (out / "tensorboard").iterdir()
+    said = capsys.readouterr().err.replace("\n", " ")
+    assert said.count(f"tensorboard takes nothing more of this run: {path} cannot be written: File too large") == 1
+    assert path.stat().st_size == before.size
     assert_equal(out, unbroken)
 
 

@@ -162,7 +162,7 @@ def test_a_fixed_teacher_gives_its_normalisation_to_the_run(run, tmp_path, capsy
     ("words", "message"),
     [
         (["--init", "{run}", "--width", "36"], "they differ in width, patch size or channels; to have its own network"),
-        (["--init", "{run}", "--channels", "3"], "channels 3 is asked for, but"),
+        (["--init", "{run}", "--channels", "3"], "leave --channels out: gray and colour images"),
         (["--init", "{run}", "--patch-scale", "2"], "patch_scale 2 is for new networks"),
         (["--teacher", "{run}", "--mean", "0.1", "--std", "0.2", *SMALL[2:]], "leave --mean and --std out"),
         (["--teacher", "{run}", "--momentum", "0.9", *SMALL[2:]], "momentum 0.9 is for a teacher that moves"),

@@ -118,22 +118,16 @@ def test_sigterm_stops_a_process_with_readers(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_fine_tuning_stops_and_goes_on_alike(tmp_path):
+@pytest.mark.parametrize(
+    "more", [(), ("--freeze", "2", "--ema", "0.9", "--optimizer", "muon")], ids=["plain", "frozen"]
+)
+def test_a_fine_tuning_stops_and_goes_on_alike(tmp_path, more):
     out = tmp_path / "tuned"
     tune = [
-        "finetune",
-        "sample",
-        "--from-scratch",
-        "--width",
-        "24",
-        "--depth",
-        "4",
-        "--heads",
-        "2",
-        "--image-size",
-        "28",
-    ]
+        "finetune", "sample", "--from-scratch", "--width", "24", "--depth", "4", "--heads", "2", "--image-size", "28",
+    ]  # fmt: skip
     tune += ["28", "--patch-size", "4", "--batch-size", "8", "--device", "cpu", "--log-every", "1", "--steps", "40"]
+    tune += more
     succeed(start(["pcae", *tune, "--out", str(tmp_path / "unbroken")]))
     process = start(["pcae", *tune, "--out", str(out)])
     wait_for_step(out, 5)

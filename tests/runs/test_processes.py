@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pcae.training.checkpoint import Checkpoints
+from tests.bars import make_bars
 from tests.processes import (
     TINY,
     assert_close,
@@ -27,12 +28,20 @@ STEPS = 200
 FINETUNE = [
     "finetune", "sample", "--from-scratch", "--width", "24", "--depth", "4", "--heads", "2", "--image-size", "28", "28",
     "--patch-size", "4", "--batch-size", "8", "--device", "cpu", "--log-every", "1", "--keep-checkpoints", "99",
-    "--drop-ratio", "0:0.4", "--drop-start-epochs", "0", "--base-lr", "0.03", "--evaluate-every", "100",
+    "--drop-ratio", "0:0.4", "--drop-start-epochs", "0", "--base-lr", "0.03", "--evaluate-every", "100ep",
+]  # fmt: skip
+SEVERAL = [
+    "finetune", "BARS", *FINETUNE[2:], "--multi-label", "--class-weights", "balanced", "--val-fraction", "0.3",
+    "--group-column", "patient", "--channels", "1",
 ]  # fmt: skip
 METHODS = {
     "pcae": ["pretrain", "sample", *TINY, "--base-lr", "0.03", "--momentum", "0.9"],
     "mae": ["pretrain", "sample", *TINY, "--base-lr", "0.03", "--method", "mae"],
+    "muon": ["pretrain", "sample", *TINY, "--base-lr", "0.03", "--momentum", "0.9", "--optimizer", "muon"],
     "fine-tuning": FINETUNE,
+    "balanced": [*FINETUNE, "--sampler", "balanced", "--class-weights", "balanced"],
+    "several labels": SEVERAL,
+    "frozen": [*FINETUNE, "--freeze", "2", "--ema", "0.9", "--optimizer", "muon"],
 }
 
 
@@ -51,9 +60,11 @@ def unbroken(tmp_path_factory) -> Path:
 @pytest.mark.parametrize("name", METHODS)
 def test_two_processes_equal_one_and_runs_go_on_in_more_or_fewer(tmp_path, name):
     """After 5, 10 and 15 steps, whatever the micro-batches; 5 steps in two processes, 5 in one and 5 in two."""
+    bars = make_bars(tmp_path / "bars", 40)
 
     def run(out: str, processes: int, accumulation: int, *more: str) -> Path:
-        asked = ["tests.runs.exact", *METHODS[name], "--out", str(tmp_path / out), "--steps", "15", *more]
+        own = [bars if word == "BARS" else word for word in METHODS[name]]
+        asked = ["tests.runs.exact", *own, "--out", str(tmp_path / out), "--steps", "15", *more]
         asked += ["--checkpoint-every", "5", "--accumulation", str(accumulation)]
         succeed(*together(asked, processes))
         return tmp_path / out

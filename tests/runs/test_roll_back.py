@@ -13,6 +13,7 @@ from pcae.tasks.classification import Classification
 from pcae.training.checkpoint import Checkpoints, read, read_header
 from pcae.training.logging import read_metrics
 from pcae.training.loop import StepResult
+from pcae.weights.files import load
 from tests.processes import succeed, together
 
 pytestmark = pytest.mark.trains
@@ -216,12 +217,14 @@ def test_after_some_roll_backs_it_gives_up_and_the_last_good_checkpoint_is_there
 
 
 @pytest.mark.slow
-def test_fine_tuning_goes_back_too(tmp_path, monkeypatch):
+@pytest.mark.parametrize("more", [[], ["--optimizer", "muon", "--freeze", "1"]], ids=["plain", "frozen"])
+def test_fine_tuning_goes_back_too(tmp_path, monkeypatch, more):
     poison = Poison(monkeypatch, Classification, range(12, 22))
     words = [
         "finetune", "sample", "--from-scratch", "--image-size", "32", "32", "--patch-size", "8", *SMALL,
         "--batch-size", "8", "--device", "cpu", "--checkpoint-every", "10", "--steps", "30", "--mixup", "0",
-        "--cutmix", "0",
+        "--cutmix", "0", *more,
     ]  # fmt: skip
     main([*words, "--out", str(tmp_path / "run")])
     assert [step for step, _ in poison.batches] == [*range(30), *range(10, 30)]
+    assert all(parameter.isfinite().all() for parameter in load(tmp_path / "run").parameters())

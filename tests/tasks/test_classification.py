@@ -12,7 +12,14 @@ from pcae.model.encoder import create_vit
 from pcae.model.reduced import ReducedViT, reduce
 from pcae.settings.run import OptimizerConfig
 from pcae.settings.tasks import ClassificationConfig
-from pcae.tasks.classification import Classification, check_classification, drop_schedule, layer_groups, mirrored_pairs
+from pcae.tasks.classification import (
+    Classification,
+    MultiLabel,
+    check_classification,
+    drop_schedule,
+    layer_groups,
+    mirrored_pairs,
+)
 from pcae.tasks.drop_path import DropPath, draw_paths
 from pcae.training.loop import Progress, loop
 from pcae.training.micro_batches import Labelled
@@ -27,10 +34,15 @@ PLAIN = ClassificationConfig(drop_path=0.0, mixup=0.0, cutmix=0.0, label_smoothi
 CPU = torch.device("cpu")
 
 
-def make(config: ClassificationConfig, steps: int = 20, **options) -> Classification:
+def make(
+    config: ClassificationConfig,
+    steps: int = 20,
+    task: type[Classification] = Classification,
+    class_weights: torch.Tensor | None = None,
+) -> Classification:
     torch.manual_seed(0)
-    vit = create_vit(TINY, channels=3, num_classes=5, global_pool="avg", **options)
-    return Classification(vit, config, drop_schedule(config, steps, steps / 2)).double()
+    vit = create_vit(TINY, channels=3, num_classes=5, global_pool="avg")
+    return task(vit, config, drop_schedule(config, steps, steps / 2), class_weights).double()
 
 
 @pytest.fixture
@@ -114,9 +126,11 @@ def test_pairs_stand_as_far_from_the_start_as_from_the_end():
 FULL = ClassificationConfig(drop_ratio="0:0.4", drop_start_epochs=0.0, drop_ramp_epochs=0.0, drop_path=0.5, ema=0.9)
 
 
-def trained(parts: int, batch: Labelled, config: ClassificationConfig = FULL, steps: int = 5) -> Classification:
+def trained(
+    parts: int, batch: Labelled, config: ClassificationConfig = FULL, steps: int = 5, **options
+) -> Classification:
     """Steps in which every global batch of 8 comes in `parts` micro-batches."""
-    method = make(config)
+    method = make(config, **options)
     optimizer = build_optimizer(method, OptimizerConfig(base_lr=1e-2), layer_groups(method.model.vit, 0.05, 0.65))
 
     def stream():
@@ -223,3 +237,58 @@ def test_resuming_needs_the_average_and_nothing_else_beside_weights_and_optimize
             parameter.add_(1.0)
     other.load_state_dict(method.state_dict())
     assert all(torch.equal(one, two) for one, two in zip(method.parameters(), other.parameters(), strict=True))
+
+
+WEIGHTS = torch.tensor([2.0, 0.5, 1.0, 3.0, 1.0])
+
+
+def test_class_weights_are_in_the_loss_with_mixing_and_smoothing(batch):
+    for config in (replace(PLAIN, label_smoothing=0.1), replace(PLAIN, mixup=0.8, label_smoothing=0.1)):
+        plain, method = make(config).train(), make(config).train()
+        method.class_weights = WEIGHTS
+        images, targets = plain.mix(batch, draw_at(4))
+        if not plain.mixes:
+            targets = F.one_hot(targets, 5).double() * 0.9 + 0.1 / 5
+        expected = -(WEIGHTS.double() * targets * method.model.vit(images).log_softmax(1)).sum(1).mean()
+        torch.testing.assert_close(method(batch, draw_at(4)).loss, expected)
+
+
+def test_class_weights_stand_in_no_checkpoint():
+    assert make(PLAIN).state_dict().keys() == make(PLAIN, class_weights=WEIGHTS).state_dict().keys()
+
+
+@pytest.fixture
+def several(batch) -> Labelled:
+    rows = torch.rand(8, 5, generator=torch.Generator().manual_seed(2)) < 0.4
+    rows[3] = False  # no class at all
+    return Labelled(batch.images, rows.double())
+
+
+def test_with_several_labels_the_loss_is_the_binary_cross_entropy_of_smoothed_labels(several):
+    method = make(replace(PLAIN, label_smoothing=0.1), task=MultiLabel).train()
+    chance = 1 / (1 + torch.exp(-method.model.vit(several.images)))
+    targets = several.labels * 0.95 + (1 - several.labels) * 0.05
+    expected = -(targets * chance.log() + (1 - targets) * (1 - chance).log()).mean()
+    torch.testing.assert_close(method(several, draw_at(0)).loss, expected)
+
+
+@pytest.mark.parametrize("how", [{"mixup": 0.8}, {"cutmix": 1.0}, {"mixup": 0.8, "cutmix": 1.0}])
+def test_blended_images_have_the_labels_of_both_by_their_shares(several, how):
+    """The images are those that one label an image gives; the share of a blend is read off its pixels."""
+    method = make(replace(PLAIN, **how, label_smoothing=0.1), task=MultiLabel)
+    for step in range(6):
+        images, targets = method.mix(several, draw_at(step))
+        one = make(replace(PLAIN, **how)).mix(Labelled(several.images, torch.zeros(8).long()), draw_at(step))
+        assert torch.equal(images, one[0])
+        own, mixed = several.images.view(4, 2, -1), images.view(4, 2, -1)
+        share = ((mixed - own.flip(1)) / (own - own.flip(1))).mean((1, 2))[:, None, None]
+        smooth = (several.labels * 0.95 + (1 - several.labels) * 0.05).view(4, 2, 5)
+        expected = (share * smooth + (1 - share) * smooth.flip(1)).view(8, 5)
+        torch.testing.assert_close(targets, expected, atol=1e-6, rtol=0)
+
+
+def test_micro_batches_with_several_labels_and_weights_equal_one_batch(several):
+    options = {"task": MultiLabel, "class_weights": torch.stack([WEIGHTS, WEIGHTS.flip(0)])}
+    whole, cut = (trained(parts, several, **options) for parts in (1, 4))
+    for (name, one), other in zip(whole.named_parameters(), cut.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-8, msg=name)

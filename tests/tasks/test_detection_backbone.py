@@ -12,6 +12,7 @@ from pcae.model.compiled import checkpoint_blocks, compile_blocks
 from pcae.model.encoder import Encoder
 from pcae.model.reduction import Reduction
 from pcae.model.tokens import all_ids, patchify
+from pcae.settings.tasks import DetectionConfig
 from pcae.tasks.detection_backbone import DetectionBackbone, filled_maps, quarters
 from pcae.tasks.drop_path import draw_paths, install_drop_path
 from pcae.tasks.pyramid import rescale
@@ -31,7 +32,8 @@ def make_vit(patch_size: int = 8, **options):
 
 def make(patch_size: int = 8, options: dict | None = None, **knobs) -> DetectionBackbone:
     torch.manual_seed(0)
-    return DetectionBackbone(Encoder(make_vit(patch_size, **(options or {}))), channels=16, **knobs)
+    config = DetectionConfig(pyramid_channels=16, **knobs)
+    return DetectionBackbone(Encoder(make_vit(patch_size, **(options or {}))), config)
 
 
 @pytest.fixture
@@ -179,7 +181,7 @@ def test_checkpointed_blocks_with_windows_and_drop_path_give_the_same_gradient(p
 
 
 def test_all_windows_of_an_image_lose_a_branch_together(pictures):
-    backbone = make(window=4)
+    backbone = make(window=4, global_blocks=())
     paths = install_drop_path(backbone.encoder.vit, 0.75)
     noise = torch.ones(2, len(paths))
     noise[1] = 0  # below every rate but block 0's
@@ -206,14 +208,14 @@ def test_a_compiled_block_computes_the_same_in_windows():
 @pytest.mark.parametrize("pyramid", ["fpn", "simple"])
 def test_keep_1_is_the_dense_backbone(pictures, pyramid):
     dense = make(pyramid=pyramid)(pictures)
-    kept = make(pyramid=pyramid, reduction=Reduction(keep=1.0, after=(1, 2), append_mean=True))(pictures)
+    kept = make(pyramid=pyramid, drop_ratio=0.0, reduce_after=(1, 2))(pictures)
     for name, level in dense.items():
         torch.testing.assert_close(kept[name], level, rtol=0, atol=0)
 
 
 def test_after_late_reductions_every_position_has_the_last_features_that_it_had(pictures):
     reduction = Reduction(keep=0.5, after=(1, 2), append_mean=True)
-    backbone = make(reduction=reduction)
+    backbone = make(drop_ratio=0.5, reduce_after=(1, 2))
     encoder, patches = backbone.encoder, patchify(pictures, (8, 8))
     encoded = encoder(
         patches, all_ids(2, 96, patches.device), (8, 12), prefix=False, reduction=reduction, record=range(4)
@@ -232,7 +234,7 @@ def test_after_late_reductions_every_position_has_the_last_features_that_it_had(
 
 def test_a_stage_between_recorded_blocks_fills_positions_too(pictures):
     """Of six blocks 0, 2, 3 and 5 are taken; tokens that leave after block 4 leave with the features of block 4."""
-    backbone = make(options={"depth": 6}, reduction=Reduction(keep=0.25, after=(4,)))
+    backbone = make(options={"depth": 6}, drop_ratio=0.75, reduce_after=(4,))
     maps = backbone.token_maps(pictures)
     stays = (maps[5] != maps[4]).any(dim=1).flatten(1)
     assert stays.sum(dim=1).tolist() == [24, 24] and list(maps) == [0, 2, 3, 4, 5]

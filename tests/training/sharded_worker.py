@@ -40,8 +40,10 @@ PRETRAIN = SHARED | {
 }  # fmt: skip
 FINETUNE = SHARED | {
     "from_scratch": True, "drop_ratio": 0.3, "ema": 0.9, "layer_decay": 0.7, "auto_augment": "none",
-    "evaluate_every": 1.0,
+    "evaluate_every": 1.0, "class_weights": "balanced", "sampler": "balanced",
 }  # fmt: skip
+
+FROZEN = {"freeze": 2, "ema": None, "optimizer": "muon"}
 
 
 def pretraining(folder: Path, name: str, **knobs: Any) -> PretrainConfig:
@@ -74,7 +76,7 @@ def inside(run: TrainingRun) -> dict[str, Any]:
     parameters, states = list(run.method.parameters()), list(run.optimizer.state.values())
     return {
         "parameters": all(isinstance(parameter, DTensor) for parameter in parameters),
-        "moments": all(isinstance(state[key], DTensor) for state in states for key in ("exp_avg", "exp_avg_sq")),
+        "moments": all(isinstance(state[key], DTensor) for state in states for key in state if key != "step"),
         "states": len(states),
         "trained": sum(parameter.requires_grad for parameter in parameters),
         "here": sum(one.to_local().numel() for one in parameters if isinstance(one, DTensor)),
@@ -105,6 +107,10 @@ def looked_at(folder: Path, world: World) -> dict[str, Any]:
     random = randomness(0, 0, 4, world.device)
     loop(task.run.method, iter([(Labelled(*crops), random)]), task.run.optimizer, lambda _: 1e-3, Progress(1), [])
     found["finetune"] = inside(task.run) | {"begun": begun}
+    run = training.build_task(pretraining(folder, "none", fully_shard=True, optimizer="muon"), world).run
+    begun = equal(training.build_task(pretraining(folder, "none"), world).run.method, run.whole())
+    Stepper(run.method, run.optimizer, torch.randn(4, 1, 28, 28), None)
+    found["muon"] = inside(run) | {"begun": begun}
     return found
 
 
@@ -120,6 +126,8 @@ def run_all(folder: Path, world: World) -> None:
     for name, knobs in (("whole", {}), ("split", split)):
         training.train(pretraining(folder, f"pcae-{name}", **knobs), world)
         tuning.train(finetuning(folder, f"finetune-{name}", **knobs), world)
+        training.train(pretraining(folder, f"muon-{name}", optimizer="muon", knn_data=None, **knobs), world)
+        tuning.train(finetuning(folder, f"frozen-{name}", **FROZEN, **knobs), world)
         in_bf16(folder, world, name, **knobs)
         with nan_in_the_second_process(world):
             training.train(pretraining(folder, f"nan-{name}", method="mae", **knobs), world)

@@ -99,7 +99,7 @@ def test_the_header_is_json(tmp_path):
 
 def test_a_disk_that_is_full_leaves_the_old_file_whole(tmp_path, monkeypatch):
     replace_text(tmp_path / "a.txt", "old")
-    monkeypatch.setattr(Path, "write_text", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "No space left")))
+    monkeypatch.setattr(Path, "write_bytes", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "No space left")))
     with pytest.raises(ValueError, match=r"a\.txt cannot be written: No space left"):
         replace_text(tmp_path / "a.txt", "new")
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("a.txt", b"old")]

@@ -5,26 +5,28 @@ import pytest
 import torch
 from PIL import Image
 
+from pcae.runs.finetuning_task import check as check_finetuning
 from pcae.runs.pretraining import check
 from pcae.settings.run import OptimizerConfig, RunConfig
 from pcae.training.checkpoint import read
 from pcae.training.logging import read_metrics
 from pcae.training.plan import make_plan
 from tests.processes import ended, together
-from tests.training.sharded_worker import pretraining
+from tests.training.sharded_worker import finetuning, pretraining
 
 HELD_OUT = 129
 """One more batch of 64 in the first process than in the second."""
 
 
 def make_images(folder: Path) -> None:
-    """Gray noise of two classes that are not easily told apart."""
+    """Gray noise of two classes of different size that are not easily told apart."""
     generator = torch.Generator().manual_seed(0)
     for split, count in (("train", 40), ("val", HELD_OUT)):
         for index in range(count):
-            place = folder / split / ("dark", "light")[index % 2] / f"{index}.png"
+            light = index % 3 == 0
+            place = folder / split / ("light" if light else "dark") / f"{index}.png"
             place.parent.mkdir(parents=True, exist_ok=True)
-            pixels = torch.randint(0, 200, (28, 28), generator=generator, dtype=torch.uint8) + 4 * (index % 2)
+            pixels = torch.randint(0, 200, (28, 28), generator=generator, dtype=torch.uint8) + 4 * light
             Image.fromarray(pixels.numpy()).save(place)
 
 
@@ -61,10 +63,10 @@ def assert_close(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["pcae", "mae", "finetune"])
+@pytest.mark.parametrize("name", ["pcae", "mae", "finetune", "muon", "frozen"])
 def test_ten_steps_equal_those_of_ddp(runs, name):
     """Student, teacher, decoder, average and optimizer, in files of the same form; pcae with clipped gradients, mae in
-    two micro-batches and with blocks computed twice."""
+    two micro-batches and with blocks computed twice; frozen blocks with Muon behind them."""
     assert_close(state(runs / f"{name}-whole"), state(runs / f"{name}-split"))
     files = [{path.name for path in (runs / f"{name}-{how}").glob("*.safetensors")} for how in ("whole", "split")]
     assert files[0] == files[1] and len(files[0]) >= 2
@@ -78,7 +80,7 @@ def test_products_in_bf16_are_those_of_ddp(runs):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["pcae", "mae", "simmim", "pcae-simmim", "finetune"])
+@pytest.mark.parametrize("name", ["pcae", "mae", "simmim", "pcae-simmim", "finetune", "muon"])
 def test_every_process_has_its_share_of_everything(runs, name):
     """Weights and the optimizer's moments are DTensors, each block is a unit, and weights begin as without all that."""
     both = [found[name] for found in facts(runs)]
@@ -88,7 +90,12 @@ def test_every_process_has_its_share_of_everything(runs, name):
         parts = {unit.rpartition(".blocks.")[0] for unit in found["units"] if unit}
         assert len(found["units"]) == 1 + sum(2 if part == "decoder" else 3 for part in parts)
     assert sum(found["here"] for found in both) == both[0]["all"]
-    teachers = {"pcae": "teacher.encoder.vit", "pcae-simmim": "teacher.encoder.vit", "finetune": "average"}
+    teachers = {
+        "pcae": "teacher.encoder.vit",
+        "muon": "teacher.encoder.vit",
+        "pcae-simmim": "teacher.encoder.vit",
+        "finetune": "average",
+    }
     assert name not in teachers or f"{teachers[name]}.blocks.2" in both[0]["units"]
 
 
@@ -136,6 +143,14 @@ def test_one_process_is_refused():
     assert make_plan(config, OptimizerConfig(), 8, processes=2).micro_batch == 4
     with pytest.raises(ValueError, match="fully_shard splits weights over processes, got 1; start several"):
         make_plan(config, OptimizerConfig(), 8, processes=1)
+
+
+def test_a_moving_average_of_frozen_weights_is_refused(tmp_path):
+    config = finetuning(tmp_path, "run", freeze="encoder", fully_shard=True)
+    with pytest.raises(
+        ValueError, match=r"ema 0\.9 shares the weights that freeze encoder leaves alone.*leave ema out"
+    ):
+        check_finetuning(config)
 
 
 @pytest.mark.parametrize("criterion", ["token-importance", "saliency"])

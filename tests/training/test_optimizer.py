@@ -2,9 +2,10 @@ import pytest
 import torch
 
 from pcae.methods.pcae import PCAE
+from pcae.settings.bounds import check_bounds
 from pcae.settings.methods import PCAEConfig
 from pcae.settings.run import OptimizerConfig
-from pcae.training.optimizer import build_optimizer, check_optimizer_config, parameter_groups, take_step
+from pcae.training.optimizer import build_optimizer, parameter_groups, take_step
 
 pytestmark = pytest.mark.trains
 
@@ -57,7 +58,7 @@ def test_clipping_bounds_the_gradient_and_reports_its_norm_before():
 )
 def test_values_that_cannot_be_are_refused(wrong):
     with pytest.raises(ValueError, match=f"{next(iter(wrong))} must"):
-        check_optimizer_config(OptimizerConfig(**wrong))
+        check_bounds(OptimizerConfig(**wrong))
 
 
 def test_the_step_is_torchs_adamw():

@@ -13,7 +13,7 @@ from pcae.writing import check_place, cleared_on_failure
 
 
 def find(folder, resume):
-    return find_checkpoint(Checkpoints(folder / "checkpoints", 1), resume, {"steps": 4})
+    return find_checkpoint(Checkpoints(folder / "checkpoints", 1), resume, {"steps": 4}, {})
 
 
 @pytest.fixture

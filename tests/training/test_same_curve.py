@@ -12,9 +12,10 @@ from timm.models.vision_transformer import Block
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from pcae.data.augment import Normalise, flip
-from pcae.methods import mae, pcae, simmim, teacher
+from pcae.methods import simmim, teacher
 from pcae.methods.choice import build_method
 from pcae.model import decoder
+from pcae.model import encoder as encoders
 from pcae.model.compiled import checkpoint_blocks, compile_blocks
 from pcae.model.encoder import Encoder, build_encoder
 from pcae.model.tokens import gather, patchify
@@ -92,8 +93,7 @@ def test_patches_gathered_before_a_matrix_product_or_after_a_convolution(name, m
         whole.append(images)
         return patchify(images, patch_size)
 
-    for module in (pcae, mae, simmim):
-        monkeypatch.setattr(module, "patchify", remembered)
+    monkeypatch.setattr(encoders, "patchify", remembered)
     monkeypatch.setattr(Encoder, "forward", forward)
     monkeypatch.setattr(simmim, "encode_masked", masked)
     agree(fast, curve(made(name)))

@@ -92,3 +92,25 @@ def test_another_image_size_resizes_positions_of_a_grid_that_is_no_square(encode
     torch.testing.assert_close(model.encoder.vit.pos_embed.detach(), expected)
     with pytest.raises(ValueError, match=r"image_size \(30, 48\) must be a positive multiple of the patch size"):
         load(tmp_path, image_size=(30, 48))
+
+
+def test_a_checkpoint_names_the_folder_that_is_the_remedy(encoder, config, tmp_path):
+    place = tmp_path / "run" / "checkpoints" / "step-00000060.safetensors"
+    place.parent.mkdir(parents=True)
+    save_atomically(place, {"method.student.vit.cls_token": torch.ones(1)}, {"step": 60})
+    with pytest.raises(ValueError, match=r"the run is not finished: start it again with --out \S+run, then give"):
+        load(place)
+    facts = PretrainedFacts(encoder=config, mean=[0.1] * 3, std=[1.0] * 3)
+    save_model(tmp_path / "run" / FILE, encoder.vit, facts)
+    (place.parent / "last").write_text(place.name)
+    for path in (place, place.parent, place.parent / "last"):
+        with pytest.raises(ValueError, match=r"checkpoint.*; give the run's folder: \S+run$") as caught:
+            load(path)
+        load(str(caught.value).rsplit(": ", maxsplit=1)[1])
+
+
+def test_tensors_beside_their_settings_name_the_folder(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    save_file({"embeddings.cls_token": torch.ones(1)}, tmp_path / "model.safetensors")
+    with pytest.raises(ValueError, match=f"says nothing of itself.*; give the folder: {tmp_path}$"):
+        load(tmp_path / "model.safetensors")

@@ -2,7 +2,14 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import load_file
+from tokenizers import Tokenizer
+from tokenizers.models import BPE
 from transformers import (
+    AutoImageProcessor,
+    CLIPImageProcessor,
+    CLIPProcessor,
+    PreTrainedTokenizerFast,
     ViTConfig,
     ViTForImageClassification,
     ViTImageProcessor,
@@ -105,14 +112,18 @@ def test_rectangles_and_other_channels(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"model_type": "swin"}, "a model of type 'swin'; only vit and vit_mae"),
-        ({"model_type": None, "architecture": "vit"}, "a folder of timm's is timm:local-dir:"),
-        ({"intermediate_size": 48}, "intermediate_size is 48; only 96 is read"),
-        ({"hidden_act": "quick_gelu"}, "hidden_act is 'quick_gelu'; only 'gelu'"),
-        ({"qkv_bias": False}, "qkv_bias is False; only True"),
+        (
+            {"model_type": "swin"},
+            "a model of type 'swin', which has windows and relative position bias; .* vit, vit_mae",
+        ),
+        ({"model_type": ["vit"]}, "; of transformers' are read"),
+        ({"model_type": None, "architecture": "nobodys"}, "cannot be had: .*nobodys"),
+        ({"intermediate_size": 48}, "intermediate_size is 48, but the weights are for 96"),
+        ({"hidden_act": "relu"}, "hidden_act is 'relu'; only gelu, .*quick_gelu are read"),
+        ({"qkv_bias": False}, "qkv_bias is False, but the weights are for True"),
         ({"patch_size": [8, 4]}, r"patch_size is \[8, 4\]; only square"),
         ({"num_hidden_layers": 3}, "num_hidden_layers is 3, but the weights have 2 blocks"),
-        ({"hidden_size": None}, "holds no model that can be read"),
+        ({"hidden_size": None}, "hidden_size is None, but the weights are for 24"),
         ({"num_channels": None}, "channels"),
         ({"num_channels": "3"}, "channels|holds no model that can be read"),
         ({"layer_norm_eps": None}, "holds no model that can be read"),
@@ -156,7 +167,7 @@ def test_an_index_names_files_of_its_folder_only(tmp_path, name):
 
 def test_a_folder_without_its_parts_is_refused(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "vit"}')
-    with pytest.raises(ValueError, match=r"no model.safetensors, its index, or pytorch_model.bin"):
+    with pytest.raises(ValueError, match=r"no model.safetensors or pytorch_model.bin, nor the index of its parts$"):
         load(tmp_path)
     (tmp_path / "model.safetensors.index.json").write_text("{}")
     with pytest.raises(ValueError, match="has no weight_map"):
@@ -164,3 +175,51 @@ def test_a_folder_without_its_parts_is_refused(tmp_path):
     (tmp_path / "config.json").write_text("[")
     with pytest.raises(ValueError, match="cannot be read as JSON"):
         load(tmp_path)
+
+
+def halves(folder) -> None:
+    """The tensors in two files of torch's with an index, as transformers 4 wrote large models."""
+    tensors = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    files = {name: f"pytorch_model-0000{1 + place % 2}-of-00002.bin" for place, name in enumerate(tensors)}
+    for file in set(files.values()):
+        torch.save({name: tensors[name] for name in files if files[name] == file}, folder / file)
+    (folder / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": files}))
+
+
+def test_parts_of_torchs_are_read_by_their_index_and_all_must_be_there(tmp_path):
+    theirs = saved(ViTModel(ViTConfig(**SIZES)), tmp_path)
+    halves(tmp_path)
+    model = load(tmp_path)
+    with torch.no_grad():
+        expected = theirs(model.normalise(pixels())).last_hidden_state
+    assert_same_features(model, expected)
+    part = tmp_path / "pytorch_model-00002-of-00002.bin"
+    tensors = torch.load(part)
+    lost = tensors.popitem()[0]
+    torch.save(tensors, part)
+    with pytest.raises(ValueError, match=f"promises {lost}, which {part.name} does not hold"):
+        load(tmp_path)
+    part.unlink()
+    with pytest.raises(ValueError, match=f"names {part.name}, which is not there: fetch the folder again"):
+        load(tmp_path)
+
+
+def test_a_variants_name_has_its_remedy(tmp_path):
+    saved(ViTModel(ViTConfig(**SIZES)), tmp_path)
+    (tmp_path / "model.safetensors").rename(tmp_path / "model.fp16.safetensors")
+    with pytest.raises(ValueError, match=r"model.fp16.safetensors is called otherwise: rename it to model.safetensors"):
+        load(tmp_path)
+
+
+def test_mean_and_std_are_read_where_transformers_5_writes_them_for_images_and_texts(tmp_path):
+    """Its processor of both has them in its own file alone; AutoImageProcessor reads that first."""
+    saved(ViTModel(ViTConfig(**SIZES)), tmp_path)
+    words = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(BPE(vocab={"a": 0}, merges=[])))
+    CLIPProcessor(CLIPImageProcessor(image_mean=[0.1, 0.2, 0.3], image_std=[0.4, 0.5, 0.6]), words).save_pretrained(
+        tmp_path
+    )
+    assert not (tmp_path / "preprocessor_config.json").exists()
+    theirs = AutoImageProcessor.from_pretrained(tmp_path)
+    facts = load(tmp_path).facts
+    assert (facts.mean, facts.std) == ([*theirs.image_mean], [*theirs.image_std]) == ([0.1, 0.2, 0.3], [0.4, 0.5, 0.6])

@@ -1,11 +1,15 @@
 import argparse
+import json
 
 import pytest
+import timm
 import torch
 from safetensors.torch import save_file
 from timm.data.constants import IMAGENET_DEFAULT_MEAN
+from timm.models.vision_transformer import VisionTransformer
 
 from pcae.weights.files import fill, find, load
+from pcae.weights.structure import usual_heads
 from tests.weights.tiny import assert_same_features, pixels, tiny_vit
 
 KINDS = [
@@ -90,9 +94,20 @@ def test_another_image_size_resizes_positions_and_must_fit_the_patch(tmp_path):
     [
         ({"blocks.0.attn.relative_position_bias_table": torch.ones(2)}, "has relative position bias"),
         ({"blocks.0.attn.q_norm.weight": torch.ones(2)}, "no place for blocks.0.attn.q_norm.weight"),
-        ({"blocks.0.mlp.fc1.weight": torch.ones(256, 128)}, "mlp ratio of 2; only 4"),
+        ({"blocks.0.mlp.fc1.weight": torch.ones(256, 128)}, r"blocks.0.mlp.fc1.bias is \(512,\) in the weights"),
         ({"pos_embed": torch.ones(1, 24, 128)}, "24 positions, which are no square grid with or without 1 more"),
-        ({"reg_token": torch.ones(1, 3, 128), "pos_embed": torch.ones(1, 20, 128)}, "a kind that is not read"),
+        ({"blocks.0.mlp.w12.weight": torch.ones(2)}, "has gated MLPs"),
+        ({"rope_embed.periods": torch.ones(2)}, "has rotary positions"),
+        ({"norm_pre.weight": torch.ones(128)}, "a norm before the blocks, .* whose activation stands in no tensor"),
+        ({"attn_pool.latent": torch.ones(1, 1, 128), "cls_token": None}, "pooling by attention, .* in no tensor"),
+        ({"blocks.0.mlp.fc1_g.weight": torch.ones(2), "blocks.0.mlp.fc1.weight": None}, "has gated MLPs"),
+        ({"blocks.0.mlp.fc2.weight": torch.ones(128, 256)}, r"has gated MLPs \(blocks.0.mlp.fc2.weight\)"),
+        ({"blocks.0.attn.qkv.lora_A.weight": torch.ones(2)}, "hold an adapter beside them .*peft merge it first"),
+        (
+            {"patch_embed.proj.weight": None, "visual.conv1.weight": torch.ones(2)},
+            "OpenCLIP's names are not read; give",
+        ),
+        ({"patch_embed.proj.weight": None, "embeddings.x": torch.ones(2)}, "in their folder, with its config.json"),
         ({"patch_embed.proj.weight": torch.ones(128, 3, 8, 4)}, "no encoder of square patches"),
         ({"pos_embed": None}, "holds no pos_embed"),
         ({"pos_embed": torch.ones(9)}, "a.safetensors holds no model that can be read|positions"),
@@ -107,3 +122,53 @@ def test_other_networks_are_refused_in_one_line(tmp_path, change, message):
     with pytest.raises(ValueError, match=message) as caught:
         load(tmp_path / "a.safetensors")
     assert "\n" not in str(caught.value)
+
+
+OTHERS = ("aimv2", "beit3", "test_vit", "_xp_", "18x2", "pwee", "vit_base_patch16_gap_224", "giantopt")
+"""Parts of the names of timm's networks that are refused for other reasons, or whose heads only timm knows."""
+
+
+def test_heads_by_the_width_are_those_of_timms_networks():
+    for name in timm.list_models(module="vision_transformer"):
+        with torch.device("meta"):
+            vit = timm.create_model(name)
+        if type(vit) is VisionTransformer and not any(part in name for part in OTHERS):
+            assert usual_heads(vit.embed_dim) == vit.blocks[0].attn.num_heads, name
+
+
+def test_moco_v3s_small_network_has_twelve_heads(tmp_path):
+    """As its code has them: 384 features, 12 heads."""
+    vit = tiny_vit("vit_small_patch16_224", embed_dim=384, num_heads=12)
+    torch.save({f"module.base_encoder.{name}": value for name, value in vit.state_dict().items()}, tmp_path / "a.pth")
+    found = find(tmp_path / "a.pth")
+    model = fill(found)[0]
+    assert model.facts.encoder.heads == 12 and "12 heads, as MoCo v3's" in " ".join(found.remarks)
+    assert_same_features(model, vit.forward_features(model.normalise(pixels())).detach())
+
+
+def test_other_heads_than_usual_are_said_by_a_folder_of_timms(tmp_path):
+    """The remedy of docs/downstream.md."""
+    vit = tiny_vit(num_heads=8)
+    save_file(vit.state_dict(), tmp_path / "model.safetensors")
+    assert find(tmp_path / "model.safetensors").facts.encoder.heads == 2
+    sizes = {"img_size": 32, "patch_size": 8, "embed_dim": 128, "depth": 2, "num_heads": 8}
+    said = {"architecture": "vit_tiny_patch16_224", "num_classes": 0, "model_args": sizes, "pretrained_cfg": {}}
+    (tmp_path / "config.json").write_text(json.dumps(said))
+    model = load(tmp_path)
+    assert_same_features(model, vit.forward_features(model.normalise(pixels())).detach())
+
+
+def test_what_is_taken_for_granted_is_said(tmp_path):
+    save_file(tiny_vit().state_dict(), tmp_path / "a.safetensors")
+    said = find(tmp_path / "a.safetensors").remarks[-1]
+    assert said.startswith("taken for granted: activation GELU, mean and std of ImageNet, images of 32 x 32")
+
+
+@pytest.mark.parametrize("name", ["masked_embed", "n_averaged", "fc.fc1.weight"])
+def test_what_stands_beside_an_encoder_is_left_out_by_name(name, tmp_path):
+    """iBOT's token of hidden patches, the count of torch's AveragedModel, MSN's head."""
+    vit = tiny_vit()
+    save_file(vit.state_dict() | {name: torch.ones(1, 128)}, tmp_path / "a.safetensors")
+    model, match = fill(find(tmp_path / "a.safetensors"))
+    assert match.unexpected == (name,) and "left out" in match.describe()[-1]
+    assert_same_features(model, vit.forward_features(model.normalise(pixels())).detach())

@@ -8,9 +8,12 @@ from torch import nn
 SIZES = {"img_size": 32, "patch_size": 8, "embed_dim": 128, "depth": 2}
 
 
-def tiny_vit(name: str = "vit_tiny_patch16_224", **options) -> VisionTransformer:
-    """A ViT of 4 x 4 patches whose 2 heads are those that files of its width are read with."""
-    return shaken(timm.create_model(name, **SIZES | {"num_heads": 2, "num_classes": 0} | options)).eval()
+def tiny_vit(name: str = "vit_tiny_patch16_224", seed: int = 0, **options) -> VisionTransformer:
+    """A ViT of 4 x 4 patches whose 2 heads are those that files of its width are read with; the same one every time."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        vit = timm.create_model(name, **SIZES | {"num_heads": 2, "num_classes": 0} | options)
+    return shaken(vit).eval()
 
 
 def shaken(model: nn.Module) -> nn.Module:

@@ -10,7 +10,7 @@ from torch import nn
 from pcae.evaluation.cost import pretraining_cost
 from pcae.evaluation.stepper import Stepper
 from pcae.methods.choice import build_method
-from pcae.model.compiled import compile_blocks
+from pcae.model.compiled import checkpoint_blocks, compile_blocks
 from pcae.model.encoder import build_encoder
 from pcae.settings.methods import WITHOUT_DECODER, MethodConfig
 from pcae.settings.network import DecoderConfig, EncoderConfig
@@ -26,6 +26,7 @@ class Conditions:
     """What all rows of a measurement share.
 
     steps: those of one turn. autocast: None is float32 throughout. compiled: whether the blocks of our rows are.
+    compile_mode: torch.compile's. grad_checkpointing: whether our blocks are computed again in the backward pass.
     """
 
     encoder: EncoderConfig
@@ -36,6 +37,8 @@ class Conditions:
     device: torch.device
     autocast: torch.dtype | None
     compiled: bool
+    compile_mode: str | None = None
+    grad_checkpointing: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +93,9 @@ def stepper_of(entry: Entry, conditions: Conditions, batches: Batches | None = N
     torch.manual_seed(0)
     encoder, device = conditions.encoder, conditions.device
     method = entry.build(conditions).to(device)
+    if conditions.grad_checkpointing and entry.compiles:
+        checkpoint_blocks(method)
     if conditions.compiled and entry.compiles:
-        compile_blocks(method)
+        compile_blocks(method, conditions.compile_mode)
     images = torch.randn(conditions.batch_size, encoder.channels or 3, *encoder.image_size).to(device)
     return Stepper(method, build_optimizer(method, OptimizerConfig()), images, conditions.autocast, batches)

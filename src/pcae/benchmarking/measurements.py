@@ -99,15 +99,16 @@ def reduced_models(drop_ratios: Sequence[float], conditions: Conditions) -> dict
     torch.manual_seed(0)
     vit = create_vit(conditions.encoder, channels=conditions.encoder.channels or 3).eval()
     vit.to(conditions.device, conditions.autocast or torch.float32)
-    if conditions.compiled:
-        compile_blocks(vit)
+    models = {ratio: reduce(vit, ratio) for ratio in drop_ratios}
+    for model in models.values() if conditions.compiled else ():
+        compile_blocks(model, conditions.compile_mode)
 
     def passes(model: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
         for _ in range(conditions.steps - 1):
             model(images)
         return model(images)
 
-    return {ratio: partial(passes, reduce(vit, ratio)) for ratio in drop_ratios}
+    return {ratio: partial(passes, model) for ratio, model in models.items()}
 
 
 def matrix_product(conditions: Conditions) -> Callable[[], Tensor]:
@@ -140,6 +141,7 @@ def described(conditions: Conditions) -> dict[str, Any]:
         "steps": conditions.steps,
         "precision": str(conditions.autocast or torch.float32).removeprefix("torch."),
         "compiled": conditions.compiled,
+        "grad_checkpointing": conditions.grad_checkpointing,
         "machine": {
             "name": device_name(conditions.device),
             "threads": torch.get_num_threads(),

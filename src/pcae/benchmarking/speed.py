@@ -37,9 +37,9 @@ INAPPLICABLE: dict[str, set[str]] = {
     "train": INFERENCE,
     "loader": INFERENCE
     | TRAINING
-    | {"precision", "compile"}
+    | {"precision", "compile", "grad_checkpointing"}
     | (flatten(EncoderConfig()).keys() - {"image_size", "channels"}),
-    "inference": TRAINING | {"data", "batch_size", *flatten(DataConfig())},
+    "inference": TRAINING | {"data", "batch_size", "grad_checkpointing", *flatten(DataConfig())},
 }
 """Settings that a mode does not have."""
 
@@ -146,6 +146,7 @@ def conditions_of(config: BenchmarkConfig, device: torch.device) -> Conditions:
         device=device,
         autocast=autocast_dtype(config.precision, device),
         compiled=compiling(config.compile, WORTH_COMPILING, device),
+        grad_checkpointing=config.grad_checkpointing,
     )
 
 
@@ -155,7 +156,8 @@ def measure_reading(
     """The loader alone, or training on what it reads; and the conditions, with the channels of the images."""
     assert config.data is not None
     reading = config.reading
-    images = open_images(config.data, "train", config.encoder.channels, reading.pixel_range, reading.stream)
+    channels, pixel_range = config.encoder.channels, reading.pixel_range
+    images = open_images(config.data, "train", channels, pixel_range, reading.stream, reading.bands)
     conditions = replace(conditions, encoder=replace(config.encoder, channels=images.channels))
     bad_files = BadFiles(images, config.reading.max_bad_files)
     batches = endless(bad_files, config.reading, conditions)

@@ -2,8 +2,8 @@
 
 import sys
 
-from pcae.comparison.compare import Compared, about_devices, compare_rows
-from pcae.comparison.table import explain, to_cells, to_plain
+from pcae.comparison.compare import Compared, compare_rows, stem
+from pcae.comparison.table import to_plain
 from pcae.settings.verbs.compare import CompareConfig
 from pcae.terminal import as_json, console, is_main_process, table, warn
 
@@ -18,7 +18,7 @@ def run(config: CompareConfig) -> None:
     else:
         show(found)
     pictures = "".join(f", {path}" for path in found.pictures)
-    console.print(f"written: {found.stem}.md, {found.stem}.json{pictures}")
+    console.print(f"written: {stem(config)}.md, {stem(config)}.json{pictures}")
     failed = [row.name for row in found.rows if row.failed]
     if failed:
         warn(f"failed: {', '.join(failed)}; the same command tries them again, and nothing else")
@@ -27,8 +27,7 @@ def run(config: CompareConfig) -> None:
 
 def show(found: Compared) -> None:
     """Print the table, which is written already, and what belongs below it."""
-    comparison, rows = found.comparison, found.rows
-    table(comparison.title, *to_cells(rows, found.columns, comparison.figures))
-    for line in (*explain(rows, found.columns, comparison.figures), comparison.remark, about_devices(rows)):
-        if line:
-            console.print(line)
+    shown = found.table()
+    table(shown.title, shown.columns, shown.rows)
+    for line in found.explained():
+        console.print(line)

@@ -2,14 +2,8 @@
 
 from pcae.pages.run_page import PAGE
 from pcae.runs.demo import Demo, run_demo
-from pcae.settings.verbs.demo import DemoConfig
-from pcae.terminal import answer, console, table
+from pcae.terminal import command, console, table
 from pcae.weights.files import FILE
-
-
-def run(config: DemoConfig) -> None:
-    """Probe, pre-train, probe again, draw; one table and where everything lies."""
-    answer(run_demo(config), config.json, show)
 
 
 def show(found: Demo) -> None:
@@ -19,3 +13,7 @@ def show(found: Demo) -> None:
     console.print(f"gain over random weights: {found.gain:+.1f} points, in {found.seconds:.0f} s altogether")
     console.print(f"the run on one page: {found.out / PAGE}; what the teacher kept: {found.picture}")
     console.print(f"weights: {found.out / FILE}; metrics, TensorBoard files and checkpoints beside it")
+
+
+run = command(run_demo, show)
+"""Probe, pre-train, probe again, draw; one table and where everything lies."""

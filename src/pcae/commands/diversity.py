@@ -4,13 +4,7 @@ from typing import Any
 
 from pcae.inference.diversity import measure_diversity
 from pcae.pictures.diversity import NAMES
-from pcae.settings.verbs.diversity import DiversityConfig
-from pcae.terminal import answer, table
-
-
-def run(config: DiversityConfig) -> None:
-    """Measure and print."""
-    answer(measure_diversity(config), config.json, show)
+from pcae.terminal import command, table
 
 
 def show(found: dict[str, Any]) -> None:
@@ -55,3 +49,7 @@ def in_words(claim: dict[str, Any]) -> list[str]:
     where = f" ({last['case']})" if len(cases) > 1 else ""
     numbers = [f"{last['larger']:.3g}", f"{last['smaller']:.3g}", difference + error]
     return [f"{claim['section']} {claim['claim']}{where}", *numbers, holds]
+
+
+run = command(measure_diversity, show)
+"""Measure and print."""

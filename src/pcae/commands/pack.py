@@ -4,13 +4,7 @@ from typing import Any
 
 from pcae.data.packed.packing import pack_images
 from pcae.data.packed.reading import BAD_FILES
-from pcae.settings.verbs.pack import PackConfig
-from pcae.terminal import answer, console
-
-
-def run(config: PackConfig) -> None:
-    """Pack, or go on, or say that it is done."""
-    answer(pack_images(config), config.json, show)
+from pcae.terminal import command, console
 
 
 def show(found: dict[str, Any]) -> None:
@@ -21,3 +15,7 @@ def show(found: dict[str, Any]) -> None:
     bad = sum(facts["bad_files"] for facts in splits.values())
     if bad:
         console.print(f"{bad} could not be read and were left out, see {found['out']}/{BAD_FILES}")
+
+
+run = command(pack_images, show)
+"""Pack, or go on, or say that it is done."""

@@ -1,13 +1,7 @@
 """`pcae recipes`: the named settings that come with pcae, by verb, and what each is for."""
 
 from pcae.settings.recipes import AUTO, purposes
-from pcae.settings.verbs.recipes import RecipesConfig
-from pcae.terminal import answer
-
-
-def run(config: RecipesConfig) -> None:
-    """Print the recipes of each verb that takes some."""
-    answer(purposes(), config.json, show)
+from pcae.terminal import command
 
 
 def show(found: dict[str, dict[str, str]]) -> None:
@@ -16,3 +10,7 @@ def show(found: dict[str, dict[str, str]]) -> None:
         print(f"pcae {verb} --recipe NAME")
         for name, what in {AUTO: "Picks one by the images and the device.", **recipes}.items():
             print(f"  {name:<25} {what}")
+
+
+run = command(lambda _: purposes(), show)
+"""Print the recipes of each verb that takes some."""

@@ -119,7 +119,8 @@ def measure_runs(cell: Cell, wanted: list[Measure], world: World) -> Iterator[di
     if probes:
         yield world.from_main(lambda: probed(cell.probe, probes, world))
     if "finetuned" in wanted:
-        yield {"finetuned": finetuning.train(cell.finetune, world)["top1"]}
+        summary = finetuning.train(cell.finetune, world)
+        yield {"finetuned": summary["map" if cell.finetune.labels.multi_label else "top1"]}
 
 
 def leave_untrained(config: PretrainConfig, world: World) -> None:

@@ -3,16 +3,19 @@
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from pcae.comparison.cell import Cell, cell_of, complete
 from pcae.comparison.paper_rows import paper_comparison, read_scale
 from pcae.comparison.plots import plot
 from pcae.comparison.rows import Comparison, Conditions, Row, digest_of, fingerprint, read_rows
 from pcae.comparison.speed import SECONDS, SPEED_MEASURES, Values, measure_speeds, steps_within
-from pcae.comparison.table import ACCURACIES, Column, ResultRow, to_markdown, to_plain
+from pcae.comparison.table import ACCURACIES, Column, ResultRow, explain, to_cells, to_markdown, to_plain
 from pcae.data.images import open_images
 from pcae.data.tables.labelled import open_labelled
+from pcae.results import Block, Result, Table
 from pcae.settings.choices import ScaleName
+from pcae.settings.sources import Data
 from pcae.settings.verbs.compare import CompareConfig
 from pcae.terminal import console
 from pcae.training.distributed import World, open_world
@@ -53,8 +56,8 @@ def check(config: CompareConfig) -> None:
             raise ValueError(f"{name} needs at least one value, and each once")
 
 
-@dataclass(frozen=True)
-class Compared:
+@dataclass(frozen=True, repr=False)
+class Compared(Result):
     """A comparison, what all its rows share, and what came of each. pictures: of the table, once all is done."""
 
     config: CompareConfig
@@ -68,10 +71,28 @@ class Compared:
         """What is shown, in the order of COLUMNS."""
         return [column for name, column in COLUMNS.items() if name in self.comparison.measures]
 
-    @property
-    def stem(self) -> Path:
-        """Where the table is written, without suffix."""
-        return stem(self.config)
+    def table(self) -> Table:
+        """The table of all rows."""
+        return Table(self.comparison.title, *to_cells(self.rows, self.columns, self.comparison.figures))
+
+    def explained(self) -> list[str]:
+        """What belongs below the table."""
+        comparison = self.comparison
+        lines = (*explain(self.rows, self.columns, comparison.figures), comparison.remark, about_devices(self.rows))
+        return [line for line in lines if line]
+
+    def blocks(self) -> list[Block]:
+        """The table, what its signs mean, and why rows failed."""
+        failed = [f"{row.name}, seed {seed}: {why}" for row in self.rows for seed, why in row.failed.items()]
+        return [self.table(), *self.explained(), *failed]
+
+    def records(self) -> list[dict[str, Any]]:
+        """A row for each setting and seed: what was measured, and why it failed where it did."""
+        return [
+            {"setting": row.name, **row.once, **of_seed}
+            for row in self.rows
+            for of_seed in [seed_record(row, seed) for seed in sorted({*row.cells, *row.failed})] or [{}]
+        ]
 
     def measure(self, world: World) -> None:
         """Fill in the rows, cell by cell. Every process calls it."""
@@ -133,9 +154,15 @@ class Compared:
         comparison, rows, columns = self.comparison, self.rows, self.columns
         remark = " ".join(part for part in (comparison.remark, about_devices(rows)) if part)
         plain = to_plain(rows, columns, comparison.figures)
-        replace_json(Path(f"{self.stem}.json"), {"title": comparison.title, "remark": remark} | plain)
+        replace_json(Path(f"{stem(self.config)}.json"), {"title": comparison.title, "remark": remark} | plain)
         text = to_markdown(comparison.title, rows, columns, comparison.figures, remark)
-        replace_text(Path(f"{self.stem}.md"), text)
+        replace_text(Path(f"{stem(self.config)}.md"), text)
+
+
+def seed_record(row: ResultRow, seed: int) -> dict[str, Any]:
+    """What a seed of a row came to, and why it failed where it did."""
+    failed = {"failed": row.failed[seed]} if seed in row.failed else {}
+    return {"seed": seed, **row.cells.get(seed, {}), **failed}
 
 
 def compare_rows(config: CompareConfig) -> Compared:
@@ -147,12 +174,12 @@ def compare_rows(config: CompareConfig) -> Compared:
         comparison = world.main_first(lambda: comparison_of(config))
         found = Compared(config, comparison, world.main_first(lambda: conditions_of(config, data, comparison)))
         found.measure(world)
-        place = Path(f"{found.stem}.png")
+        place = Path(f"{stem(config)}.png")
         drawn = world.from_main(lambda: plot(place, comparison.title, found.rows, found.columns))
         return replace(found, pictures=drawn)
 
 
-def data_of(config: CompareConfig) -> str:
+def data_of(config: CompareConfig) -> Data:
     """The images. Raises ValueError where neither the caller nor the scale names any."""
     usual = read_scale(config.scale or USUAL).data if config.table is not None else None
     data = config.data or usual
@@ -175,9 +202,10 @@ def comparison_of(config: CompareConfig) -> Comparison:
     return replace(comparison, measures=config.measures or comparison.measures)
 
 
-def conditions_of(config: CompareConfig, data: str, comparison: Comparison) -> Conditions:
+def conditions_of(config: CompareConfig, data: Data, comparison: Comparison) -> Conditions:
     """What all rows share. Raises ValueError where there are no images, or no labels that the measures need."""
-    channels = {row.pretrain.get("channels") for row in comparison.rows if not row.quoted}
+    own = [row.pretrain for row in comparison.rows if not row.quoted]
+    channels = {row.get("channels") or len(row.get("bands") or ()) or None for row in own}
     asked = channels.pop() if len(channels) == 1 else None
     if set(comparison.measures) & set(ACCURACIES):
         splits = open_labelled(data, asked)

@@ -14,6 +14,7 @@ from pcae.data.images import Images
 from pcae.runs import finetuning, pretraining
 from pcae.settings.choices import Measure
 from pcae.settings.recipes import configure
+from pcae.settings.sources import Data
 from pcae.settings.training import RUNTIME_SETTINGS
 from pcae.settings.values import build, check_values, expand, leaves, to_plain, without_rivals
 from pcae.settings.verbs.finetune import FinetuneConfig
@@ -22,15 +23,14 @@ from pcae.settings.verbs.probe import ProbeConfig
 from pcae.settings.yaml_files import Yaml
 from pcae.training.distributed import pick_device
 from pcae.training.plan import autocast_dtype
-from pcae.weights.reading import TORCH_SUFFIXES
 
 NOT_IN_DIGESTS = (RUNTIME_SETTINGS - {"mean", "std", "validation"}) | {"weights", "probes", "token_gib"}
 """Settings that do not change what a run comes to, or that a cell says otherwise. Which images it is about is told by
 their names, not where they lie."""
 MEASURES: tuple[Measure, ...] = ("knn", "linear", "training_images_per_second", "training_gmacs", "seconds")
 """What is measured where nothing is asked for."""
-TENSORS = {".safetensors", *TORCH_SUFFIXES}
-"""Files that weights lie in."""
+TENSORS = {".safetensors", ".pth", ".pt", ".bin"}
+"""Files of a folder that weights lie in."""
 SET_BY_COMPARISON = {
     "data", "out", "seed", "resume", "json", "config", "weights", "from_scratch", "device", "workers", "accumulation",
     "probes", "validation", "pixels", "pool", "dry_run",
@@ -151,7 +151,7 @@ class Conditions:
     files: a short name of the images, channels and classes theirs.
     """
 
-    data: str
+    data: Data
     files: str
     channels: int
     classes: int
@@ -221,7 +221,9 @@ def fingerprint(images: Images) -> str:
 
 def identity(weights: str) -> str:
     """What weights are: a digest of their files, or the words that name them elsewhere."""
-    place = expand(weights)
+    place, (file, _, root) = expand(weights), weights.rpartition("#")
+    if not place.exists() and expand(file).is_file():  # one of several encoders in a file
+        return digest_of([file_digest(expand(file)), root])
     files = [place] if place.is_file() else sorted(path for path in place.glob("*") if path.suffix in TENSORS)
     return digest_of([file_digest(path) for path in files]) if files else weights
 

@@ -186,7 +186,9 @@ def to_markdown(
 ) -> str:
     """A title, one table, and below it what its signs mean, the remark, and why rows failed."""
     table = markdown_table(*to_cells(rows, columns, figures))
-    failures = [f"- {one_line(failure)}" for failure in failures_of(rows)]
+    failures = [
+        one_line(f"- {row.name}, seed {seed}: {row.failed[seed]}") for row in rows for seed in sorted(row.failed)
+    ]
     parts = [f"## {one_line(title)}", table, *explain(rows, columns, figures), one_line(remark)]
     return "\n\n".join(part for part in (*parts, "\n".join(failures)) if part) + "\n"
 
@@ -207,8 +209,3 @@ def explain(rows: Sequence[ResultRow], columns: Sequence[Column], figures: Mappi
         (any(row.control for row in rows), "control: a row that the paper's table lacks."),
     ]
     return [sentence for holds, sentence in said if holds]
-
-
-def failures_of(rows: Sequence[ResultRow]) -> list[str]:
-    """Which rows failed with which seeds, and why."""
-    return [f"{row.name}, seed {seed}: {row.failed[seed]}" for row in rows for seed in sorted(row.failed)]

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from pcae.data.augment import crop_batch
-from pcae.data.crops import RandomCrops
+from pcae.data.crops import RandomCrops, between_pixels
 from pcae.data.unreadable import Batch
 
 SMALL = 32
@@ -35,15 +35,7 @@ def together(crops: RandomCrops, device: torch.device) -> bool:
 def as_they_are(crops: RandomCrops) -> bool:
     """Whether every crop is all of an array's image in its own size."""
     items = crops.images.items
-    return isinstance(items, np.ndarray) and crops.crop_scale == (1.0, 1.0) and items.shape[1:3] == crops.size
-
-
-def by_pillow(crops: RandomCrops) -> bool:
-    """Whether Pillow makes these crops where they are made one by one (`cut`); pixels next to a box count then."""
-    height, width = crops.images.items[0].shape[:2]
-    return crops.images.channels != 3 or (
-        crops.crop_scale == (1.0, 1.0) and any(side % 1 for side in crops.part((width, height), 0).box)
-    )
+    return isinstance(items, np.ndarray) and crops.whole and items.shape[1:3] == crops.size
 
 
 @dataclass(frozen=True)
@@ -62,7 +54,7 @@ class Uncropped(Dataset):
         boxes, size = None, (array.shape[2], array.shape[1])
         if not as_they_are(self.crops):
             parts = [self.crops.part(size, position) for _, position in items]
-            boxes = torch.tensor([part.box for part in parts], dtype=torch.float32)
+            boxes = torch.tensor([between_pixels(part.box) for part in parts], dtype=torch.float32)
         if self.held:
             return Batch(torch.zeros(0, 0, 0, 0, dtype=torch.uint8), indices, {}, boxes, torch.tensor(indices))
         return Batch(copied(array, np.array(indices)), indices, {}, boxes)
@@ -96,7 +88,7 @@ class Cropper:
             assert self.held is not None
             pixels = self.held[batch.rows]
         if batch.boxes is not None:
-            pixels = crop_batch(pixels, batch.boxes, self.crops.size, by_pillow(self.crops))
+            pixels = crop_batch(pixels, batch.boxes, self.crops.size)
         return batch._replace(pixels=pixels.expand(-1, self.crops.images.channels, -1, -1), boxes=None, rows=None)
 
 

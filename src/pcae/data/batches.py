@@ -10,11 +10,12 @@ from functools import lru_cache
 
 import numpy as np
 import torch
+from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from pcae.data.arrays import Cropper, Uncropped, as_read, together
-from pcae.data.crops import RandomCrops, RoughImages, WholeImages
+from pcae.data.crops import RandomCrops, WholeImages
 from pcae.data.images import Images
 from pcae.data.unreadable import BadFiles, Batch, Replaced, collate, left_out
 from pcae.settings.bounds import check_bounds
@@ -43,17 +44,22 @@ def epoch_order(images: int, seed: int, epoch: int) -> Tensor:
     return torch.randperm(images, generator=generator)
 
 
-def image_at(position: int, images: int, seed: int) -> int:
+Order = Callable[[int, int, int], Tensor]
+"""The images of an epoch in their order, as many as there are, by their number, the seed and the epoch alone."""
+
+
+def image_at(position: int, images: int, seed: int, order: Order = epoch_order) -> int:
     """The image at a position of a run's endless stream: epochs one after the other, each in an order of its own."""
     epoch, place = divmod(position, images)
-    return int(epoch_order(images, seed, epoch)[place])
+    return int(order(images, seed, epoch)[place])
 
 
 @dataclass(frozen=True)
 class MicroBatches(Sampler):
     """Which images this process reads, from optimizer step `start` on: (image, position), micro-batch by micro-batch.
 
-    Of the global batch's equal parts (processes x accumulation), process `rank` takes `accumulation` in a row.
+    Of the global batch's equal parts (processes x accumulation), process `rank` takes `accumulation` in a row. order:
+    which images an epoch shows, where it is not each of them once.
     """
 
     images: int
@@ -64,6 +70,7 @@ class MicroBatches(Sampler):
     rank: int
     processes: int
     accumulation: int
+    order: Order = epoch_order
 
     @property
     def parts(self) -> int:
@@ -76,7 +83,8 @@ class MicroBatches(Sampler):
             for micro in range(self.accumulation):
                 first = step * self.batch_size + (self.rank * self.accumulation + micro) * size
                 yield [
-                    (image_at(position, self.images, self.seed), position) for position in range(first, first + size)
+                    (image_at(position, self.images, self.seed, self.order), position)
+                    for position in range(first, first + size)
                 ]
 
     def __len__(self) -> int:
@@ -150,6 +158,20 @@ def whole_loader(
     return DataLoader(whole, batch_size, sampler=chosen, num_workers=workers, collate_fn=collate)
 
 
+def sums(batch: UInt8[Tensor, "batch channels_and_1 height width"]) -> tuple[Float[Tensor, "2 channels"], int]:
+    """Means of the pixels in [0, 1] and of their squares, of `WholeImages` added up, and of how many that is.
+
+    Pixels that are not known are left out, and images that have no others.
+    """
+    pixels, known = batch[:, :-1].double().flatten(2) / 255, batch[:, -1:].flatten(2) == 255
+    if not known.all():
+        there = known.any(2).flatten()
+        pixels, known = pixels[there], known[there]
+        pixels = pixels.masked_fill(~known, torch.nan)
+        return torch.stack([pixels.nanmean(2).sum(0), pixels.square().nanmean(2).sum(0)]), len(pixels)
+    return torch.stack([pixels.mean(2).sum(0), pixels.square().mean(2).sum(0)]), len(pixels)
+
+
 def pixel_statistics(
     images: Images, size: tuple[int, int], bad_files: BadFiles, limit: int = 2_000, follow: Follow = iter
 ) -> tuple[list[float], list[float]]:
@@ -160,14 +182,15 @@ def pixel_statistics(
     """
     chosen = images.some(limit)
     total, count = torch.zeros(2, images.channels, dtype=torch.float64), 0
-    rough = left_out(RoughImages(images, size).__getitem__, len(images))
+    rough = left_out(WholeImages(images, size, known=True).__getitem__, len(images))
     workers = scanning_workers(images, len(chosen))
     for batch in follow(DataLoader(rough, 64, sampler=chosen, num_workers=workers, collate_fn=collate)):
         bad_files.add(batch.failed)
         if len(batch.indices):
-            pixels = batch.pixels.double().flatten(2) / 255
-            total += torch.stack([pixels.mean(2).sum(0), pixels.square().mean(2).sum(0)])
-            count += len(pixels)
+            some, known = sums(batch.pixels)
+            total, count = total + some, count + known
     bad_files.check(len(chosen))
+    if not count:
+        raise ValueError("none of the images looked at has a pixel that is known: all are NaN, or what stands for none")
     mean, square = total / count
     return mean.tolist(), (square - mean.square()).clamp_min(0).sqrt().tolist()

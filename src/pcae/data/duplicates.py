@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from pcae.data.survey import Facts
 
 BLANK = 2.0
-"""Standard deviation of a sketch, in gray levels, below which an image shows nothing."""
+"""Standard deviation of a small copy, in levels of any of its colours, below which an image shows nothing."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ def exact_duplicates(facts: Sequence[Facts]) -> list[list[int]]:
 
 def blank_images(facts: Sequence[Facts]) -> list[int]:
     """Indices of images of one colour."""
-    return [index for index, one in enumerate(facts) if one.sketch is not None and one.sketch.std() < BLANK]
+    return [index for index, one in enumerate(facts) if one.sketch is not None and one.contrast < BLANK]
 
 
 def near_duplicates(facts: Sequence[Facts], alike: float, device: torch.device) -> list[Alike]:

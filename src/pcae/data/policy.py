@@ -16,7 +16,8 @@ from torch import Tensor
 
 from pcae.data.augment import Normalise
 from pcae.data.crops import RandomCrops, to_picture, to_tensor
-from pcae.data.files.decode import MODES
+from pcae.data.files.eight_bits import MODES
+from pcae.data.files.stored import as_bands
 from pcae.settings.bounds import check_bounds
 from pcae.settings.reading import PolicyConfig
 
@@ -34,7 +35,8 @@ class AugmentedCrops(RandomCrops):
     def __getitem__(self, item: tuple[int, int]) -> UInt8[Tensor, "channels height width"]:
         pixels, distort, erase = super().__getitem__(item), self.distort, self.eraser
         with seeded(self.seed, item[1]):
-            pixels = pixels if distort is None else to_tensor((distorted(to_picture(pixels), distort),))
+            if distort is not None:
+                pixels = to_tensor(as_bands(np.asarray(distorted(to_picture(pixels), distort))))
             return erase(pixels) if random.random() < self.policy.erasing else pixels
 
     @cached_property

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, default_collate
 
 from pcae.data.files.decode import Unreadable
 from pcae.data.images import Images
@@ -76,10 +76,13 @@ def collate(read: list[Read]) -> Batch:
 
 
 def stacked(images: list[Tensor]) -> UInt8[Tensor, "batch channels height width"]:
-    """Images one after the other, as they lie in memory: turning colours from last to first takes ten times as long."""
+    """Images one after the other, as they lie in memory: turning colours from last to first takes ten times as long.
+
+    A reading process puts them where the training one finds them, without a second copy.
+    """
     if images[0].is_contiguous():
-        return torch.stack(images)
-    return torch.stack([image.permute(1, 2, 0) for image in images]).permute(0, 3, 1, 2)
+        return default_collate(images)
+    return default_collate([image.permute(1, 2, 0) for image in images]).permute(0, 3, 1, 2)
 
 
 def left_out(open: Callable[[int], Tensor], count: int) -> Dataset:

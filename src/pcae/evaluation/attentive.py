@@ -1,12 +1,13 @@
 """The attentive probe: a learned query attends over the frozen patch tokens, a linear layer tells the class."""
 
 from collections.abc import Sequence
+from copy import deepcopy
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pcae.evaluation.probes import Epochs, Examples, Heads, Probed, Standardise, probe
+from pcae.evaluation.probes import Epochs, Examples, Probed, Standardise, probe
 from pcae.settings.trained import ProbeTrainingConfig
 
 RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
@@ -50,11 +51,10 @@ class AttentiveHeads(nn.Module):
     def __init__(self, standardise: Standardise, heads: int, classes: int, count: int, seed: int) -> None:
         super().__init__()
         self.standardise = standardise
-        self.each = nn.ModuleList()
-        for _ in range(count):
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(seed)
-                self.each.append(AttentiveHead(len(standardise.mean), heads, classes))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            head = AttentiveHead(len(standardise.mean), heads, classes)
+        self.each = nn.ModuleList(deepcopy(head) for _ in range(count))
 
     def forward(self, tokens: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "rates batch classes"]:
         """The logits of every head."""
@@ -74,11 +74,11 @@ def attentive_probe(
     """Accuracy of attention with `heads` heads and a linear layer by AdamW, on patch tokens."""
     standardise = Standardise(train.features, config.batch_size)
 
-    def build(rates: Sequence[float]) -> Heads:
+    def build(rates: Sequence[float]) -> tuple[nn.Module, torch.optim.Optimizer]:
         module = AttentiveHeads(standardise, heads, classes, len(rates), config.seed).to(device)
         groups = [
             {"params": list(head.parameters()), "lr": rate} for head, rate in zip(module.each, rates, strict=True)
         ]
-        return Heads(module, torch.optim.AdamW(groups, weight_decay=WEIGHT_DECAY))
+        return module, torch.optim.AdamW(groups, weight_decay=WEIGHT_DECAY)
 
     return probe(build, train, test, RATES, config, follow)

@@ -109,11 +109,9 @@ def frequencies(
     """
     spectra, values = spectrum(pixels, patch_size), {}
     for stage in found.encoded.stages:
-        outside = outside_mean(found.before[stage.block + 1])
-        kept, dropped = parts(outside, locate(stage.ids, stage.kept_ids))
-        groups = {"kept": gather(spectra, stage.kept_ids), "all": spectra}
-        groups["dropped"] = parts(gather(spectra, stage.ids), locate(stage.ids, stage.kept_ids))[1]
-        for name, group in groups.items():
+        places = locate(stage.ids, stage.kept_ids)
+        kept, dropped = parts(gather(spectra, stage.ids), places)
+        for name, group in (("kept", kept), ("all", spectra), ("dropped", dropped)):
             mean = group.mean(dim=1)
             values.setdefault(f"spectrum, {name}", []).append(mean)
             values.setdefault(f"energy, {name}", []).append(mean.sum(dim=-1))
@@ -121,7 +119,8 @@ def frequencies(
             values.setdefault(f"high energy, {name}", []).append(high)
             least = torch.finfo(mean.dtype).tiny  # patches of one colour have no energy at all
             values.setdefault(f"high share, {name}", []).append(high / mean.sum(dim=-1).clamp_min(least))
-        for name, group in (("kept", kept), ("dropped", dropped), ("all", outside)):
+        outside = outside_mean(found.before[stage.block + 1])
+        for name, group in zip(("kept", "dropped", "all"), (*parts(outside, places), outside), strict=True):
             energies = group.sum(dim=1)
             values.setdefault(f"outside the mean, {name}", []).append(energies[:, 0] / energies[:, 1])
     return {name: torch.stack(by_stage, dim=1) for name, by_stage in values.items()}

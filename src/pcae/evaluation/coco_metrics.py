@@ -4,7 +4,7 @@ import io
 import json
 from collections.abc import Iterable, Sequence
 from contextlib import redirect_stdout
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from pcae.data.coco.annotations import CocoImages
+from pcae.data.coco.checks import Id
 from pcae.data.coco.segmentations import Rle, area, package, to_rle, to_rles
 from pcae.writing import in_one_move
 
@@ -29,7 +30,7 @@ class Detections(NamedTuple):
     lengths of them.
     """
 
-    image_id: int
+    image_id: Id
     boxes: Float[Tensor, "objects 4"]
     labels: Int[Tensor, " objects"]
     scores: Float[Tensor, " objects"]
@@ -52,12 +53,8 @@ class CocoScores:
     large: float | None
     by_category: dict[str, float | None]
 
-    def as_dict(self) -> dict[str, Any]:
-        """All of it, for JSON."""
-        return asdict(self)
 
-
-def to_results(found: Detections, category_ids: Sequence[int]) -> list[Result]:
+def to_results(found: Detections, category_ids: Sequence[Id]) -> list[Result]:
     """The detections in an image as COCO writes them; category_ids: of the labels 1, 2, ..."""
     boxes, labels = found.boxes.double(), found.labels.tolist()
     columns = {
@@ -93,23 +90,23 @@ def score(data: CocoImages, results: Sequence[Result], kind: Kind) -> CocoScores
 
     with redirect_stdout(io.StringIO()):
         truth = as_coco(data, annotations_of(data, kind))
-        evaluation: Any = COCOeval(truth, as_coco(data, detections_of(results, kind)), kind)
+        evaluation: Any = COCOeval(truth, as_coco(data, detections_of(data, results, kind)), kind)
         evaluation.evaluate()
         evaluation.accumulate()
         return scores_of(evaluation, data)
 
 
 def as_coco(data: CocoImages, annotations: list[dict[str, Any]]) -> Any:
-    """pycocotools' object of these images and categories, with these annotations."""
+    """pycocotools' object of these images and categories, with these annotations; it wants numbers for all of them."""
     from pycocotools.coco import COCO
 
     coco: Any = COCO()
     coco.dataset = {
         "images": [
-            {"id": id, "height": height, "width": width}
-            for id, (height, width) in zip(data.ids.tolist(), data.sizes.tolist(), strict=True)
+            {"id": number, "height": height, "width": width}
+            for number, (height, width) in enumerate(data.sizes.tolist(), 1)
         ],
-        "categories": [{"id": id} for id in data.category_ids],
+        "categories": [{"id": label} for label in range(1, len(data.category_ids) + 1)],
         "annotations": annotations,
     }
     coco.createIndex()
@@ -120,8 +117,8 @@ def annotations_of(data: CocoImages, kind: Kind) -> list[dict[str, Any]]:
     """The objects as pycocotools wants them, numbered from 1: what is numbered 0 never counts as found."""
     columns = {
         "id": list(range(1, len(data.labels) + 1)),
-        "image_id": np.repeat(data.ids, np.diff(data.starts)).tolist(),
-        "category_id": [data.category_ids[label - 1] for label in data.labels.tolist()],
+        "image_id": np.repeat(np.arange(1, len(data) + 1), np.diff(data.starts)).tolist(),
+        "category_id": data.labels.tolist(),
         "bbox": data.boxes.tolist(),
         "area": data.areas.tolist(),
         "iscrowd": data.crowds.astype(int).tolist(),
@@ -131,8 +128,9 @@ def annotations_of(data: CocoImages, kind: Kind) -> list[dict[str, Any]]:
     return rows_of(columns)
 
 
-def detections_of(results: Sequence[Result], kind: Kind) -> list[dict[str, Any]]:
+def detections_of(data: CocoImages, results: Sequence[Result], kind: Kind) -> list[dict[str, Any]]:
     """The detections as pycocotools wants them, with the area of what is compared."""
+    numbers, labels = ({id: n for n, id in enumerate(ids, 1)} for ids in (data.ids, data.category_ids))
     if kind == "segm" and not all("segmentation" in one for one in results):
         raise ValueError("detections have boxes only, no masks; score them by bbox")
     if kind == "segm":
@@ -141,14 +139,20 @@ def detections_of(results: Sequence[Result], kind: Kind) -> list[dict[str, Any]]
     else:
         own = [{"area": one["bbox"][2] * one["bbox"][3]} for one in results]
     rows = zip(results, own, strict=True)
-    return [one | measured | {"id": id, "iscrowd": 0} for id, (one, measured) in enumerate(rows, 1)]
+    return [
+        one
+        | measured
+        | {"id": id, "iscrowd": 0}
+        | {"image_id": numbers[one["image_id"]], "category_id": labels[one["category_id"]]}
+        for id, (one, measured) in enumerate(rows, 1)
+    ]
 
 
 def scores_of(evaluation: Any, data: CocoImages) -> CocoScores:
     """COCOeval's own figures, and the means of its precision at 101 values of recall by category; -1 is no object."""
     evaluation.summarize()
     figures = [None if figure < 0 else figure for figure in evaluation.stats[:6].tolist()]
-    names = dict(zip(data.category_ids, data.images.classes, strict=True))
+    names = dict(enumerate(data.images.classes, 1))
     found = zip(evaluation.params.catIds, np.moveaxis(evaluation.eval["precision"][..., 0, -1], -1, 0), strict=True)
     return CocoScores(*figures, by_category={names[id]: mean(precision) for id, precision in found})
 

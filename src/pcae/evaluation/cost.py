@@ -48,12 +48,13 @@ def measure(module: nn.Module, blocks: Iterable[nn.Module], *inputs: Any) -> Cos
     """Run `module` once, counting."""
     with entering(blocks) as entered, FlopCounterMode(display=False) as counter:
         module(*inputs)
-    return Cost(counter.get_total_flops() / 2e9, count_parameters(module), lengths(entered))
+    return cost_of(module, counter.get_total_flops(), entered)
 
 
-def lengths(sequences: Iterable[Tensor]) -> list[int]:
-    """Tokens of each sequence."""
-    return [sequence.shape[1] for sequence in sequences]
+def cost_of(module: nn.Module, flops: int, entered: Iterable[Tensor]) -> Cost:
+    """The cost of a pass, by its operations and the sequences that entered its blocks."""
+    parameters = sum(parameter.numel() for parameter in module.parameters())
+    return Cost(flops / 2e9, parameters, [sequence.shape[1] for sequence in entered])
 
 
 def inference_cost(config: EncoderConfig, drop_ratio: float, classes: int | None = None) -> dict[str, Any]:
@@ -106,11 +107,5 @@ def count_parts(method: Pretraining, images: Tensor) -> dict[str, Cost]:
     flops = {name: sum(counts.get(f"{type(method).__name__}.{name}", {}).values()) for name in parts}
     flops["student"] += counter.get_total_flops() - sum(flops.values())
     return {
-        "decoder" if name == "head" else name: Cost(flops[name] / 2e9, count_parameters(part), lengths(entered[name]))
-        for name, part in parts.items()
+        "decoder" if name == "head" else name: cost_of(part, flops[name], entered[name]) for name, part in parts.items()
     }
-
-
-def count_parameters(module: nn.Module) -> int:
-    """Numbers that a module holds, trained or not."""
-    return sum(parameter.numel() for parameter in module.parameters())

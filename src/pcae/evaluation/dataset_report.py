@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from pcae.data.duplicates import Alike, blank_images, exact_duplicates, near_duplicates
-from pcae.data.files.decode import Planes
+from pcae.data.files.eight_bits import MODES
 from pcae.data.images import Images
 from pcae.data.survey import Facts
 from pcae.settings.reading import DataConfig
@@ -21,6 +21,8 @@ LIMIT = DataConfig().max_bad_files
 """Share of unreadable images from which on a run stops."""
 CAMERAS = (1_023, 4_095, 16_383)
 """Largest values of 10, 12 and 14 bits, which are stored in 16."""
+OPACITIES = 16
+"""Values of an opacity that is no mask and has no mere soft edges, at least."""
 FAULTS = {
     "unreadable": ("images that cannot be read", "a run puts others in their place"),
     "exact_duplicates": ("files with the same bytes", "keep one of each group"),
@@ -34,6 +36,10 @@ FAULTS = {
     ),
     "label_conflicts": ("images that have several labels", "decide on one"),
     "blank": ("images of one colour", "there is nothing to learn from them"),
+    "missing_pixels": (
+        "images with pixels that are no numbers, or that the file calls no data",
+        "these pixels become black, and count in no mean and standard deviation",
+    ),
 }
 """What may be wrong with images, and what to do about it."""
 IMBALANCE = 10
@@ -58,16 +64,6 @@ class Everything:
     def locate(self, place: int) -> tuple[Images, int]:
         """The split of an image and its index there."""
         return self.splits[self.split[place]], place - self.split.index(self.split[place])
-
-    def short(self, place: int) -> str:
-        """The name of an image below its folder."""
-        images, index = self.locate(place)
-        return images.short(index)
-
-    def open(self, place: int) -> Planes:
-        """The picture at a place. Raises Unreadable."""
-        images, index = self.locate(place)
-        return images.open(index)
 
 
 @dataclass(frozen=True)
@@ -100,6 +96,7 @@ def gather(splits: Mapping[str, Images], facts: Mapping[str, Sequence[Facts]]) -
 def find_faults(images: Everything, alike: float, device: torch.device) -> list[Fault]:
     """Everything that is wrong with single images, pairs and groups of them."""
     bad = {place: one.error for place, one in enumerate(images.facts) if one.error is not None}
+    missing = {place: f"{one.missing:.1%} of its pixels" for place, one in enumerate(images.facts) if one.missing}
     exact = exact_duplicates(images.facts)
     near = near_duplicates(images.facts, alike, device) if near_searched(images, device) else []
     same = together(exact, near)
@@ -110,9 +107,11 @@ def find_faults(images: Everything, alike: float, device: torch.device) -> list[
         "leaks": [group for group in same if len({images.split[place] for place in group}) > 1],
         "label_conflicts": [group for group in same if len({images.labels[place] for place in group} - {None}) > 1],
         "blank": [[place] for place in blank_images(images.facts)],
+        "missing_pixels": [[place] for place in missing],
     }
     reasons = {
         "unreadable": bad,
+        "missing_pixels": missing,
         "near_duplicates": {group.members[0]: f"correlation {group.similarity:.3f} or more" for group in near},
         "label_conflicts": {
             place: f"label {images.labels[place]!r}" for group in same for place in group if images.labels[place]
@@ -137,8 +136,8 @@ def remark(images: Everything, device: torch.device) -> list[str]:
     """What a person should know beside the faults."""
     lines = []
     for name, split in images.splits.items():
-        left = ", ".join(f"{count} {suffix}" for suffix, count in Counter(split.others).most_common())
-        lines += [f"{name}: files left out, not being images: {left}"] if left else []
+        lines += [f"{name}: files left out, not being images: {split.left_out()}"] if split.others else []
+        lines += [f"{name}: {split.unlabelled}"] if split.unlabelled else []
         bad = sum(one.error is not None for one, where in zip(images.facts, images.split, strict=True) if where == name)
         if bad > LIMIT * len(split):
             lines.append(f"{name}: {bad / len(split):.0%} cannot be read; a run would stop, see --max-bad-files")
@@ -148,8 +147,9 @@ def remark(images: Everything, device: torch.device) -> list[str]:
         lines.append(f"classes in one split only: {', '.join(map(repr, sorted(known[0] ^ known[1])))}")
     if not near_searched(images, device):
         lines.append(f"near duplicates were not looked for: above {NEAR_ON_CPU:,} images that needs a GPU (--device)")
+    lines += remark_opacity(images)
     scaled = any(split.pixel_range for split in images.splits.values())
-    return lines + ([] if scaled else remark_values(images.read))
+    return lines + (remark_range(images.read) if scaled else remark_values(images.read))
 
 
 def remark_labels(name: str, split: Images) -> list[str]:
@@ -163,12 +163,29 @@ def remark_labels(name: str, split: Images) -> list[str]:
     return [f"{name}: class {most!r} has {large} images, {least!r} only {small}"]
 
 
+def remark_opacity(images: Everything) -> list[str]:
+    """Whether maps have an opacity of so many values that it may be another band, such as infrared."""
+    odd = [place for place, one in enumerate(images.facts) if one.error is None and one.opacities > OPACITIES]
+    if not odd or any(split.channels not in MODES or split.bands for split in images.splits.values()):
+        return []
+    split, index = images.locate(odd[0])
+    return [
+        f"{len(odd)} images say that their last band is opacity, and it has many values (the first is "
+        f"{split.short(index)!r}): they are laid over white; if it is another band, such as infrared, --channels 4 "
+        "takes all four as bands, --bands 1 2 3 the colours alone"
+    ]
+
+
+def remark_range(read: Sequence[Facts]) -> list[str]:
+    """Whether --pixel-range is given for images that it has no say in."""
+    small = sum(one.values is None for one in read)
+    return [f"--pixel-range has no say in {small} of {len(read)} images, which have 8 bits or less"] if small else []
+
+
 def remark_values(read: Sequence[Facts]) -> list[str]:
     """Whether 16-bit pixels use a part of their range only, so that a run would see them nearly black."""
-    deep = [one.values for one in read if one.values and one.kind.startswith(("I;16", "uint16"))]
-    if not deep:
-        return []
-    largest = max(high for _, high in deep)
+    deep = [one.values for one in read if one.values and one.kind.startswith("uint16") and not one.declared]
+    largest = max((high for _, high in deep), default=np.inf)
     reach = next((top for top in CAMERAS if largest <= top), None)
     if reach is None:
         return []
@@ -196,10 +213,11 @@ def sides(read: Sequence[Facts]) -> dict[str, dict[str, int]]:
 
 def statistics(read: Sequence[Facts]) -> tuple[list[float], list[float]]:
     """Mean and standard deviation of the pixels in [0, 1] by channel; every image weighs the same."""
-    if not read:
+    known = [one for one in read if one.mean]
+    if not known:
         return [], []
-    mean = np.mean([one.mean for one in read], axis=0)
-    square = np.mean([one.square for one in read], axis=0)
+    mean = np.mean([one.mean for one in known], axis=0)
+    square = np.mean([one.square for one in known], axis=0)
     return mean.tolist(), np.sqrt((square - mean**2).clip(0)).tolist()
 
 

@@ -1,12 +1,12 @@
 """Images -> features: whole images, nothing hidden, the same every time."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from pcae.data.batches import Follow, whole_loader
@@ -15,6 +15,7 @@ from pcae.data.unreadable import BadFiles, Batch
 from pcae.model.blocks import Encoded
 from pcae.model.pretrained import Pretrained
 from pcae.settings.choices import Pool
+from pcae.weights.files import load
 
 
 def pool(model: Pretrained, encoded: Encoded, how: Pool) -> Float[Tensor, "batch dim"]:
@@ -41,26 +42,6 @@ def readable(
             yield batch
 
 
-def collect(
-    images: Images,
-    size: tuple[int, int],
-    function: Callable[[Tensor], Tensor],
-    workers: int = 0,
-    bad_files: BadFiles | None = None,
-    follow: Follow = iter,
-) -> Float[Tensor, "images dim"]:
-    """What `function` makes of batches of whole uint8 images, one row an image, on the CPU; `follow` shows how far.
-
-    Images that cannot be read have no row and are counted in `bad_files`; without it they raise ValueError.
-    """
-    bad_files = bad_files or BadFiles(images, 0.0)
-    rows = []
-    with torch.inference_mode():
-        for batch in readable(whole_loader(images, size, workers=workers), bad_files, follow):
-            rows.append(function(batch.pixels).float().cpu())
-    return torch.cat(rows)
-
-
 def embed_in_batches(
     model: Pretrained,
     bad_files: BadFiles,
@@ -79,6 +60,8 @@ def embed_in_batches(
         raise ValueError(f"the model takes images of {facts.encoder.channels} channels, got {images.channels}")
     if images.pixel_range != facts.pixel_range and not isinstance(images.items, np.ndarray):
         raise ValueError(f"the model takes images of pixel_range {facts.pixel_range}, got {images.pixel_range}")
+    if facts.bands is not None and images.bands is not None and tuple(images.bands) != tuple(facts.bands):
+        raise ValueError(f"the model takes bands {facts.bands}, got {images.bands}")
     loader = whole_loader(images, facts.encoder.image_size, None, batch_size, workers, facts.crop_pct)
     with torch.inference_mode():
         for batch in readable(loader, bad_files, follow):
@@ -88,7 +71,7 @@ def embed_in_batches(
 
 
 def embed(
-    model: Pretrained,
+    model: nn.Module,
     images: Images,
     how: Pool = "mean",
     workers: int = 0,
@@ -97,15 +80,19 @@ def embed(
 ) -> Float[Tensor, "images dim"]:
     """Pooled features of every image, in order. Raises ValueError when channels or pixel_range are not the model's.
 
-    Images that cannot be read have no row and are counted in `bad_files`; without it they raise ValueError.
+    model: what `pcae.load` returned, or takes: an Encoder or timm's VisionTransformer. Images that cannot be read have
+    no row and are counted in `bad_files`; without it they raise ValueError.
     """
+    model = model if isinstance(model, Pretrained) else load(model)
     bad_files = bad_files or BadFiles(images, 0.0)
     found = embed_in_batches(model, bad_files, how, workers=workers, follow=follow)
     return torch.cat([features for _, features in found])
 
 
-def raw_pixels(
-    images: Images, size: tuple[int, int], bad_files: BadFiles | None = None
-) -> Float[Tensor, "images values"]:
-    """The pixels themselves as features: the baseline that any encoder should be held against."""
-    return collect(images, size, lambda batch: batch.flatten(1), bad_files=bad_files)
+def raw_pixels(images: Images, size: tuple[int, int]) -> Float[Tensor, "images values"]:
+    """The pixels themselves as features: the baseline that any encoder should be held against.
+
+    Raises ValueError for images that cannot be read.
+    """
+    batches = readable(whole_loader(images, size), BadFiles(images, 0.0))
+    return torch.cat([batch.pixels.flatten(1).float() for batch in batches])

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pcae.evaluation.probes import Epochs, Examples, Heads, Probed, Standardise, probe
+from pcae.evaluation.probes import Epochs, Examples, Probed, Standardise, probe
 from pcae.settings.trained import ProbeTrainingConfig
 
 RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0)
@@ -42,10 +42,10 @@ def linear_probe(
     """Accuracy of a linear layer by SGD with momentum and no weight decay (the protocol of MAE, without LARS)."""
     standardise = Standardise(train.features, config.batch_size)
 
-    def build(rates: Sequence[float]) -> Heads:
+    def build(rates: Sequence[float]) -> tuple[nn.Module, torch.optim.Optimizer]:
         module = LinearHeads(standardise, classes, rates).to(device)
         for parameter in module.parameters():  # SGD is linear in its gradient: times the rate, it has that rate
             parameter.register_hook(module.rates.mul)
-        return Heads(module, torch.optim.SGD(module.parameters(), lr=1.0, momentum=MOMENTUM))
+        return module, torch.optim.SGD(module.parameters(), lr=1.0, momentum=MOMENTUM)
 
     return probe(build, train, test, RATES, config, follow)

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from pcae.data.batches import epoch_order
@@ -43,16 +44,8 @@ class Probed:
     seconds: float
 
 
-@dataclass(frozen=True)
-class Heads:
-    """A module that gives logits (rates x batch x classes), where no rate touches another; and its optimizer."""
-
-    module: nn.Module
-    optimizer: torch.optim.Optimizer
-
-
 def probe(
-    build: Callable[[Sequence[float]], Heads],
+    build: Callable[[Sequence[float]], tuple[nn.Module, Optimizer]],
     train: Examples,
     test: Examples,
     rates: Sequence[float],
@@ -61,13 +54,14 @@ def probe(
 ) -> Probed:
     """Choose a learning rate on training images held out, train with it on all of them, score once on the test images.
 
+    build: by rates, a module that gives logits (rates x batch x classes), where no rate touches another; its optimizer.
     Of rates that are equally good the first is chosen. Raises ValueError for a single training image.
     """
     started = time.perf_counter()
     fitted, held_out = hold_out(len(train.labels), config.seed)
-    selection = score(fit(build(rates), train, fitted, config, follow), train, held_out, config.batch_size)
+    selection = score(fit(*build(rates), train, fitted, config, follow), train, held_out, config.batch_size)
     rate = rates[selection.index(max(selection))]
-    final = fit(build([rate]), train, torch.arange(len(train.labels)), config, follow)
+    final = fit(*build([rate]), train, torch.arange(len(train.labels)), config, follow)
     (accuracy,) = score(final, test, torch.arange(len(test.labels)), config.batch_size)
     return Probed(accuracy, rate, dict(zip(rates, selection, strict=True)), time.perf_counter() - started)
 
@@ -82,22 +76,27 @@ def hold_out(images: int, seed: int) -> tuple[Int[Tensor, " fitted"], Int[Tensor
 
 
 def fit(
-    heads: Heads, examples: Examples, rows: Int[Tensor, " rows"], config: ProbeTrainingConfig, follow: Epochs = iter
+    module: nn.Module,
+    optimizer: Optimizer,
+    examples: Examples,
+    rows: Int[Tensor, " rows"],
+    config: ProbeTrainingConfig,
+    follow: Epochs = iter,
 ) -> nn.Module:
     """Train on the examples at `rows`, every epoch in another order, with rates that fall along a half cosine."""
-    device, size = next(heads.module.parameters()).device, config.batch_size
+    device, size = next(module.parameters()).device, config.batch_size
     steps = config.epochs * math.ceil(len(rows) / size)
-    schedule = LambdaLR(heads.optimizer, lambda step: half_cosine(step, steps))
+    schedule = LambdaLR(optimizer, lambda step: half_cosine(step, steps))
     for epoch in follow(range(config.epochs)):
         order = rows[epoch_order(len(rows), config.seed, epoch)]
         for some, features in zip(order.split(size), examples.features.batches(order, size), strict=True):
-            logits = heads.module(features.to(device))
+            logits = module(features.to(device))
             labels = examples.labels[some].to(device).repeat(len(logits))
-            heads.optimizer.zero_grad()
+            optimizer.zero_grad()
             (F.cross_entropy(logits.flatten(0, 1), labels, reduction="sum") / len(some)).backward()
-            heads.optimizer.step()
+            optimizer.step()
             schedule.step()
-    return heads.module
+    return module
 
 
 @torch.no_grad()

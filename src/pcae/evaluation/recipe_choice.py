@@ -1,7 +1,6 @@
 """Which recipe fits images: by their number, their size and the device."""
 
-import os
-from collections.abc import Sequence
+from contextlib import suppress
 from statistics import median
 from typing import NamedTuple
 
@@ -10,7 +9,8 @@ import torch
 
 from pcae.data.images import RESERVED, Images
 from pcae.data.survey import size_of
-from pcae.terminal import console
+from pcae.settings.sources import Data
+from pcae.terminal import console, is_main_process
 
 UNKNOWN_SIDE = 224
 """Taken for the side of images that tell none."""
@@ -23,13 +23,13 @@ class RecipeChoice(NamedTuple):
     reason: str
 
 
-def recipe_for(data: str, images: int, side: int, device: torch.device) -> RecipeChoice:
+def recipe_for(data: Data, images: int, side: int, device: torch.device) -> RecipeChoice:
     """The recipe for `images` images whose shorter side is about `side` pixels.
 
     Small images need small patches; a CPU trains ViT-Ti in minutes to hours; on a GPU, more images bear a larger model.
     """
     reason = f"{images} images, shorter side about {side} pixels, {device.type}"
-    if data in RESERVED:
+    if isinstance(data, str) and data in RESERVED:
         return RecipeChoice(data, f"made for {data!r}")
     if side <= 48:
         return RecipeChoice("vit-ti-32", reason)
@@ -44,22 +44,15 @@ def typical_side(images: Images, looks: int = 64) -> int:
     """Median of the shorter sides of some images spread over the data, in pixels, read off their headers."""
     if isinstance(images.items, np.ndarray):
         return min(images.items.shape[1:3])
-    sides = shorter_sides(images, images.some(looks))
-    return int(median(sides)) if sides else UNKNOWN_SIDE
-
-
-def shorter_sides(images: Images, places: Sequence[int]) -> list[int]:
-    """The shorter sides of the images whose headers can be read."""
     sides = []
-    for place in places:
-        try:
-            sides.append(min(size_of(images.source(place))))  # pyright: ignore[reportArgumentType]  # no array
-        except Exception:  # a torn header tells nothing; the run will name the file
-            continue
-    return sides
+    for place in images.some(looks):
+        with suppress(Exception):  # a torn header tells nothing; the run will name the file
+            source = images.source(place)
+            sides.append(min(source.shape[:2] if isinstance(source, np.ndarray) else size_of(source)))
+    return int(median(sides)) if sides else UNKNOWN_SIDE
 
 
 def say_recipe(recipe: str, reason: str) -> None:
     """Say, once, what `--recipe auto` stands for."""
-    if os.environ.get("RANK", "0") == "0":
+    if is_main_process():
         console.print(f"recipe auto: {recipe} ({reason})")

@@ -98,18 +98,12 @@ def read_curves(path: Path) -> Metrics:
         return metrics
     with path.open(encoding="utf-8", errors="replace") as lines:
         for line in lines:
-            row = row_of(line)
-            if row is not None:
+            row = whole_json(line)
+            if row is not None and isinstance(row.get("step"), int):
                 metrics.take(row)
             elif line.endswith("\n"):
                 metrics.unreadable += 1
     return metrics
-
-
-def row_of(line: str) -> dict[str, Any] | None:
-    """The numbers of a line; None where it is not whole."""
-    row = whole_json(line)
-    return row if row is not None and isinstance(row.get("step"), int) else None
 
 
 def whole_json(text: str) -> dict[str, Any] | None:

@@ -1,17 +1,21 @@
 """The objects in any images, as COCO's results and drawn on the pictures."""
 
 import json
+from collections import Counter
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pcae.data.images import Images, open_images
+from pcae.data.images import Images
 from pcae.data.unreadable import BadFiles
-from pcae.evaluation.coco_metrics import Result, to_results, write_results
+from pcae.evaluation.coco_metrics import Result as CocoResult
+from pcae.evaluation.coco_metrics import to_results, write_results
 from pcae.inference.detection import Found, find_objects, pixels_of
 from pcae.inference.detector import find_used
+from pcae.inference.trained import images_for
 from pcae.pictures.detection import draw_objects
+from pcae.results import Block, Result, Table
 from pcae.settings.verbs.detect import DetectPredictConfig
 from pcae.terminal import console
 from pcae.training.distributed import World, pick_device
@@ -23,15 +27,31 @@ RESULTS = "results.json"
 LISTED = "images.json"
 """Images and categories by the ids that the results have, as COCO lists them."""
 
+SHOWN = 20
+"""Images in the table of a result."""
 
-@dataclass(frozen=True)
-class Detected:
+
+@dataclass(frozen=True, repr=False)
+class Detected(Result):
     """What was written to a folder: images as COCO lists them, with their pictures, and the objects in them."""
 
     out: Path
     images: list[dict[str, Any]]
-    results: list[Result]
+    results: list[CocoResult]
     bad_files: dict[str, str]
+
+    def blocks(self) -> list[Block]:
+        """How many objects each of the first images has."""
+        counts = Counter(one["image_id"] for one in self.results)
+        rows = [[image["file_name"], str(counts[image["id"]])] for image in self.images[:SHOWN]]
+        title = f"{len(self.results)} objects in {len(self.images)} images, in {self.out}"
+        left = len(self.images) - SHOWN
+        return [Table(title, ["image", "objects"], rows), *([f"and {left} more"] * (left > 0))]
+
+    def records(self) -> list[dict[str, Any]]:
+        """A row for each object: COCO's ids, box and score, and the image's name."""
+        names = {image["id"]: image["file_name"] for image in self.images}
+        return [{"file_name": names[one["image_id"]], **one} for one in self.results]
 
 
 def detect_objects(config: DetectPredictConfig) -> Detected:
@@ -40,7 +60,7 @@ def detect_objects(config: DetectPredictConfig) -> Detected:
     world = World(0, 1, pick_device(config.model.device))
     used = find_used(config.model, True, config.threshold)
     detection, facts = fill_detector(used, world.device), used.facts
-    images = open_images(config.data, config.split, facts.encoder.channels, facts.pixel_range)
+    images = images_for(facts, config.data, config.split)
     bad_files, ids = BadFiles(images, config.model.max_bad_files), list(range(1, len(images) + 1))
     rows, results = [], []
     for found in find_objects(detection, partial(pixels_of, images), ids, bad_files, world, config.model.workers):
@@ -65,7 +85,7 @@ def written(config: DetectPredictConfig, found: Found, images: Images, facts: De
     return row | {"picture": picture}
 
 
-def write(out: Path, facts: DetectorFacts, rows: list[dict[str, Any]], results: list[Result]) -> None:
+def write(out: Path, facts: DetectorFacts, rows: list[dict[str, Any]], results: list[CocoResult]) -> None:
     """Write what was found, and what the ids in it stand for."""
     out.mkdir(parents=True, exist_ok=True)
     named = zip(facts.category_ids, facts.classes, strict=True)

@@ -1,15 +1,28 @@
 """Features of images to a file, a row an image, the same every time."""
 
-import json
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from pcae.data.unreadable import BadFiles
 from pcae.evaluation.features import embed_in_batches
-from pcae.inference.feature_files import rows_in
+from pcae.inference.feature_files import HeldRows, Rows, names_beside, rows_in
 from pcae.inference.trained import open_shown, open_trained, say_left_out
+from pcae.model.pretrained import Pretrained
+from pcae.results import Block, Result, Table, import_pandas
 from pcae.settings.verbs.embed import EmbedConfig
 from pcae.terminal import bar
-from pcae.writing import check_writable, replace_text
+from pcae.writing import check_writable
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+SHOWN = 8
+"""Rows and columns in the table of a result."""
 
 
 @dataclass(frozen=True)
@@ -23,37 +36,86 @@ class Embedded:
     tokens: int | None
 
 
+@dataclass(frozen=True, repr=False)
+class Embeddings(Result):
+    """Features in memory, float32: a row an image, or of every image one a patch token. names: of the images.
+
+    bad_files: why others have no row, by name. out: the file that they were written to.
+    """
+
+    features: np.ndarray
+    names: list[str]
+    bad_files: dict[str, str]
+    out: Path | None = None
+
+    def blocks(self) -> list[Block]:
+        """The first features of the first images."""
+        shape = " x ".join(map(str, self.features.shape))
+        flat = self.features.reshape(len(self.names), -1)[:SHOWN, :SHOWN]
+        rows = [[name, *(f"{value:.3g}" for value in row)] for name, row in zip(self.names, flat, strict=False)]
+        return [Table(f"{shape} features", ["image", *map(str, range(flat.shape[1]))], rows)]
+
+    def records(self) -> list[dict[str, Any]]:
+        """A row for each image."""
+        pairs = zip(self.names, self.features, strict=True)
+        return [{"name": name, "features": row.tolist()} for name, row in pairs]
+
+    def to_pandas(self) -> "DataFrame":
+        """A row for each image, by its name, or for each of its tokens, by number too; a column for each feature."""
+        pandas = import_pandas()
+        if self.features.ndim == 2:
+            return pandas.DataFrame(self.features, index=self.names)
+        keys = pandas.MultiIndex.from_product([self.names, range(self.features.shape[1])], names=["name", "token"])
+        return pandas.DataFrame(self.features.reshape(len(keys), -1), index=keys)
+
+
 def check(config: EmbedConfig) -> None:
     """Raise ValueError for what cannot be, before any work."""
     if config.tokens and config.pool != "mean":
         raise ValueError(f"tokens are not pooled; leave --pool {config.pool} out")
-    check_writable(config.out, ".npy", ".parquet")
-    if config.out.suffix == ".npy":
-        check_writable(names_beside(config.out))
-
-
-def names_beside(out: Path) -> Path:
-    """Where the images of a .npy file's rows stand."""
-    return out.with_suffix(".files.json")
+    out: Path | None = config.out  # which only the command line needs
+    if out is not None:
+        check_writable(out, ".npy", ".parquet")
+    if out is not None and out.suffix == ".npy":
+        check_writable(names_beside(out))
 
 
 def embed_images(config: EmbedConfig) -> Embedded:
     """Embed and write. Raises ValueError for what cannot be, and when too many images cannot be read."""
     check(config)
     model = open_trained(config.model)
-    bad_files = open_shown(config.data, config.shown, model)
+    bad_files, shape = open_shown(config.data, config.shown, model), shape_of(config, model)
+    with rows_in(config.out, shape) as file:
+        embed_into([file], config, model, bad_files)
+    tokens = shape[0] if config.tokens else None
+    return Embedded(config.out, file.count, shape[-1], bad_files.by_name(), tokens)
+
+
+def embed_in_memory(config: EmbedConfig) -> Embeddings:
+    """Embed, and write too where `out` is not None. Raises ValueError as `embed_images` does."""
+    check(config)
+    model = open_trained(config.model)
+    bad_files, shape = open_shown(config.data, config.shown, model), shape_of(config, model)
+    out: Path | None = config.out
+    held = HeldRows(shape)
+    with nullcontext() if out is None else rows_in(out, shape) as file:
+        embed_into([held] if file is None else [held, file], config, model, bad_files)
+    return Embeddings(held.values(), held.names, bad_files.by_name(), out)
+
+
+def embed_into(sinks: Sequence[Rows], config: EmbedConfig, model: Pretrained, bad_files: BadFiles) -> None:
+    """Give the features to what takes them, batch by batch, and name the images that could not be read."""
     how, workers = "tokens" if config.tokens else config.pool, config.shown.workers
     found = embed_in_batches(
         model, bad_files, how, batch_size=config.batch_size, workers=workers, follow=bar("embedding")
     )
-    tokens, width = model.encoder.grid[0] * model.encoder.grid[1], model.encoder.width
-    names: list[str] = []
-    with rows_in(config.out, (tokens, width) if config.tokens else (width,)) as file:
-        for indices, features in found:
-            read = [bad_files.images.names[index] for index in indices]
-            file.add(read, features.numpy())
-            names += read
-    if config.out.suffix == ".npy":
-        replace_text(names_beside(config.out), json.dumps(names, indent=0))
+    for indices, features in found:
+        for sink in sinks:
+            sink.add([bad_files.images.names[index] for index in indices], features.numpy())
     say_left_out(bad_files, "they have no row")
-    return Embedded(config.out, len(names), width, bad_files.by_name(), tokens if config.tokens else None)
+
+
+def shape_of(config: EmbedConfig, model: Pretrained) -> tuple[int, ...]:
+    """The features of one image: pooled, or of each of its tokens."""
+    tokens, width = model.encoder.grid[0] * model.encoder.grid[1], model.encoder.width
+    return (tokens, width) if config.tokens else (width,)

@@ -1,79 +1,122 @@
 """How often a classifier is right, and how fast it is, at one or more drop ratios."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import torch
 
+from pcae.data.images import Images
 from pcae.data.tables.labelled import for_classifier
+from pcae.data.tables.several_labels import with_label_sets
+from pcae.data.tables.split_off import with_names
+from pcae.data.unreadable import BadFiles
 from pcae.evaluation.accuracy import Tally
+from pcae.evaluation.average_precision import Ranked
 from pcae.evaluation.cost import measure
 from pcae.evaluation.throughput import large_batch, take_turns
-from pcae.inference.held_out import count_right
+from pcae.inference.evaluated import START, Evaluated
+from pcae.inference.held_out import classify
 from pcae.inference.trained import open_shown, open_trained, say_left_out
-from pcae.model.pretrained import Classifier, Pretrained
+from pcae.model.pretrained import Classifier, Pretrained, PretrainedFacts
+from pcae.pages.mistakes import Mistakes, write_mistakes
 from pcae.pictures.accuracy_speed import draw_curve
 from pcae.pictures.confusion import draw_confusion
+from pcae.settings.sources import in_words
 from pcae.settings.verbs.evaluate import EvaluateConfig
 from pcae.tasks.dial import grid
 from pcae.terminal import console
 from pcae.training.distributed import World
+from pcae.training.run_folder import VALIDATION
 from pcae.writing import check_writable
 
 PICTURES = (".png", ".svg", ".pdf")
-START = "images_per_second_at_"
-"""Of the keys of a row's speeds; the batch size follows."""
 
 
-@dataclass(frozen=True)
-class Evaluated:
-    """A classifier's accuracy, cost and speed: a row for each drop ratio. classes: how many it tells apart."""
+def evaluate_classifier(config: EvaluateConfig, usual_picture: Path | None = None) -> Evaluated:
+    """Evaluate and draw. Raises ValueError for what cannot be, and when too many images cannot be read.
 
-    weights: str
-    data: str
-    model: str
-    criterion: str
-    pool_dropped: bool
-    device: str
-    precision: str
-    threads: int
-    rows: list[dict[str, Any]]
-    classes: int
-
-    @property
-    def speeds(self) -> dict[str, list[float]]:
-        """Images per second (median) by batch size, for every row."""
-        sizes = [key.removeprefix(START) for key in self.rows[0] if key.startswith(START)]
-        return {size: [row[START + size] for row in self.rows] for size in sizes if size.isdigit()}
-
-
-def evaluate_classifier(config: EvaluateConfig) -> Evaluated:
-    """Evaluate and draw. Raises ValueError for what cannot be, and when too many images cannot be read."""
+    usual_picture: where accuracy against speed is drawn without `out`, if at all.
+    """
     check(config)
     model = open_trained(config.model, config.pool_dropped)
     chosen = config.drop_ratio or tuple(grid(*model.facts.drop_ratios))
-    picture = picture_of(config, len(chosen))
+    picture = picture_of(config, len(chosen), usual_picture)
+    check_several(config, model.facts)
     models = {ratio: model.classifier(ratio, config.criterion) for ratio in chosen}
-    bad_files = open_shown(config.data, config.shown, model)
-    bad_files.images = for_classifier(bad_files.images, model.facts.classes or [], config.data)
+    bad_files = open_shown(config.data, config.shown, model, labels=True)
+    bad_files.images = measured_images(config, bad_files.images, model.facts)
     costs = {ratio: cost_of(classifier, model) for ratio, classifier in models.items()}  # refused before any work
-    batch, world = config.batch_size or large_batch(model.device), World(0, 1, model.device)
-    tallies = {
-        ratio: count_right(classifier, bad_files, model.facts, world, config.shown.workers, batch)
-        for ratio, classifier in models.items()
-    }
+    batch, names = config.batch_size or large_batch(model.device), model.facts.classes or []
+    mistakes = None if config.mistakes is None else Mistakes(bad_files.images, model.facts)
+    tallies = look_at(models, bad_files, model, config.shown.workers, batch, mistakes)
     rows: list[dict[str, Any]] = [
-        {"drop_ratio": ratio, "top1": tally.top1, "top5": tally.top5, "images": tally.images, **costs[ratio]}
+        {"drop_ratio": ratio, **tally.numbers(), "images": tally.images, **costs[ratio], **tally.details(names)}
         for ratio, tally in tallies.items()
     ]
     for size in sorted({1, batch}) if config.rounds else ():
         add_speeds(rows, models, size, model, config.rounds)
     found = described(config, model, rows)
-    draw(config, picture, found, tallies[chosen[0]], model.facts.classes or [])
+    draw(config, picture, found, tallies[chosen[0]], names)
+    if config.mistakes is not None and mistakes is not None:
+        write_mistakes(config.mistakes, mistakes, found.weights, found.data, chosen[0])
+        console.print(f"the most confident mistakes: {config.mistakes}")
     say_left_out(bad_files)
     return found
+
+
+def look_at(
+    models: dict[float, Classifier],
+    bad_files: BadFiles,
+    model: Pretrained,
+    workers: int,
+    batch: int,
+    mistakes: Mistakes | None,
+) -> dict[float, Tally | Ranked]:
+    """How good each classifier is on the images. mistakes: takes in those of the first one."""
+    world = World(0, 1, model.device)
+    first = next(iter(models))
+    return {
+        ratio: classify(
+            classifier,
+            bad_files,
+            model.facts,
+            world,
+            workers,
+            batch,
+            mistakes.add if mistakes is not None and ratio == first else None,
+        )
+        for ratio, classifier in models.items()
+    }
+
+
+def check_several(config: EvaluateConfig, facts: PretrainedFacts) -> None:
+    """Raise ValueError for a confusion matrix of a classifier that does not choose one class."""
+    if config.confusion is not None and facts.multi_label:
+        raise ValueError(
+            f"confusion {str(config.confusion)!r} is of classifiers that choose one class; these weights say of each "
+            "class whether it is there: use --mistakes PAGE.html"
+        )
+
+
+def measured_images(config: EvaluateConfig, images: Images, facts: PretrainedFacts) -> Images:
+    """The images that count, with labels by the places of the classifier's classes."""
+    images = images if config.only is None else with_names(images, config.only, config.data)
+    classes = facts.classes or []
+    return (
+        with_label_sets(images, config.data, classes)
+        if facts.multi_label
+        else for_classifier(images, classes, config.data)
+    )
+
+
+def remark_on(config: EvaluateConfig) -> str:
+    """That the images may be those of the training, where the run held some of its data out and these are not asked
+    for."""
+    names = Path(config.model.weights) / VALIDATION
+    if config.only is not None or not names.is_file():
+        return ""
+    return f"the run held images of its own data out; on these data, --only {names} measures those alone"
 
 
 def described(config: EvaluateConfig, model: Pretrained, rows: list[dict[str, Any]]) -> Evaluated:
@@ -81,7 +124,7 @@ def described(config: EvaluateConfig, model: Pretrained, rows: list[dict[str, An
     facts = model.facts
     return Evaluated(
         weights=config.model.weights,
-        data=config.data,
+        data=in_words(config.data),
         model=facts.encoder.model,
         criterion=config.criterion or facts.criterion,
         pool_dropped=facts.pool_dropped,
@@ -90,6 +133,7 @@ def described(config: EvaluateConfig, model: Pretrained, rows: list[dict[str, An
         threads=torch.get_num_threads(),
         rows=rows,
         classes=len(facts.classes or ()),
+        remark=remark_on(config),
     )
 
 
@@ -101,17 +145,20 @@ def check(config: EvaluateConfig) -> None:
     for path in (config.out, config.confusion):
         if path is not None:
             check_writable(path, *PICTURES)
+    if config.mistakes is not None:
+        check_writable(config.mistakes, ".html")
 
 
-def picture_of(config: EvaluateConfig, ratios: int) -> Path | None:
+def picture_of(config: EvaluateConfig, ratios: int, usual: Path | None) -> Path | None:
     """Where accuracy against speed is drawn. Raises ValueError when it is asked for and cannot be."""
     drawn = ratios > 1 and config.rounds > 0
     if config.out is not None and not drawn:
         raise ValueError(f"out {str(config.out)!r} is a picture of two drop ratios or more, with --rounds 1 or more")
-    path = config.out or Path("accuracy-speed.png")
-    if drawn:
-        check_writable(path, *PICTURES)
-    return path if drawn else None
+    path = config.out or usual
+    if path is None or not drawn:
+        return None
+    check_writable(path, *PICTURES)
+    return path
 
 
 def cost_of(classifier: Classifier, model: Pretrained) -> dict[str, Any]:
@@ -140,12 +187,15 @@ def add_speeds(
         row |= {key: median(speeds), f"{key}_least": speeds[0], f"{key}_most": speeds[-1]}
 
 
-def draw(config: EvaluateConfig, picture: Path | None, found: Evaluated, first: Tally, classes: list[str]) -> None:
+def draw(
+    config: EvaluateConfig, picture: Path | None, found: Evaluated, first: Tally | Ranked, classes: list[str]
+) -> None:
     """Draw accuracy against speed, and the confusion matrix of the first ratio where asked."""
     if picture is not None:
-        ratios, accuracies = ([row[key] for row in found.rows] for key in ("drop_ratio", "top1"))
+        share = "map" if isinstance(first, Ranked) else "top1"
+        ratios, accuracies = ([row[key] for row in found.rows] for key in ("drop_ratio", share))
         draw_curve(picture, ratios, accuracies, {f"batch {size}": values for size, values in found.speeds.items()})
         console.print(f"accuracy against speed: {picture}")
-    if config.confusion is not None:
+    if config.confusion is not None and isinstance(first, Tally):
         draw_confusion(config.confusion, first.confusion, classes)
         console.print(f"confusion matrix: {config.confusion}")

@@ -12,10 +12,14 @@ from pcae.data.unreadable import BadFiles
 from pcae.evaluation.features import readable
 from pcae.inference.trained import open_trained, say_left_out
 from pcae.model.pretrained import Pretrained
+from pcae.pages.model_card import model_card
+from pcae.results import Block, Result, Table
 from pcae.settings.choices import ExportFormat
 from pcae.settings.verbs.export import ExportConfig
 from pcae.terminal import bar, warn
-from pcae.weights.export.formats import FORMATS, check_format, export
+from pcae.weights.export.formats import FORMATS, check_format, export, held_against
+from pcae.weights.export.parity import Parity
+from pcae.weights.export.recognise import format_of
 
 CHECKED = 64
 """Images that an exported model is checked on."""
@@ -25,8 +29,8 @@ SAMPLE_CHANNELS = (1, 3, 4)
 """Channels that the built-in images can be had with."""
 
 
-@dataclass(frozen=True)
-class Exported:
+@dataclass(frozen=True, repr=False)
+class Exported(Result):
     """What was written, for what, and how the check came out. output: what the model answers, in words."""
 
     out: Path
@@ -39,36 +43,85 @@ class Exported:
     pool_dropped: bool
     check: dict[str, Any]
 
+    def blocks(self) -> list[Block]:
+        """What was compared."""
+        check, reduces = self.check, FORMATS[self.to].reduces
+        top1 = [["images of the same most likely class", f"{check['same_top1']} of {check['images']}"]]
+        rows = [
+            [f"largest difference of the {self.output}", f"{check['max_difference']:.2g}"],
+            ["allowed for an export", f"{check['allowed']:.2g}, for answers up to {check['size']:.3g}"],
+            *([] if check["same_top1"] is None else top1),
+            ["images that keep the same tokens", f"{check['same_kept']} of {check['images']}"],
+            ["images that differ by a tie of scores", f"{check['ties']}"],
+        ]
+        title = f"{self.out}, against PyTorch{f' at drop ratio {self.drop_ratio:g}' if reduces else ''}"
+        return [Table(title, ["check", "result"], rows if reduces and self.drop_ratio else rows[:-2])]
+
+    def records(self) -> list[dict[str, Any]]:
+        """One row: what was written, and the check."""
+        own = {name: value for name, value in vars(self).items() if name not in ("check", "classes")}
+        return [own | self.check]
+
 
 def export_model(config: ExportConfig) -> Exported:
-    """Export and check. Raises ValueError for what cannot be, and when the answers differ: then nothing is kept."""
-    check_format(config.to, config.out, config.drop_ratio, config.pool_dropped)
+    """Export and check, or check alone. Raises ValueError for what cannot be, and when the answers of an export differ:
+    then nothing is kept."""
     if config.model.device not in ("auto", "cpu"):
         raise ValueError(f"device {config.model.device!r} is not for exporting: files are made and checked on the CPU")
+    if config.check is not None:
+        return check_file(config, config.check)
+    if config.to is None or config.out is None:
+        raise ValueError("give --to FORMAT and --out F to export, or --check F to check an exported file")
+    return write_file(config, config.to, config.out)
+
+
+def write_file(config: ExportConfig, to: ExportFormat, out: Path) -> Exported:
+    """Export and check."""
+    check_format(to, out, config.drop_ratio, config.pool_dropped)
     model = open_trained(replace(config.model, device="cpu"), config.pool_dropped)
-    ratio, bad_files = ratio_of(config, model), images_of(config, model)
+    ratio, bad_files = ratio_of(config, model, to), images_of(config, model)
     images = batches(model, bad_files)
-    for remark in remarks(config, model):
+    for remark in remarks(to, model):
         warn(remark)
-    parity = export(model, config.to, config.out, ratio, images)
+    parity = export(model, to, out, ratio, images, model_card(model, to, out.name, config.model.weights))
     say_left_out(bad_files, "the check is on the others")
-    facts, output, check = model.facts, FORMATS[config.to].answers(model), parity.to_plain()
+    return described(model, to, out, ratio, parity)
+
+
+def check_file(config: ExportConfig, place: Path) -> Exported:
+    """Hold a file of ours, or one that was made of ours, against the weights. Raises ValueError where it cannot run."""
+    if config.out is not None:
+        raise ValueError("out is for exporting, --check writes nothing; leave --out out")
+    to = config.to or format_of(place)
+    form, said = FORMATS[to], FORMATS[to].said(place)
+    pool_dropped = config.pool_dropped or bool(said.get("pool_dropped"))
+    model = open_trained(replace(config.model, device="cpu"), pool_dropped)
+    asked = replace(config, drop_ratio=said.get("drop_ratio") if config.drop_ratio is None else config.drop_ratio)
+    ratio, bad_files = ratio_of(asked, model, to), images_of(config, model)
+    parity = held_against(form, model, place, ratio, batches(model, bad_files))
+    say_left_out(bad_files, "the check is on the others")
+    return described(model, to, place, ratio, parity)
+
+
+def described(model: Pretrained, to: ExportFormat, out: Path, ratio: float, parity: Parity) -> Exported:
+    """What was compared, and how it came out."""
+    facts, output, check = model.facts, FORMATS[to].answers(model), parity.to_plain()
     size, channels = facts.encoder.image_size, facts.encoder.channels or 3
-    return Exported(config.out, config.to, output, facts.classes, size, channels, ratio, facts.pool_dropped, check)
+    return Exported(out, to, output, facts.classes, size, channels, ratio, facts.pool_dropped, check)
 
 
-def ratio_of(config: ExportConfig, model: Pretrained) -> float:
+def ratio_of(config: ExportConfig, model: Pretrained, to: ExportFormat) -> float:
     """The drop ratio to export at."""
-    if not FORMATS[config.to].reduces:
+    if not FORMATS[to].reduces:
         return 0.0
     return model.facts.drop_ratios[0] if config.drop_ratio is None else config.drop_ratio
 
 
-def remarks(config: ExportConfig, model: Pretrained) -> list[str]:
+def remarks(to: ExportFormat, model: Pretrained) -> list[str]:
     """What the export will do otherwise than the model does here."""
-    form, tuned = FORMATS[config.to], model.facts.drop_ratios[0]
-    dropped = f"{config.to} computes every token; the weights were fine-tuned at drop ratio {tuned:g}"
-    others = not form.reduces and config.to != "safetensors"  # which keeps the ratio
+    form, tuned = FORMATS[to], model.facts.drop_ratios[0]
+    dropped = f"{to} computes every token; the weights were fine-tuned at drop ratio {tuned:g}"
+    others = not form.reduces and to != "safetensors"  # which keeps the ratio
     return [*form.remarks(model), *([dropped] if tuned and others else [])]
 
 
@@ -77,7 +130,7 @@ def images_of(config: ExportConfig, model: Pretrained) -> BadFiles:
     channels = model.facts.encoder.channels or 3
     if config.data is None and channels not in SAMPLE_CHANNELS:
         raise ValueError(f"the model takes {channels} channels, which the built-in images lack; give others by --data")
-    images = open_images(config.data or "sample", "test", channels, model.facts.pixel_range)
+    images = open_images(config.data or "sample", "test", channels, model.facts.pixel_range, bands=model.facts.bands)
     few = sorted(set(range(len(images))) - set(images.some(CHECKED)))
     return BadFiles(images.without(few), config.max_bad_files)
 

@@ -1,23 +1,57 @@
-"""Rows of features, written to .npy or .parquet as they come, so that they need not fit into memory."""
+"""Rows of features, to .npy or .parquet as they come with their names, so that neither need fit memory; or held."""
 
+import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 import numpy as np
 
 from pcae.writing import in_one_move
 
 
+def names_beside(out: Path) -> Path:
+    """Where the images of a .npy file's rows stand."""
+    return out.with_suffix(".files.json")
+
+
+class Rows(Protocol):
+    """What takes rows of features with their names."""
+
+    def add(self, names: Sequence[str], values: np.ndarray) -> None:
+        """Append rows."""
+
+
+class HeldRows:
+    """Rows of this shape that stay in memory."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.names: list[str] = []
+        self.parts = [np.empty((0, *shape), np.float32)]
+
+    def add(self, names: Sequence[str], values: np.ndarray) -> None:
+        """Append rows."""
+        self.names.extend(names)
+        self.parts.append(values)
+
+    def values(self) -> np.ndarray:
+        """All rows."""
+        return np.concatenate(self.parts)
+
+
 class NpyRows:
-    """A float32 .npy file; its header, which has room for any number of rows, is written again at the end."""
+    """A float32 .npy file; its header, which has room for any number of rows, is written again at the end.
 
-    def __init__(self, file: BinaryIO, shape: tuple[int, ...]) -> None:
-        self.file, self.shape, self.count = file, shape, 0
-        self.finish()
+    names: takes what the rows are, as a list in JSON. count: rows so far.
+    """
 
-    def finish(self) -> None:
+    def __init__(self, file: BinaryIO, names: BinaryIO, shape: tuple[int, ...]) -> None:
+        self.file, self.names, self.shape, self.count = file, names, shape, 0
+        self.write_header()
+        self.names.write(b"[")
+
+    def write_header(self) -> None:
         """Write how many rows there are."""
         self.file.seek(0)
         facts = {"descr": "<f4", "fortran_order": False, "shape": (self.count, *self.shape)}
@@ -26,19 +60,28 @@ class NpyRows:
     def add(self, names: Sequence[str], values: np.ndarray) -> None:
         """Append rows."""
         self.file.write(np.ascontiguousarray(values, dtype="<f4").tobytes())
-        self.count += len(names)
+        for name in names:
+            self.names.write(b",\n" if self.count else b"\n")
+            self.names.write(json.dumps(name).encode())
+            self.count += 1
+
+    def finish(self) -> None:
+        """End both files."""
+        self.write_header()
+        self.names.write(b"\n]")
 
 
 class ParquetRows:
     """The columns path and embedding (lists of float32 of fixed length, nested for patch tokens) of a .parquet file.
 
-    Odd bytes in paths become \\x...
+    Odd bytes in paths become \\x... count: rows so far.
     """
 
     def __init__(self, file: BinaryIO, shape: tuple[int, ...]) -> None:
         import pyarrow
         from pyarrow import parquet
 
+        self.count = 0
         self.kind: pyarrow.DataType = pyarrow.float32()
         for length in reversed(shape):
             self.kind = pyarrow.list_(self.kind, length)
@@ -55,6 +98,7 @@ class ParquetRows:
         paths = [name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") for name in names]
         table = pyarrow.table({"path": pyarrow.array(paths, pyarrow.string()), "embedding": column})
         self.writer.write_table(table.cast(self.writer.schema))
+        self.count += len(names)
 
     def finish(self) -> None:
         """Write the file's index."""
@@ -63,9 +107,16 @@ class ParquetRows:
 
 @contextmanager
 def rows_in(path: Path, shape: tuple[int, ...]) -> Iterator[NpyRows | ParquetRows]:
-    """A .npy or .parquet file of rows of this shape, which is there, whole, when all went well."""
-    with in_one_move(path) as beside, beside.open("wb") as file:
-        rows = NpyRows(file, shape) if path.suffix == ".npy" else ParquetRows(file, shape)
+    """A .npy file, with its names beside it, or a .parquet file of rows of this shape; whole, when all went well."""
+    with ExitStack() as files:
+
+        def opened(path: Path) -> BinaryIO:
+            return files.enter_context(files.enter_context(in_one_move(path)).open("wb"))
+
+        if path.suffix == ".npy":
+            rows = NpyRows(opened(path), opened(names_beside(path)), shape)
+        else:
+            rows = ParquetRows(opened(path), shape)
         try:
             yield rows
         finally:  # after a failure too: pyarrow wants its file open when it ends

@@ -1,6 +1,6 @@
 """How well a classifier does on held-out images, which processes share."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import reduce as fold
 from operator import add
 from typing import Any
@@ -10,30 +10,70 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from pcae.data.batches import whole_loader
+from pcae.data.tables.several_labels import targets_of
 from pcae.data.unreadable import BadFiles, Batch
 from pcae.evaluation.accuracy import Tally, no_images, tally
+from pcae.evaluation.average_precision import Ranked, joined
 from pcae.model.pretrained import PretrainedFacts
 from pcae.terminal import bar
 from pcae.training.distributed import World
 
+Watch = Callable[[Tensor, list[int]], None]
+"""What is told the logits of a batch, and the places of its images."""
+Answers = tuple[Tensor, list[int]]
+"""Those two."""
 
-def count_right(
+
+def classify(
     model: Callable[[Tensor], Tensor],
     bad_files: BadFiles,
     facts: PretrainedFacts,
     world: World,
     workers: int = 0,
     batch_size: int = 64,
-) -> Tally:
-    """Classify the images of `bad_files`, which counts those that cannot be read; each process takes its share.
+    watch: Watch | None = None,
+) -> Tally | Ranked:
+    """How good a classifier is on the images of `bad_files`, which counts those that cannot be read; each process takes
+    its share. Ranked where images show any number of classes.
 
-    Raises ValueError when too many of them cannot be read.
+    watch: is told the logits of every batch, and the places of its images. Raises ValueError when too many of them
+    cannot be read.
     """
-    labels, total = torch.tensor(bad_files.images.labels), no_images(len(facts.classes or ()))
+    found = answers(model, bad_files, facts, world, workers, batch_size, watch)
+    labels, classes = targets_of(bad_files.images), len(facts.classes or ())
+    return (rank_images if facts.multi_label else count_right)(found, labels, classes, world)
+
+
+def count_right(found: Iterable[Answers], labels: Tensor, classes: int, world: World) -> Tally:
+    """What was taken for what, by all processes."""
+    total = no_images(classes)
+    for logits, places in found:
+        total += tally(logits, labels[places])
+    return fold(add, world.gather(total))
+
+
+def rank_images(found: Iterable[Answers], labels: Tensor, classes: int, world: World) -> Ranked:
+    """The logits of all images, by all processes."""
+    parts = [Ranked(logits, labels[places].bool(), torch.tensor(places)) for logits, places in found]
+    return joined(world.gather(joined(parts, classes)), classes)
+
+
+def answers(
+    model: Callable[[Tensor], Tensor],
+    bad_files: BadFiles,
+    facts: PretrainedFacts,
+    world: World,
+    workers: int,
+    batch_size: int,
+    watch: Watch | None,
+) -> Iterator[Answers]:
+    """The logits of this process's share of the images, batch by batch, and which images these are."""
     with torch.inference_mode():
         for batch in share_of(bad_files, facts, world, "evaluating", workers, batch_size):
-            total += tally(model(batch.pixels.to(world.device)).float().cpu(), labels[batch.indices])
-    return fold(add, world.gather(total))
+            logits = model(batch.pixels.to(world.device)).float().cpu()
+            if watch is not None:
+                watch(logits, batch.indices)
+            yield logits, batch.indices
 
 
 def share_of(

@@ -11,7 +11,7 @@ from pcae.data.batches import pixel_statistics, whole_loader
 from pcae.data.images import open_images
 from pcae.data.unreadable import BadFiles, Batch
 from pcae.evaluation.features import readable
-from pcae.inference.trained import at_most
+from pcae.inference.trained import at_most, images_for
 from pcae.model.encoder import build_encoder, create_vit
 from pcae.model.pretrained import Pretrained, PretrainedFacts
 from pcae.settings.network import EncoderConfig
@@ -89,7 +89,7 @@ def untrained(config: DiversityConfig) -> PretrainedFacts:
 def read(config: DiversityConfig, facts: PretrainedFacts) -> tuple[BadFiles, list[Batch]]:
     """What cannot be read of the images, and the others, as the model takes them, in batches that stay in memory."""
     shown, size = config.shown, facts.encoder.image_size
-    images = open_images(config.data, shown.split, facts.encoder.channels, facts.pixel_range)
+    images = images_for(facts, config.data, shown.split)
     bad_files = BadFiles(at_most(images, config.models.most_images), shown.max_bad_files)
     loader = whole_loader(bad_files.images, size, None, config.models.batch_size, shown.workers, facts.crop_pct)
     return bad_files, list(readable(loader, bad_files, bar("reading images")))

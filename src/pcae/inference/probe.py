@@ -7,7 +7,9 @@ from typing import Any
 
 from timm.layers.attention import Attention
 
+from pcae.data.images import Images
 from pcae.data.tables.labelled import open_labelled
+from pcae.data.tables.split_off import check_split, open_split
 from pcae.data.unreadable import BadFiles
 from pcae.evaluation.attentive import attentive_probe
 from pcae.evaluation.frozen import Frozen, freeze, token_bytes
@@ -15,7 +17,8 @@ from pcae.evaluation.knn import check_k, knn_accuracies
 from pcae.evaluation.linear import linear_probe
 from pcae.evaluation.probes import Examples, Probed
 from pcae.inference.trained import at_most, open_trained, say_left_out
-from pcae.model.pretrained import Pretrained
+from pcae.model.pretrained import Pretrained, PretrainedFacts
+from pcae.results import Block, Result, Table
 from pcae.settings.bounds import check_bounds
 from pcae.settings.choices import Pool, Probe
 from pcae.settings.values import to_plain
@@ -26,8 +29,8 @@ Row = dict[str, Any]
 """What one probe found on one kind of features, as JSON has it."""
 
 
-@dataclass(frozen=True)
-class ProbeResults:
+@dataclass(frozen=True, repr=False)
+class ProbeResults(Result):
     """What the probes found. images: how many were encoded, for training and for the test."""
 
     images: dict[str, int]
@@ -36,6 +39,23 @@ class ProbeResults:
     probes: list[Row]
     bad_files: dict[str, str]
     settings: dict[str, Any]
+
+    def blocks(self) -> list[Block]:
+        """The accuracies."""
+        images = f"{self.images['train']} training and {self.images['test']} test images"
+        columns = ["probe", "features", "learning rate", "top-1 in %"]
+        return [Table(f"{images} of {len(self.classes)} classes", columns, [in_cells(row) for row in self.probes])]
+
+    def records(self) -> list[dict[str, Any]]:
+        """A row for each probe, without the sweep that chose its learning rate."""
+        return [{name: value for name, value in row.items() if name != "sweep"} for row in self.probes]
+
+
+def in_cells(row: Row) -> list[str]:
+    """A row of the table."""
+    name = f"kNN, k={row['k']}" if row["probe"] == "knn" else row["probe"]
+    rate = f"{row['learning_rate']:g}" if "learning_rate" in row else ""
+    return [name, row["features"], rate, f"{100 * row['accuracy']:.1f}"]
 
 
 def probe_features(config: ProbeConfig) -> ProbeResults:
@@ -47,7 +67,7 @@ def probe_features(config: ProbeConfig) -> ProbeResults:
 def probe_model(config: ProbeConfig, model: Pretrained) -> ProbeResults:
     """Encode every image once, and probe."""
     pools, facts = pools_of(config, model), model.facts
-    whole = open_labelled(config.data, facts.encoder.channels, facts.pixel_range, config.validation)
+    whole = open_both(config, facts)
     images = [at_most(some, config.most_images) for some in whole]
     if "knn" in config.probes:
         check_k(max(config.k), len(images[0]))
@@ -63,9 +83,18 @@ def probe_model(config: ProbeConfig, model: Pretrained) -> ProbeResults:
     return ProbeResults(counts, classes, seconds, rows, by_name, to_plain(config))
 
 
+def open_both(config: ProbeConfig, facts: PretrainedFacts) -> tuple[Images, Images]:
+    """Training and held-out images, as the model takes them."""
+    channels, pixel_range, bands = facts.encoder.channels, facts.pixel_range, facts.bands
+    if config.split.val_fraction is not None:
+        return open_split(config.data, config.split, config.training.seed, channels, pixel_range, bands)
+    return open_labelled(config.data, channels, pixel_range, config.validation, bands)
+
+
 def check(config: ProbeConfig) -> None:
     """Raise ValueError for what cannot be, before any work."""
     check_bounds(config)
+    check_split(config.split, config.validation)
     for name in ("probes", "k", "pool"):
         if getattr(config, name) == ():
             raise ValueError(f"{name} needs at least one value; leave the flag out for the default")

@@ -11,6 +11,7 @@ from pcae.pages.kept_maps import KeptMaps, look
 from pcae.pages.kept_page import write_page
 from pcae.pages.kept_tokens import check_keeping, modes_of, read_some, run_folder, settled, ways_of
 from pcae.pictures.stages import Panel, Row, draw_rows, draw_stages, heat_panels, stage_panels
+from pcae.results import Block, Result, Table
 from pcae.settings.values import expand
 from pcae.settings.verbs.show import ShowConfig
 from pcae.terminal import bar, console
@@ -21,8 +22,8 @@ SUFFIXES = (".png", ".svg")
 PAGE = "index.html"
 
 
-@dataclass(frozen=True)
-class Shown:
+@dataclass(frozen=True, repr=False)
+class Shown(Result):
     """What was written, what it is of, and of each image its pictures and what was kept in every mode.
 
     explained: share of the features' variance that red, green and blue stand for.
@@ -36,6 +37,29 @@ class Shown:
     explained: list[float]
     images: list[dict[str, Any]]
     bad_files: dict[str, str]
+
+    def blocks(self) -> list[Block]:
+        """How many tokens of each image are shown, and left after each stage."""
+        modes = list(self.images[0]["kept"])
+        rows = [[image["name"], *(counts(image["kept"][mode]) for mode in modes)] for image in self.images]
+        return [
+            Table(f"{len(self.images)} images in {self.out}", ["image", *modes], rows),
+            f"stage by stage: {self.page}",
+        ]
+
+    def records(self) -> list[dict[str, Any]]:
+        """A row for each stage of each mode and image, with the positions that it keeps."""
+        return [
+            {"name": image["name"], "mode": mode, "drop_ratio": kept["drop_ratio"], **stage}
+            for image in self.images
+            for mode, kept in image["kept"].items()
+            for stage in kept["stages"]
+        ]
+
+
+def counts(kept: dict[str, Any]) -> str:
+    """How many tokens there are at first, and after each stage."""
+    return " -> ".join(str(len(ids)) for ids in (kept["shown_ids"], *(stage["kept_ids"] for stage in kept["stages"])))
 
 
 def show_kept(config: ShowConfig) -> Shown:

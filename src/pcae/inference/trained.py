@@ -6,17 +6,27 @@ import torch
 
 from pcae.data.images import Images, open_images
 from pcae.data.unreadable import BadFiles
-from pcae.model.pretrained import Pretrained
+from pcae.model.pretrained import Pretrained, PretrainedFacts
+from pcae.settings.choices import Split
+from pcae.settings.sources import Data
 from pcae.settings.trained import ShownConfig, TrainedConfig
 from pcae.terminal import console
 from pcae.training.distributed import pick_device
+from pcae.weights.detectors import DetectorFacts
 from pcae.weights.files import fill, find
 
 
-def open_shown(data: str, config: ShownConfig, model: Pretrained) -> BadFiles:
-    """The images, as the model takes them, with nothing found unreadable yet."""
-    images = open_images(data, config.split, model.facts.encoder.channels, model.facts.pixel_range)
-    return BadFiles(images, config.max_bad_files)
+def images_for(facts: PretrainedFacts | DetectorFacts, data: Data, split: Split, labels: bool = False) -> Images:
+    """The images of a split, read as a model takes them: its channels, range of pixels and bands. labels: as in
+    `open_images`.
+    """
+    channels, pixel_range = facts.encoder.channels, facts.pixel_range
+    return open_images(data, split, channels, pixel_range, bands=facts.bands, labels=labels)
+
+
+def open_shown(data: Data, config: ShownConfig, model: Pretrained, labels: bool = False) -> BadFiles:
+    """The images, as the model takes them, with nothing found unreadable yet. labels: as in `open_images`."""
+    return BadFiles(images_for(model.facts, data, config.split, labels), config.max_bad_files)
 
 
 def open_trained(config: TrainedConfig, pool_dropped: bool = False) -> Pretrained:

@@ -1,16 +1,16 @@
 """MAE with discarded targets (Table 9): predict the pixels of those patches alone that PCAE's teacher keeps."""
 
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
-from pcae.methods.mae import pixel_decoder, pixel_targets, squared_difference
-from pcae.methods.teacher import Targets, Taught, Teacher, spread
-from pcae.model.encoder import Encoder
-from pcae.model.tokens import gather, locate, patchify, split
+from pcae.methods.mae import pixel_decoder, squared_difference
+from pcae.methods.masked import Targets, pixel_targets
+from pcae.methods.teacher import Taught, Teacher, spread
+from pcae.model.tokens import gather, locate, split
 from pcae.settings.methods import DiscardingMAEConfig, TeacherConfig
 from pcae.settings.network import DecoderConfig
 from pcae.training.loop import StepResult
-from pcae.training.randomness import StepRandom
+from pcae.training.randomness import Randomness, StepRandom
 
 
 class DiscardingMAE(Taught):
@@ -25,24 +25,24 @@ class DiscardingMAE(Taught):
 
     def __init__(
         self,
-        encoder: Encoder,
+        encoder: nn.Module,
         config: DiscardingMAEConfig | None = None,
         decoder: DecoderConfig | None = None,
-        teacher: Encoder | None = None,
+        teacher: nn.Module | None = None,
     ) -> None:
         config = config or DiscardingMAEConfig()
-        super().__init__(encoder, config.mask_ratio)
+        super().__init__(encoder, config.mask_ratio, config.norm_pix_loss)
         self.config = config
         if (config.target_norm, config.target_layers) != (TeacherConfig.target_norm, TeacherConfig.target_layers):
             raise ValueError("target_norm and target_layers are for targets that are features; mae-discard has pixels")
-        self.teacher = Teacher(encoder, config, self.n_tokens - self.n_visible, fixed=teacher)
-        self.decoder = pixel_decoder(encoder, decoder)
+        self.teacher = Teacher(self.student, config, self.n_tokens - self.n_visible, fixed=teacher)
+        self.decoder = pixel_decoder(self.student, decoder)
         self.counts = self.teacher.counts
 
-    def forward(self, batch: Float[Tensor, "batch channels height width"], random: StepRandom) -> StepResult:
-        """The loss of normalised images of the encoder's size."""
+    def forward(self, batch: Float[Tensor, "batch channels height width"], random: Randomness = None) -> StepResult:
+        """The loss of normalised images of the encoder's size, hidden by `random`: see `Masked`."""
         grid = self.student.grid
-        patches = patchify(batch, self.student.patch_size)
+        patches, random = self.begin(batch, random)
         visible_ids, hidden_ids = split(random.uniform("mask", patches.shape[1]), self.n_visible)
 
         targets = self.targets(patches, hidden_ids, random)
@@ -62,4 +62,4 @@ class DiscardingMAE(Taught):
     ) -> Targets:
         """The pixels of the hidden patches that the teacher keeps."""
         kept = super().targets(patches, hidden_ids, random)
-        return Targets(pixel_targets(gather(patches, kept.ids), self.config.norm_pix_loss), kept.ids, kept.encoded)
+        return Targets(pixel_targets(gather(patches, kept.ids), self.norm_pixels), kept.ids, kept.encoded)

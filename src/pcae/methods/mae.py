@@ -1,18 +1,18 @@
 """MAE: predict the pixels of all hidden patches."""
 
-from jaxtyping import Float, Int
-from torch import Tensor
+from jaxtyping import Float
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pcae.methods.masked import Masked
-from pcae.methods.teacher import Targets, spread
+from pcae.methods.teacher import spread
 from pcae.model.decoder import Decoder
 from pcae.model.encoder import Encoder
-from pcae.model.tokens import gather, patchify, split, upcast
+from pcae.model.tokens import gather, split, upcast
 from pcae.settings.methods import MAEConfig
 from pcae.settings.network import DecoderConfig
 from pcae.training.loop import StepResult
-from pcae.training.randomness import StepRandom
+from pcae.training.randomness import Randomness
 
 USUAL_DEPTH = 8
 """Blocks of MAE's decoder."""
@@ -29,17 +29,17 @@ class MAE(Masked):
 
     predicts = "pixels"
 
-    def __init__(self, encoder: Encoder, config: MAEConfig | None = None, decoder: DecoderConfig | None = None) -> None:
+    def __init__(
+        self, encoder: nn.Module, config: MAEConfig | None = None, decoder: DecoderConfig | None = None
+    ) -> None:
         config = config or MAEConfig()
-        super().__init__(encoder, config.mask_ratio)
-        self.config = config
-        self.decoder = pixel_decoder(encoder, decoder)
-        self.counts = [self.n_tokens - self.n_visible]
+        super().__init__(encoder, config.mask_ratio, config.norm_pix_loss)
+        self.decoder = pixel_decoder(self.student, decoder)
 
-    def forward(self, batch: Float[Tensor, "batch channels height width"], random: StepRandom) -> StepResult:
-        """The loss of normalised images of the encoder's size."""
+    def forward(self, batch: Float[Tensor, "batch channels height width"], random: Randomness = None) -> StepResult:
+        """The loss of normalised images of the encoder's size, hidden by `random`: see `Masked`."""
         grid = self.student.grid
-        patches = patchify(batch, self.student.patch_size)
+        patches, random = self.begin(batch, random)
         visible_ids, hidden_ids = split(random.uniform("mask", patches.shape[1]), self.n_visible)
 
         targets = self.targets(patches, hidden_ids, random)
@@ -49,15 +49,6 @@ class MAE(Masked):
         loss = squared_difference(predictions, targets.features)
         return StepResult(loss, {"batch_student_std": spread(seen.tokens)})
 
-    def targets(
-        self,
-        patches: Float[Tensor, "batch tokens patch_dim"],
-        hidden_ids: Int[Tensor, "batch hidden"],
-        random: StepRandom,
-    ) -> Targets:
-        """The pixels of the hidden patches."""
-        return Targets(pixel_targets(gather(patches, hidden_ids), self.config.norm_pix_loss), hidden_ids)
-
 
 def pixel_decoder(encoder: Encoder, config: DecoderConfig | None) -> Decoder:
     """A decoder that predicts the values of a patch, as `patchify` orders them."""
@@ -65,16 +56,6 @@ def pixel_decoder(encoder: Encoder, config: DecoderConfig | None) -> Decoder:
     return Decoder(
         config or DecoderConfig(), in_dim=encoder.width, out_dim=values, grid=encoder.grid, usual_depth=USUAL_DEPTH
     )
-
-
-def pixel_targets(
-    patches: Float[Tensor, "batch tokens patch_dim"], norm: bool
-) -> Float[Tensor, "batch tokens patch_dim"]:
-    """The values of each patch; with `norm` less their mean, over their standard deviation (by n - 1, as in MAE)."""
-    if not norm:
-        return patches
-    mean, variance = patches.mean(dim=-1, keepdim=True), patches.var(dim=-1, keepdim=True)
-    return (patches - mean) / (variance + 1e-6).sqrt()
 
 
 def squared_difference(

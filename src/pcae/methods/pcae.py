@@ -1,18 +1,18 @@
 """PCAE: predict the few features of hidden patches that the teacher did not drop on its way."""
 
 from jaxtyping import Float, Int, Shaped
-from torch import Tensor
+from torch import Tensor, nn
 
-from pcae.methods.mae import pixel_targets, squared_difference
+from pcae.methods.mae import squared_difference
+from pcae.methods.masked import pixel_targets
 from pcae.methods.teacher import Taught, Teacher, cosine_distance, spread
 from pcae.model.decoder import Decoder
-from pcae.model.encoder import Encoder
-from pcae.model.tokens import count_visible, gather, patchify, split
+from pcae.model.tokens import count_visible, gather, split
 from pcae.settings.bounds import check_bounds
 from pcae.settings.methods import PCAEConfig
 from pcae.settings.network import DecoderConfig
 from pcae.training.loop import StepResult
-from pcae.training.randomness import StepRandom
+from pcae.training.randomness import Randomness, StepRandom
 
 
 def pool_size(config: PCAEConfig, n_tokens: int, n_visible: int) -> int:
@@ -43,26 +43,27 @@ class PCAE(Taught):
 
     def __init__(
         self,
-        encoder: Encoder,
+        encoder: nn.Module,
         config: PCAEConfig | None = None,
         decoder: DecoderConfig | None = None,
-        teacher: Encoder | None = None,
+        teacher: nn.Module | None = None,
     ) -> None:
         config = config or PCAEConfig()
         super().__init__(encoder, config.mask_ratio)
         check_bounds(config)
+        encoder = self.student
         self.views, self.pixel_weight = config.views, config.pixel_weight
         self.n_pool = pool_size(config, self.n_tokens, self.n_visible)
         self.teacher = Teacher(encoder, config, self.n_tokens - self.n_pool, fixed=teacher)
-        self.decoder = Decoder(
-            decoder or DecoderConfig(), in_dim=encoder.width, out_dim=self.predicted_values(), grid=encoder.grid
-        )
+        pixels = encoder.embedding.proj.weight[0].numel() if self.pixel_weight else 0
+        predicted = self.teacher.encoder.width + pixels
+        self.decoder = Decoder(decoder or DecoderConfig(), in_dim=encoder.width, out_dim=predicted, grid=encoder.grid)
         self.counts = self.teacher.counts
 
-    def forward(self, batch: Float[Tensor, "batch channels height width"], random: StepRandom) -> StepResult:
-        """The loss of normalised images of the encoder's size."""
+    def forward(self, batch: Float[Tensor, "batch channels height width"], random: Randomness = None) -> StepResult:
+        """The loss of normalised images of the encoder's size, hidden by `random`: see `Masked`."""
         grid = self.student.grid
-        patches = patchify(batch, self.student.patch_size)
+        patches, random = self.begin(batch, random)
         pool_ids, hidden_ids = split(random.uniform("mask", patches.shape[1]), self.n_pool)
 
         targets = self.targets(patches, hidden_ids, random)
@@ -79,11 +80,6 @@ class PCAE(Taught):
             signals |= {"feature_loss": loss.detach(), "pixel_loss": pixel_loss.detach()}
             loss = loss + self.pixel_weight * pixel_loss
         return StepResult(loss, signals)
-
-    def predicted_values(self) -> int:
-        """What the decoder predicts of a patch: the teacher's features, then its pixels if these are wanted."""
-        pixels = self.student.embedding.proj.weight[0].numel()
-        return self.teacher.encoder.width + (pixels if self.pixel_weight else 0)
 
     def each_view(self, values: Shaped[Tensor, "batch ..."]) -> Shaped[Tensor, "batch_of_views ..."]:
         """The same for every view, one view of all images after the other."""

@@ -5,12 +5,12 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from pcae.methods.masked import Masked
-from pcae.methods.teacher import Targets, Taught, Teacher, cosine_distance, spread
+from pcae.methods.teacher import Taught, Teacher, cosine_distance, spread
 from pcae.model.encoder import Encoder, initialise
-from pcae.model.tokens import gather, patchify, split, upcast
+from pcae.model.tokens import gather, split, upcast
 from pcae.settings.methods import PCAESimMIMConfig, SimMIMConfig
 from pcae.training.loop import StepResult
-from pcae.training.randomness import StepRandom
+from pcae.training.randomness import Randomness
 
 
 def new_mask_token(width: int) -> nn.Parameter:
@@ -50,15 +50,14 @@ class SimMIM(Masked):
 
     predicts = "pixels"
 
-    def __init__(self, encoder: Encoder, config: SimMIMConfig | None = None) -> None:
+    def __init__(self, encoder: nn.Module, config: SimMIMConfig | None = None) -> None:
         super().__init__(encoder, (config or SimMIMConfig()).mask_ratio)
-        self.mask_token = new_mask_token(encoder.width)
-        self.head = new_head(encoder.width, encoder.embedding.proj.weight[0].numel())
-        self.counts = [self.n_tokens - self.n_visible]
+        self.mask_token = new_mask_token(self.student.width)
+        self.head = new_head(self.student.width, self.student.embedding.proj.weight[0].numel())
 
-    def forward(self, batch: Float[Tensor, "batch channels height width"], random: StepRandom) -> StepResult:
-        """The loss of normalised images of the encoder's size."""
-        patches = patchify(batch, self.student.patch_size)
+    def forward(self, batch: Float[Tensor, "batch channels height width"], random: Randomness = None) -> StepResult:
+        """The loss of normalised images of the encoder's size, hidden by `random`: see `Masked`."""
+        patches, random = self.begin(batch, random)
         visible_ids, hidden_ids = split(random.uniform("mask", patches.shape[1]), self.n_visible)
 
         targets = self.targets(patches, hidden_ids, random)
@@ -68,15 +67,6 @@ class SimMIM(Masked):
 
         loss = (upcast(predictions) - upcast(targets.features)).abs().mean()
         return StepResult(loss, {"batch_student_std": spread(seen)})
-
-    def targets(
-        self,
-        patches: Float[Tensor, "batch tokens patch_dim"],
-        hidden_ids: Int[Tensor, "batch hidden"],
-        random: StepRandom,
-    ) -> Targets:
-        """The pixels of the hidden patches."""
-        return Targets(gather(patches, hidden_ids), hidden_ids)
 
 
 class PCAESimMIM(Taught):
@@ -89,18 +79,18 @@ class PCAESimMIM(Taught):
     predicts = "features"
 
     def __init__(
-        self, encoder: Encoder, config: PCAESimMIMConfig | None = None, teacher: Encoder | None = None
+        self, encoder: nn.Module, config: PCAESimMIMConfig | None = None, teacher: nn.Module | None = None
     ) -> None:
         config = config or PCAESimMIMConfig()
         super().__init__(encoder, config.mask_ratio)
-        self.teacher = Teacher(encoder, config, self.n_tokens - self.n_visible, usual_keep=0.54, fixed=teacher)
-        self.mask_token = new_mask_token(encoder.width)
-        self.head = new_head(encoder.width, self.teacher.encoder.width)
+        self.teacher = Teacher(self.student, config, self.n_tokens - self.n_visible, usual_keep=0.54, fixed=teacher)
+        self.mask_token = new_mask_token(self.student.width)
+        self.head = new_head(self.student.width, self.teacher.encoder.width)
         self.counts = self.teacher.counts
 
-    def forward(self, batch: Float[Tensor, "batch channels height width"], random: StepRandom) -> StepResult:
-        """The loss of normalised images of the encoder's size."""
-        patches = patchify(batch, self.student.patch_size)
+    def forward(self, batch: Float[Tensor, "batch channels height width"], random: Randomness = None) -> StepResult:
+        """The loss of normalised images of the encoder's size, hidden by `random`: see `Masked`."""
+        patches, random = self.begin(batch, random)
         visible_ids, hidden_ids = split(random.uniform("mask", patches.shape[1]), self.n_visible)
 
         targets = self.targets(patches, hidden_ids, random)

@@ -3,17 +3,17 @@
 import copy
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pcae.methods.masked import Masked
+from pcae.methods.masked import Masked, Targets
 from pcae.model.blocks import Encoded, check_blocks
 from pcae.model.criteria import named_criterion
 from pcae.model.encoder import Encoder
+from pcae.model.pretrained import as_encoder
 from pcae.model.reduction import Reduction, kept_counts
 from pcae.model.tokens import gather, locate, split, upcast
 from pcae.settings.methods import TeacherConfig
@@ -21,14 +21,6 @@ from pcae.training.average import follow
 from pcae.training.loop import Progress
 from pcae.training.randomness import StepRandom
 from pcae.training.schedule import momentum_at
-
-
-class Targets(NamedTuple):
-    """What is to be predicted, where, and all that the teacher, where there is one, decided on the way."""
-
-    features: Float[Tensor, "batch wanted dim"]
-    ids: Int[Tensor, "batch wanted"]
-    encoded: Encoded | None = None
 
 
 class Teacher(nn.Module):
@@ -46,11 +38,11 @@ class Teacher(nn.Module):
         n_hidden: int,
         *,
         usual_keep: float = 0.5,
-        fixed: Encoder | None = None,
+        fixed: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.config, self.is_fixed = config, fixed is not None
-        self.encoder = copy.deepcopy(fixed or student).requires_grad_(False).eval()
+        self.encoder = copy.deepcopy(student if fixed is None else as_encoder(fixed)).requires_grad_(False).eval()
         check_teacher(config, self.encoder, student, self.is_fixed)
         self.reduction = teacher_reduction(config, self.encoder.depth, usual_keep)
         self.counts = [n_hidden, *kept_counts(n_hidden, self.reduction).values()]
@@ -90,14 +82,26 @@ class Teacher(nn.Module):
 
     def after_step(self, student: Encoder, progress: Progress) -> None:
         """teacher <- momentum * teacher + (1 - momentum) * student, if the optimizer's step was taken."""
-        if self.is_fixed:
-            return
-        start = self.config.momentum
-        if start is None:
-            start = max(0.0, 1 - 4 / progress.steps)
-        end = start if self.config.momentum_end is None else self.config.momentum_end
-        momentum = momentum_at(progress.step, steps=progress.steps, start=start, end=end)
-        follow(self.encoder, student, momentum, progress.taken)
+        if not self.is_fixed:
+            follow(self.encoder, student, self.momentum_at(progress.step, progress.steps), progress.taken)
+
+    def momentum_at(self, step: int | None, steps: int | None) -> float:
+        """The momentum of step `step` (from 0) of `steps`; where it is always the same, of no step in particular.
+
+        Raises ValueError where it depends on steps that are not said, or lie outside of the run.
+        """
+        start, end = self.config.momentum, self.config.momentum_end
+        if step is None and steps is None and start is not None and end in (None, start):
+            return start
+        if step is None or steps is None:
+            raise ValueError(
+                "the teacher's momentum depends on the length of the run; use update_teacher(step, steps) with the "
+                "step from 0, or a fixed one: update_teacher(momentum=0.996), PCAEConfig(momentum=0.996)"
+            )
+        if not 0 <= step < steps:
+            raise ValueError(f"step {step} is none of {steps} steps, which are counted from 0")
+        start = max(0.0, 1 - 4 / steps) if start is None else start
+        return momentum_at(step, steps=steps, start=start, end=start if end is None else end)
 
 
 class Taught(Masked):
@@ -117,6 +121,23 @@ class Taught(Masked):
     def after_step(self, progress: Progress) -> None:
         """Move the teacher, if the optimizer's step was taken."""
         self.teacher.after_step(self.student, progress)
+
+    def update_teacher(
+        self, step: int | None = None, steps: int | None = None, *, momentum: float | None = None
+    ) -> None:
+        """teacher <- momentum * teacher + (1 - momentum) * student, once after each step of a loop of one's own.
+
+        step, steps: where the run stands (from 0) and how long it is, by which the configured momentum goes; a fixed
+        one needs neither. momentum: in place of the configured one, in [0, 1]. A fixed teacher stays as it is.
+        Raises ValueError where the momentum is not known.
+        """
+        if self.teacher.is_fixed:
+            return
+        if momentum is not None and not 0 <= momentum <= 1:
+            raise ValueError(f"momentum must lie in [0, 1], got {momentum}")
+        momentum = self.teacher.momentum_at(step, steps) if momentum is None else momentum
+        taken = torch.ones((), dtype=torch.bool, device=next(self.student.parameters()).device)
+        follow(self.teacher.encoder, self.student, momentum, taken)
 
 
 def teacher_reduction(config: TeacherConfig, depth: int, usual_keep: float) -> Reduction:

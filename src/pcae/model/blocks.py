@@ -31,7 +31,7 @@ class Encoded:
 
     prefix: CLS and register tokens. tokens: the patch tokens that are left, at the positions `ids` of the grid.
     appended: means of dropped tokens, oldest first. recorded: by block, its output (before any reduction there)
-    and the ids. stages: what each reduction decided.
+    and the ids; recorded_prefix: likewise, the prefix. stages: what each reduction decided.
     """
 
     prefix: Float[Tensor, "batch prefix dim"]
@@ -39,6 +39,7 @@ class Encoded:
     ids: Int[Tensor, "batch tokens"]
     appended: Float[Tensor, "batch appended dim"]
     recorded: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    recorded_prefix: dict[int, Tensor] = field(default_factory=dict)
     stages: tuple[Stage, ...] = ()
 
 
@@ -51,35 +52,34 @@ def run_blocks(
     record: Iterable[int] = (),
     *,
     grad_checkpointing: bool = False,
+    class_token: bool = True,
 ) -> Encoded:
     """Run transformer blocks over prefix, patch and appended tokens, shrinking the patch tokens on the way.
 
     The one function under the encoder, `pcae.reduce` and dense tasks. `ids` ascend. Features come out as the last
     block left them; norms are the caller's. With `grad_checkpointing` blocks are computed again in the backward pass.
+    class_token: whether the first of the prefix is a class token, not a register.
     Raises ValueError when a block is named that does not exist.
     """
     blocks, record = list(blocks), set(record)
     check_blocks(len(blocks), record.union(reduction.after if reduction else ()))
-    n_prefix, recorded, stages = prefix.shape[1], {}, []
+    n_prefix, recorded, prefixes, stages = prefix.shape[1], {}, {}, []
     sequence = torch.cat([prefix, tokens], dim=1)
     for index, block in enumerate(blocks):
         before, sequence = sequence, run_block(block, sequence, grad_checkpointing=grad_checkpointing)
         if index in record:
             recorded[index] = (sequence[:, n_prefix : n_prefix + ids.shape[1]], ids)
+            prefixes[index] = sequence[:, :n_prefix]
         if reduction and index in reduction.after and count_kept(ids.shape[1], reduction.keep) < ids.shape[1]:
-            seen = Seen(
-                tokens=sequence[:, n_prefix : n_prefix + ids.shape[1]],
-                n_keep=count_kept(ids.shape[1], reduction.keep),
-                ids=ids,
-                attention=partial(attention_map, block, before),
-                n_prefix=n_prefix,
-            )
+            patches = sequence[:, n_prefix : n_prefix + ids.shape[1]]
+            n_keep = count_kept(ids.shape[1], reduction.keep)
+            seen = Seen(patches, n_keep, ids, partial(attention_map, block, before), n_prefix, class_token)
             sequence, stage = _reduce(sequence, seen, index, reduction)
             stages.append(stage)
             ids = stage.kept_ids
     sizes = [n_prefix, ids.shape[1], sequence.shape[1] - n_prefix - ids.shape[1]]
     prefix, tokens, appended = sequence.split(sizes, dim=1)
-    return Encoded(prefix, tokens, ids, appended, recorded, tuple(stages))
+    return Encoded(prefix, tokens, ids, appended, recorded, prefixes, tuple(stages))
 
 
 @contextmanager

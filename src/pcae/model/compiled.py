@@ -1,7 +1,6 @@
 """How transformer blocks are computed: compiled, or twice instead of being remembered. What they compute stays."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 import torch
 from timm.models.vision_transformer import Block
@@ -12,9 +11,16 @@ MOST_SHAPES = 64
 """Shapes for which blocks may be compiled, rather than torch's 8: every stage of a reduction has a shape of its own."""
 
 
-def compile_blocks(module: nn.Module) -> None:
+GRAPHS = "reduce-overhead"
+"""torch's mode in which a GPU replays what it was once asked for (CUDA graphs), so that nothing is started anew."""
+
+
+def compile_blocks(module: nn.Module, mode: str | None = None) -> None:
     """Compile every transformer block in place, for static shapes; the names of weights stay.
 
+    mode: torch.compile's. With GRAPHS every call of `module` begins a step, in which all that the graphs of the step
+    before left is overwritten, gradients too. So it is for one micro-batch a step, whose gradients the optimizer takes
+    and drops; weights and their moving average may change in place. For measuring: no GPU has run it yet.
     Raises ValueError for a model without timm's usual blocks.
     """
     config = torch._dynamo.config
@@ -23,7 +29,9 @@ def compile_blocks(module: nn.Module) -> None:
     if not blocks:
         raise ValueError("there are none of timm's usual blocks to compile; use --compile never")
     for block in blocks:
-        block.compile(dynamic=False)
+        block.compile(dynamic=False, mode=mode)
+    if mode == GRAPHS:
+        module.register_forward_pre_hook(lambda *_: torch.compiler.cudagraph_mark_step_begin())
 
 
 def blocks_of(module: nn.Module) -> list[Block]:
@@ -40,11 +48,9 @@ def check_compiler(device: torch.device) -> None:
         raise ValueError(f"blocks cannot be compiled here ({reason}); use --compile never") from error
 
 
-@contextmanager
-def uncompiled() -> Iterator[None]:
+def uncompiled() -> AbstractContextManager[None]:
     """Compiled blocks are computed as if they were not: each shape that is seen but now and then would be compiled."""
-    with torch.compiler.set_stance("force_eager"):
-        yield
+    return torch.compiler.set_stance("force_eager")
 
 
 def checkpoint_blocks(module: nn.Module) -> None:

@@ -1,6 +1,7 @@
 """Other scores of redundancy than the method's own: what the paper compares it with (sections 3.2, E and F)."""
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -29,8 +30,23 @@ def inference_criterion(name: CriterionName) -> Criterion:
     """The criterion of that name; `random` draws for every image and stage, from a generator that starts at 0."""
     if name != "random":
         return named_criterion(name, noise=lambda: torch.empty(0))
-    generator = torch.Generator().manual_seed(0)
-    return lambda seen: torch.rand(seen.ids.shape, generator=generator).to(seen.ids.device)
+    return partial(drawn, torch.Generator().manual_seed(0))
+
+
+def drawn(generator: torch.Generator, seen: Seen) -> Float[Tensor, "batch tokens"]:
+    """A random number for each token, which says nothing of it."""
+    return torch.rand(seen.ids.shape, generator=generator).to(seen.ids.device)
+
+
+def name_of(criterion: Criterion) -> CriterionName:
+    """The name of a criterion of `inference_criterion`. Raises ValueError for one of the caller's own."""
+    if isinstance(criterion, partial) and criterion.func is drawn:
+        return "random"
+    names: tuple[CriterionName, ...] = ("mean-similarity", "token-importance", "saliency", "decomposition")
+    for name in names:
+        if inference_criterion(name) is criterion:
+            return name
+    raise ValueError("the model drops tokens by a criterion of its own, which weights cannot say; give its .vit")
 
 
 def token_importance(seen: Seen) -> Float[Tensor, "batch tokens"]:
@@ -44,7 +60,7 @@ def saliency(seen: Seen) -> Float[Tensor, "batch tokens"]:
 
     Raises ValueError for a sequence without class token.
     """
-    if not seen.n_prefix:
+    if not seen.n_prefix or not seen.class_token:
         raise ValueError("criterion saliency needs a model with a class token; use token-importance or another model")
     end = seen.n_prefix + seen.tokens.shape[1]
     return -seen.attention()[:, 0, seen.n_prefix : end]

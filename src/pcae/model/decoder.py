@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from pcae.model.compiled import run_block
 from pcae.model.encoder import initialise, set_norm_eps
 from pcae.model.tokens import Grid, gather, sincos_positions
+from pcae.settings.bounds import check_bounds
 from pcae.settings.network import DecoderConfig
 
 
@@ -40,9 +41,7 @@ class Decoder(nn.Module):
         super().__init__()
         width, heads = config.decoder_width, config.decoder_heads
         depth = usual_depth if config.decoder_depth is None else config.decoder_depth
-        for name, value in (("decoder_width", width), ("decoder_depth", depth), ("decoder_heads", heads)):
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
+        check_bounds(config)
         if width % heads:
             raise ValueError(f"decoder_width {width} must be a multiple of decoder_heads {heads}")
         self.grid = grid

@@ -14,9 +14,12 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pcae.model.architecture import parts_of
 from pcae.model.blocks import Encoded, run_blocks
+from pcae.model.checks import check_normalised, check_shape
 from pcae.model.reduction import Reduction
-from pcae.model.tokens import Grid, gather, grid_of, sincos_positions
+from pcae.model.tokens import Grid, all_ids, gather, grid_of, patchify, sincos_positions
+from pcae.settings.bounds import check_bounds
 from pcae.settings.network import EncoderConfig
 
 
@@ -68,11 +71,21 @@ class Encoder(nn.Module):
         """Number of blocks."""
         return len(self.vit.blocks)
 
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width in pixels of the images that the model was built for."""
+        return self.grid[0] * self.patch_size[0], self.grid[1] * self.patch_size[1]
+
+    @property
+    def channels(self) -> int:
+        """Channels of the images."""
+        return self.embedding.proj.in_channels
+
     def forward(
         self,
-        patches: Float[Tensor, "batch tokens patch_dim"],
-        ids: Int[Tensor, "batch tokens"],
-        grid: Grid,
+        patches: Float[Tensor, "batch tokens patch_dim"] | Float[Tensor, "batch channels height width"],
+        ids: Int[Tensor, "batch tokens"] | None = None,
+        grid: Grid | None = None,
         *,
         prefix: bool = True,
         reduction: Reduction | None = None,
@@ -80,9 +93,27 @@ class Encoder(nn.Module):
     ) -> Encoded:
         """Encode the patches that stand at `ids` (ascending) of `grid`; all but `recorded` has passed the final norm.
 
-        prefix=False leaves CLS and register tokens out (the teacher). Raises ValueError for a patch of another size.
+        Without ids: whole normalised images. grid: without it the model's own; for another, positions are resized.
+        prefix=False leaves CLS and register tokens out (the teacher). Raises ValueError for a patch of another size,
+        and for images of another size or type.
         """
+        if ids is None:
+            patches = self.patches_of(patches, grid)
+            ids = all_ids(patches.shape[0], patches.shape[1], patches.device)
+        grid = self.grid if grid is None else grid
         return self.encode(self.embed(patches), ids, grid, prefix=prefix, reduction=reduction, record=record)
+
+    def patches_of(
+        self, images: Float[Tensor, "batch channels height width"], grid: Grid | None = None
+    ) -> Float[Tensor, "batch tokens patch_dim"]:
+        """The patches of whole normalised images.
+
+        Raises ValueError for images of another size than the grid's, other channels, and pixels in whole numbers.
+        """
+        rows, columns = self.grid if grid is None else grid
+        check_shape(images, self.channels, (rows * self.patch_size[0], columns * self.patch_size[1]))
+        check_normalised(images)
+        return patchify(images, self.patch_size)
 
     def encode(
         self,
@@ -108,7 +139,10 @@ class Encoder(nn.Module):
         tokens, heads = (vit.norm_pre(vit.pos_drop(part)) for part in (tokens, heads))
         heads, again = heads.expand(len(ids), -1, -1), vit.grad_checkpointing
         blocks = vit.blocks if blocks is None else blocks
-        encoded = run_blocks(blocks, tokens, ids, heads, reduction, record, grad_checkpointing=again)
+        has_class = vit.cls_token is not None
+        encoded = run_blocks(
+            blocks, tokens, ids, heads, reduction, record, grad_checkpointing=again, class_token=has_class
+        )
         return replace(
             encoded,
             prefix=vit.norm(encoded.prefix),
@@ -145,7 +179,10 @@ class Encoder(nn.Module):
 
 
 def create_vit(config: EncoderConfig, *, channels: int, **options: Any) -> VisionTransformer:
-    """timm's model of that name at the configured sizes. Raises ValueError for unknown names and other families."""
+    """timm's model of that name, with the options behind it, at the configured sizes.
+
+    Raises ValueError for unknown names and other families.
+    """
     sizes: dict[str, Any] = {
         "patch_size": config.patch_size,
         "embed_dim": config.width,
@@ -153,11 +190,12 @@ def create_vit(config: EncoderConfig, *, channels: int, **options: Any) -> Visio
         "num_heads": config.heads,
     }
     sizes = {name: value for name, value in sizes.items() if value is not None}
-    check_known(config.model)
+    model, others = parts_of(config.model)
+    check_known(model)
     check_sizes(config)
     try:
         vit = plain_vit(
-            timm.create_model(config.model, img_size=config.image_size, in_chans=channels, **sizes, **options)
+            timm.create_model(model, img_size=config.image_size, in_chans=channels, **sizes | others | options)
         )
     except TypeError as error:
         raise ValueError(f"model {config.model!r} takes no image size; only timm's ViTs are supported") from error
@@ -177,18 +215,40 @@ def check_known(model: str) -> None:
 
 def check_sizes(config: EncoderConfig) -> None:
     """Raise ValueError for sizes that no model can have, and a scale that no weight can."""
-    for name in ("patch_size", "channels", "width", "depth", "heads"):
-        value = getattr(config, name)
-        if value is not None and value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}")
+    check_bounds(config)
+    if not is_size(config.image_size):
+        raise ValueError(f"image_size is one whole number, or height and width, in pixels; got {config.image_size!r}")
     if min(config.image_size) < (config.patch_size or 1):
         raise ValueError(f"image_size {config.image_size} must not be smaller than a patch")
     if not 0 < config.patch_scale < float("inf"):
         raise ValueError(f"patch_scale must be positive and finite, got {config.patch_scale:g}")
 
 
-def build_encoder(config: EncoderConfig) -> Encoder:
-    """A new encoder with fixed sine-cosine positions and MAE's initialisation (Xavier; tokens normal, .02)."""
+def is_size(value: Any) -> bool:
+    """Whether this is a height and a width."""
+    return isinstance(value, tuple | list) and len(value) == 2 and all(isinstance(side, int) for side in value)
+
+
+def config_of(model: str, image_size: int | tuple[int, int] | None) -> EncoderConfig:
+    """timm's network of that name, for images of `image_size`, or else of the size that it is named for."""
+    name, _ = parts_of(model)
+    check_known(name)
+    usual = timm.get_pretrained_cfg(name)
+    own = EncoderConfig.image_size if usual is None else usual.input_size[1:]
+    return EncoderConfig(model=model, image_size=own if image_size is None else image_size)
+
+
+def build_encoder(config: EncoderConfig | str, image_size: int | tuple[int, int] | None = None) -> Encoder:
+    """A new encoder with fixed sine-cosine positions and MAE's initialisation (Xavier; tokens normal, .02).
+
+    config: or the name of a timm VisionTransformer. image_size: height and width in pixels, or one number for both, in
+    place of the configured or the model's own. Raises ValueError for unknown names, other families and sizes that do
+    not fit.
+    """
+    if isinstance(config, str):
+        config = config_of(config, image_size)
+    elif image_size is not None:
+        config = replace(config, image_size=image_size)
     encoder = Encoder(create_vit(config, channels=config.channels or 3, num_classes=0, global_pool=""))
     vit = encoder.vit
     if vit.pos_embed is None:

@@ -1,5 +1,6 @@
 """A trained model with the normalisation of its data: uint8 images in, features or logits out."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,10 +11,11 @@ from torch import Tensor, nn
 
 from pcae.data.augment import Normalise
 from pcae.model.blocks import Encoded
+from pcae.model.checks import check_shape
 from pcae.model.decoder import Decoder
 from pcae.model.encoder import Encoder, create_vit, set_norm_eps
 from pcae.model.reduced import ReducedViT, reduce
-from pcae.model.tokens import Grid, all_ids, patchify
+from pcae.model.tokens import Grid
 from pcae.settings.choices import CriterionName
 from pcae.settings.network import DecoderConfig, EncoderConfig
 
@@ -29,13 +31,15 @@ class PretrainedFacts:
     in order; None is an encoder without a classifier. global_pool: timm's name of its pooling, "" for none.
     drop_ratios: least and most drop ratio that it was fine-tuned with. pool_dropped: whether its pooling takes the
     means of dropped tokens in. criterion: which tokens it drops. crop_pct: share of an image's shorter side that is
-    looked at. norm_eps: epsilon of the norms, where it is not the one that timm gives the architecture.
+    looked at. norm_eps: epsilon of the norms, where it is not the one that timm gives the architecture. multi_label:
+    whether each logit says by its sigmoid that a class is there, instead of all by their softmax which one is.
     """
 
     encoder: EncoderConfig
     mean: list[float]
     std: list[float]
     pixel_range: tuple[float, float] | None = None
+    bands: tuple[int, ...] | None = None
     classes: list[str] | None = None
     global_pool: str = ""
     drop_ratios: tuple[float, float] = (0.0, 0.0)
@@ -43,6 +47,11 @@ class PretrainedFacts:
     criterion: CriterionName = "mean-similarity"
     crop_pct: float = 1.0
     norm_eps: float | None = None
+    multi_label: bool = False
+
+    def probabilities(self, logits: Float[Tensor, "images classes"]) -> Float[Tensor, "images classes"]:
+        """What a classifier's logits say: softmax over the classes, or the sigmoid of each."""
+        return logits.sigmoid() if self.multi_label else logits.softmax(dim=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,11 +115,15 @@ class Pretrained(nn.Module):
         """Where it computes."""
         return self.normalise.get_buffer("mean").device
 
+    @property
+    def classes(self) -> list[str]:
+        """Names of the classifier's logits, in order; none of an encoder without a classifier."""
+        return self.facts.classes or []
+
     def forward(self, images: UInt8[Tensor, "batch channels height width"]) -> Encoded:
-        """Encode whole images, nothing hidden and nothing dropped."""
-        patches = patchify(self.normalise(images), self.encoder.patch_size)
-        ids = all_ids(len(patches), patches.shape[1], patches.device)
-        return self.encoder(patches, ids, self.encoder.grid)
+        """Encode whole images, nothing hidden and nothing dropped. Raises ValueError for another size or type."""
+        check_shape(images, self.encoder.channels, self.encoder.image_size)
+        return self.encoder(self.normalise(images))
 
     def classifier(self, drop_ratio: float, criterion: CriterionName | None = None) -> "Classifier":
         """The classifier at a drop ratio, sharing the weights; knobs as in `reduce`, without them as in its facts.
@@ -120,18 +133,30 @@ class Pretrained(nn.Module):
         if self.facts.classes is None:
             raise ValueError("these weights are an encoder without a classifier; fine-tune it first: pcae finetune")
         reduced = reduce(self.encoder.vit, drop_ratio, criterion or self.facts.criterion, self.facts.pool_dropped)
-        return Classifier(reduced, self.normalise)
+        return Classifier(reduced, self.normalise, self.facts.classes)
+
+
+def as_encoder(model: nn.Module) -> Encoder:
+    """The encoder that a model is or has, no copy of it: an Encoder, a Pretrained, or timm's VisionTransformer.
+
+    Raises ValueError for other families, by name.
+    """
+    if isinstance(model, Pretrained):
+        return model.encoder
+    return model if isinstance(model, Encoder) else Encoder(model)
 
 
 class Classifier(nn.Module):
-    """Logits of images as they are read, with token reduction."""
+    """Logits of images as they are read, with token reduction. classes: their names, in order."""
 
-    def __init__(self, reduced: ReducedViT, normalise: Normalise) -> None:
+    def __init__(self, reduced: ReducedViT, normalise: Normalise, classes: Sequence[str] = ()) -> None:
         super().__init__()
-        self.reduced, self.normalise = reduced, normalise
+        self.reduced, self.normalise, self.classes = reduced, normalise, list(classes)
 
     def forward(self, images: UInt8[Tensor, "batch channels height width"]) -> Float[Tensor, "batch classes"]:
-        """Classify whole images."""
+        """Classify whole images. Raises ValueError for another size or type."""
+        encoder = Encoder(self.reduced.vit)
+        check_shape(images, encoder.channels, encoder.image_size)
         return self.reduced(self.normalise(images))
 
 

@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from numbers import Real
 from typing import NamedTuple
 
 import torch
@@ -17,7 +18,7 @@ class Seen(NamedTuple):
 
     ids: their positions in the grid. attention: the map of the block that they come out of, averaged over its heads,
     from each token of the sequence (row) to each; made when it is asked for. n_prefix: how many class and register
-    tokens stand before the patches in it.
+    tokens stand before the patches in it. class_token: whether the first of these is a class token, not a register.
     """
 
     tokens: Float[Tensor, "batch tokens dim"]
@@ -25,6 +26,7 @@ class Seen(NamedTuple):
     ids: Int[Tensor, "batch tokens"]
     attention: Callable[[], Tensor]
     n_prefix: int = 0
+    class_token: bool = True
 
 
 Criterion = Callable[[Seen], Tensor]
@@ -58,6 +60,10 @@ class Reduction:
         if sorted(set(self.after)) != list(self.after) or min(self.after, default=0) < 0:
             raise ValueError(f"blocks to reduce after must be ascending and not negative, got {self.after}")
 
+    def within(self, depth: int) -> "Reduction":
+        """The same for the first `depth` blocks alone."""
+        return replace(self, after=tuple(block for block in self.after if block < depth))
+
     @classmethod
     def for_pretraining(cls, depth: int, *, stages: int = 3, keep: float = 0.5, placement: int = 1) -> "Reduction":
         """The teacher's reduction: after blocks 0, 4, 8 of 12 (section 4), likewise for other depths and counts."""
@@ -66,6 +72,11 @@ class Reduction:
     @classmethod
     def for_finetuning(cls, depth: int, *, drop_ratio: float, criterion: Criterion = mean_similarity) -> "Reduction":
         """The classifier's reduction: after blocks 0, 7, 10 of 12, means of dropped tokens appended (section 3.4)."""
+        if not isinstance(drop_ratio, Real):
+            raise ValueError(
+                f"drop_ratio is one number in [0, 1), such as 0.3, got {drop_ratio!r}; a range of them is for "
+                "fine-tuning: pcae finetune --drop-ratio 0:0.4"
+            )
         if not 0 <= drop_ratio < 1:
             raise ValueError(f"drop_ratio must lie in [0, 1), got {drop_ratio}")
         after = tuple(sorted({block * depth // 12 for block in (0, 7, 10)}))

@@ -6,13 +6,15 @@ from typing import Any
 
 import torch
 
-from pcae.data.images import Images, open_images
+from pcae.data.images import Images, open_images, with_held_out
 from pcae.data.packed.reading import verify
 from pcae.data.survey import Facts, survey
 from pcae.evaluation.dataset_report import Everything, Fault, describe, find_faults, gather, remark
 from pcae.evaluation.recipe_choice import recipe_for, typical_side
+from pcae.pages.data_report import DataReport
 from pcae.pages.dataset_page import write_page
 from pcae.settings.recipes import read_recipe
+from pcae.settings.sources import each, given_in, has_splits, in_words
 from pcae.settings.verbs.check_data import CheckDataConfig
 from pcae.settings.verbs.pretrain import PretrainConfig
 from pcae.terminal import bar, console
@@ -20,25 +22,26 @@ from pcae.training.distributed import pick_device
 from pcae.writing import check_writable
 
 
-def check_data(config: CheckDataConfig) -> dict[str, Any]:
+def check_data(config: CheckDataConfig) -> DataReport:
     """Look at all images and compare them, as JSON has it; the page is written where that is asked for.
 
     Raises ValueError for what cannot be, and for a packed folder that is damaged.
     """
     if config.out is not None:
         check_writable(config.out, ".html")
-    verify(config.data, bar("checksums"))
+    for source in each(config.data):
+        verify(source, bar("checksums"))
     device = pick_device(config.device)
     splits = open_splits(config)
     images = gather(splits, {name: look_at(name, split, config.workers) for name, split in splits.items()})
     faults = find_faults(images, config.alike, device)
-    report = {
-        "data": config.data,
+    report = DataReport(
+        data=in_words(config.data),
         **describe(images),
-        "faults": {fault.name: listed(fault, images) for fault in faults},
-        "remarks": remark(images, device),
-        "suggestion": suggest(config, splits["train"], device),
-    }
+        faults={fault.name: listed(fault, images) for fault in faults},
+        remarks=remark(images, device),
+        suggestion=suggest(config, splits["train"], device),
+    )
     if config.out is not None:
         write_page(config.out, report, faults, images)
         console.print(f"with thumbnails: {config.out}")
@@ -47,8 +50,12 @@ def check_data(config: CheckDataConfig) -> dict[str, Any]:
 
 def open_splits(config: CheckDataConfig) -> dict[str, Images]:
     """The training images and, where there are any, those to hold against them, of the same channels."""
-    train = open_images(config.data, "train", config.channels, config.pixel_range)
-    other = open_images(config.validation or config.data, "test", train.channels, config.pixel_range)
+    channels, pixel_range, bands = config.channels, config.pixel_range, config.bands
+    train = open_images(config.data, "train", channels, pixel_range, bands=bands, labels=True)
+    held_out = config.validation or with_held_out(config.data)
+    if config.validation is None and not has_splits(config.data):
+        return {"train": train}
+    other = open_images(held_out, "test", train.channels, pixel_range, bands=bands, labels=True)
     if config.validation is None and list(other.names) == list(train.names):
         return {"train": train}
     return {"train": train, "validation": other}
@@ -78,8 +85,9 @@ def suggest(config: CheckDataConfig, train: Images, device: torch.device) -> dic
     choice = recipe_for(config.data, len(train), side, device)
     recipe = read_recipe(PretrainConfig, choice.recipe)
     size = list(recipe.get("image_size", (224, 224)))
-    words = ["pcae", "pretrain", config.data, "--recipe", choice.recipe, "--out", f"runs/{choice.recipe}"]
+    words = ["pcae", "pretrain", *each(config.data), "--recipe", choice.recipe, "--out", f"runs/{choice.recipe}"]
     words += ["--channels", str(config.channels)] if config.channels else []
+    words += ["--bands", *map(str, config.bands)] if config.bands else []
     words += ["--pixel-range", *(f"{value:g}" for value in config.pixel_range)] if config.pixel_range else []
     return {
         "recipe": choice.recipe,
@@ -87,5 +95,11 @@ def suggest(config: CheckDataConfig, train: Images, device: torch.device) -> dic
         "image_size": size,
         "reason": choice.reason,
         "enlarged": side < min(size),
-        "command": shlex.join(words),
+        "command": shlex.join(words) if not given_in(config.data) else in_python(config, choice.recipe),
     }
+
+
+def in_python(config: CheckDataConfig, recipe: str) -> str:
+    """The suggested command as a call, for data that no command line can name."""
+    more = "".join(f", {name}={value}" for name in ("channels", "bands") if (value := getattr(config, name)))
+    return f'pcae.pretrain(data, "runs/{recipe}", recipe="{recipe}"{more})'

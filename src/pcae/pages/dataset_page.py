@@ -3,8 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from pcae.data.files.decode import Unreadable
-from pcae.data.images import spread
+from pcae.data.crops import picture_of
+from pcae.data.files.decode import Part, Unreadable, whole
+from pcae.data.files.eight_bits import MODES
+from pcae.data.files.stored import Size
+from pcae.data.opened import Images, spread
 from pcae.evaluation.dataset_report import Everything, Fault
 from pcae.pages.html import picture_address, write_html
 
@@ -39,22 +42,27 @@ def section(images: Everything, fault: Fault) -> dict[str, Any]:
 
 def card(images: Everything, place: int, fault: Fault | None = None) -> dict[str, Any]:
     """What the page shows of one image."""
-    facts = images.facts[place]
+    facts, (split, index) = images.facts[place], images.locate(place)
     return {
-        "name": images.short(place),
+        "name": split.short(index),
         "split": images.split[place] if len(images.splits) > 1 else None,
         "size": f"{facts.size[0]} x {facts.size[1]} {facts.format}" if facts.size[0] else facts.format,
         "reason": fault.reasons.get(place) if fault else None,
-        "picture": thumbnail(images, place),
+        "picture": thumbnail(split, index),
     }
 
 
-def thumbnail(images: Everything, place: int) -> str | None:
+def thumbnail(images: Images, index: int) -> str | None:
     """A small picture as a data address, as a run would read the image; None for one that cannot be read."""
     try:
-        planes = images.open(place)
+        pixels, _, _ = images.open_part(index, as_thumbnail)
     except Unreadable:
         return None
-    small = planes[0].copy()
+    small = picture_of(pixels if images.channels in MODES else pixels[..., :1])
     small.thumbnail((THUMBNAIL, THUMBNAIL))
     return picture_address(small, "jpeg", quality=80)
+
+
+def as_thumbnail(size: Size) -> Part:
+    """All of an image, wanted so small."""
+    return whole(size)._replace(target=(THUMBNAIL, THUMBNAIL))

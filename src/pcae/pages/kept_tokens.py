@@ -1,8 +1,9 @@
 """The ways in which a model drops tokens, with the settings of its run; and a picture of what a finished run keeps."""
 
+from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from jaxtyping import UInt8
@@ -25,8 +26,8 @@ from pcae.weights.teacher import load_teacher
 
 USUAL_MASK_RATIO = 0.75
 """Share of the patches that is hidden where no run says otherwise."""
-
-
+USUAL_DROP_RATIO = 0.3
+"""Share that a classifier drops which was fine-tuned without dropping."""
 OF_TEACHER = ("keep_ratio", "stages", "placement", "stages_after", "criterion")
 
 
@@ -64,11 +65,9 @@ def check_keeping(config: KeepingConfig) -> None:
 
 def modes_of(config: KeepingConfig, model: Pretrained) -> tuple[KeptMode, ...]:
     """The modes that are shown. Raises ValueError for a setting of a mode that is not among them."""
-    fitting: tuple[KeptMode, ...] = (
-        ("masked", "whole") if model.facts.classes is None else ("masked", "whole", "classifier")
-    )
-    modes = config.modes or fitting
-    if set(modes) - set(fitting):
+    usual: tuple[KeptMode, ...] = ("masked", "whole") if model.facts.classes is None else get_args(KeptMode)
+    modes = config.modes or usual
+    if set(modes) - set(usual):
         raise ValueError(
             "mode classifier is for a fine-tuned model, and these weights are an encoder; fine-tune it first"
         )
@@ -90,23 +89,15 @@ def ways_of(
     Raises ValueError for settings that fit neither each other nor the model, and that drop nothing.
     """
     given = {name: getattr(config, name) for name in OF_TEACHER if getattr(config, name) is not None}
-    ways = []
-    for mode in modes:
-        if mode == "classifier":
-            ways.append(
-                way_of_classifier(model, most_dropped(model) if config.drop_ratio is None else config.drop_ratio)
-            )
-        else:
-            mask_ratio = USUAL_MASK_RATIO if config.mask_ratio is None else config.mask_ratio
-            ways.append(
-                way_of_teacher(teacher or model, TeacherConfig(**given), mask_ratio if mode == "masked" else None)
-            )
-    return ways
-
-
-def most_dropped(model: Pretrained) -> float:
-    """The highest drop ratio that a classifier was fine-tuned with, or a usual one."""
-    return model.facts.drop_ratios[1] or 0.3
+    mask_ratio = USUAL_MASK_RATIO if config.mask_ratio is None else config.mask_ratio
+    most_dropped = model.facts.drop_ratios[1] or USUAL_DROP_RATIO
+    drop_ratio = most_dropped if config.drop_ratio is None else config.drop_ratio
+    makers: dict[KeptMode, Callable[[], Way]] = {
+        "masked": lambda: way_of_teacher(teacher or model, TeacherConfig(**given), mask_ratio),
+        "whole": lambda: way_of_teacher(teacher or model, TeacherConfig(**given), None),
+        "classifier": lambda: way_of_classifier(model, drop_ratio),
+    }
+    return [makers[mode]() for mode in modes]
 
 
 def draw_run(run: Path, images: Images, path: Path, count: int = 8) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from pcae.data.files.decode import PixelRange
-from pcae.data.images import Images, open_images
+from pcae.data.images import Images, open_images, with_held_out
 from pcae.evaluation.cost import inference_cost, pretraining_cost
+from pcae.evaluation.estimates import in_percent
 from pcae.evaluation.run_metrics import Metrics, read_curves, whole_json
 from pcae.settings.choices import Split
 from pcae.settings.network import EncoderConfig
@@ -32,8 +32,13 @@ CLASSIFIERS = (CLASSIFIER_FILE, BEST)
 """Where a fine-tuning run says what its network is: at its end, and before."""
 LIVE = ("loss", "learning_rate", "grad_norm", "skipped", "images_per_second", "data_wait_share")
 """Numbers of a step that stand for a run whose summary is not there yet."""
+HELD_OUT = ("top1", "top5", "balanced_accuracy", "map")
+BEST_BY = ("top1", "map")
+"""The same for a classifier; and by which of them the best weights are chosen."""
 DETECTED = ("mask_ap", "mask_ap50", "box_ap", "box_ap50")
 """The same for a detector."""
+MOST_CLASSES = 50
+"""Classes that a page names, the worst ones."""
 
 
 @dataclass(frozen=True)
@@ -137,14 +142,6 @@ def steps_of(run: RunData) -> int | None:
         return None
 
 
-def reading_of(run: RunData) -> dict[str, Any]:
-    """How the run's images are opened: channels, the range of their pixels, whether as a stream."""
-    network = run.config.encoder if run.verb == "pretrain" else run.config.network
-    channels = run.facts.get("encoder", {}).get("channels") or network.channels
-    found: PixelRange | None = run.config.reading.pixel_range
-    return {"channels": channels, "pixel_range": found, "stream": run.config.reading.stream}
-
-
 def images_of(run: RunData, split: Split = "test") -> Images:
     """The images of the run's own data, those for training or the held-out ones. Raises ValueError where they are not
     there, and for a detector's."""
@@ -152,7 +149,11 @@ def images_of(run: RunData, split: Split = "test") -> Images:
     if run.verb == "detect train":
         raise ValueError("pcae detect predict draws what the detector finds")
     other = getattr(config, "validation", None) if split == "test" else None
-    return open_images(other or config.data, split, **reading_of(run))
+    data = other or (with_held_out(config.data) if split == "test" else config.data)
+    network = config.encoder if run.verb == "pretrain" else config.network
+    channels = run.facts.get("encoder", {}).get("channels") or network.channels
+    reading, bands = config.reading, run.facts.get("bands") or config.reading.bands
+    return open_images(data, split, channels, reading.pixel_range, reading.stream, bands)
 
 
 def numbers_of(run: RunData) -> dict[str, Any]:
@@ -160,9 +161,8 @@ def numbers_of(run: RunData) -> dict[str, Any]:
     if run.summary is not None:
         return {name: value for name, value in run.summary.items() if name not in {"weights", "source", "warnings"}}
     last = run.metrics.last()
-    numbers = {name: last[name] for name in (*LIVE, "top1", "top5", *DETECTED) if name in last}
-    if "top1" in run.metrics.curves:
-        numbers["best_top1"] = run.metrics.curves["top1"].highest
+    numbers = {name: last[name] for name in (*LIVE, *HELD_OUT, *DETECTED) if name in last}
+    numbers |= {f"best_{name}": run.metrics.curves[name].highest for name in BEST_BY if name in run.metrics.curves}
     seconds = {"seconds": run.header["seconds"]} if "seconds" in run.header else {}
     return numbers | seconds | {"bad_files": len(run.bad_files)}
 
@@ -216,3 +216,16 @@ def network_of(run: RunData) -> EncoderConfig:
         )
     except ValidationError as error:
         raise ValueError(f"the classifier in {str(run.folder)!r} was written by another version") from error
+
+
+def classes_of(run: RunData) -> list[dict[str, Any]]:
+    """What a finished classifier makes of each class of the held-out images, worst first."""
+    found = (run.summary or {}).get("by_class") or {}
+    rows = [
+        {"name": name, "share": said.get("recall", said.get("average_precision")), **said}
+        for name, said in found.items()
+    ]
+    return [
+        {"name": row["name"], "images": row["images"], "share": in_percent(row["share"], row.get("interval"))}
+        for row in sorted(rows, key=lambda row: row["share"])[:MOST_CLASSES]
+    ]

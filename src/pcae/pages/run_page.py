@@ -4,19 +4,21 @@ import dataclasses
 import math
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 
+from pcae.evaluation.estimates import in_percent
 from pcae.evaluation.run_metrics import Curve
 from pcae.methods.health import most_directions
 from pcae.pages.html import as_address, write_html
 from pcae.pages.kept_tokens import draw_run
 from pcae.pages.run_data import (
     RunData,
+    classes_of,
     cost_of,
     images_of,
     last_written,
@@ -27,7 +29,9 @@ from pcae.pages.run_data import (
 )
 from pcae.pages.run_text import CURVES, DETECTION, FILES, HEALTH, NUMBERS, OTHER, PLOTS, PROBES, SHARES, Plot
 from pcae.pictures.run_curves import draw_curves
+from pcae.results import Block, Record, Table
 from pcae.settings.methods import inapplicable_settings
+from pcae.settings.sources import in_words
 from pcae.settings.training import RunSettings
 from pcae.settings.values import build, to_plain
 from pcae.settings.verbs.report import ReportConfig
@@ -40,14 +44,27 @@ MOST_BAD_FILES = 30
 """Files that could not be read, of those that the page names."""
 
 
-def report_run(config: ReportConfig) -> dict[str, Any]:
+class RunReport(Record):
+    """What the page of a run says, and where it is (`page`)."""
+
+    def blocks(self) -> list[Block]:
+        """The main numbers, and what looked wrong."""
+        rows = [[what, text] for text, what in main_numbers(self)]
+        return [Table(f"{self['run']}: {self['page']}", ["", "value"], rows), *self["warnings"]]
+
+    def records(self) -> list[dict[str, Any]]:
+        """One row: its numbers, health and probes."""
+        return [{**self["state"], **self["numbers"], **self["health"], **self["probes"]}]
+
+
+def report_run(config: ReportConfig) -> RunReport:
     """Write the page that is asked for; what it says and where it is, as JSON has it. Raises as `write_report` does."""
     path = config.out or config.run / PAGE
     found = read_run(config.run)
     check_writable(path, ".html")
     facts = facts_of(found)
     write_page(path, found, facts)
-    return facts | {"page": str(path)}
+    return RunReport(facts, page=str(path))
 
 
 def write_report(run: Path, out: Path | None = None) -> Path:
@@ -91,6 +108,7 @@ def write_page(path: Path, run: RunData, facts: dict[str, Any]) -> None:
         curves=[*cards(run, CURVES), *cards(run, other_plots(run))],
         health=cards(run, HEALTH),
         probes=cards(run, (*PROBES, *DETECTION)),
+        by_class=classes_of(run),
         confusion=as_address(confusion.read_bytes(), "png") if confusion.is_file() else None,
         kept=kept_picture(run),
         settings=settings_of(run),
@@ -105,25 +123,30 @@ def title_of(run: RunData) -> str:
     config = run.config
     if run.verb == "pretrain":
         side = " x ".join(map(str, config.encoder.image_size))
-        return f"Pre-training by {config.method.method}: {config.encoder.model} at {side}, on {config.data}"
+        return f"Pre-training by {config.method.method}: {config.encoder.model} at {side}, on {in_words(config.data)}"
     begun = config.weights or "random weights"
     if run.verb == "detect train":
-        return f"Detection: Mask R-CNN from {begun}, on {config.data}"
+        return f"Detection: R-CNN from {begun}, on {in_words(config.data)}"
     classes = run.facts.get("classes")
     what = f"a classifier of {len(classes)} classes" if classes else "a classifier"
-    return f"Fine-tuning: {what} from {begun}, on {config.data}"
+    return f"Fine-tuning: {what} from {begun}, on {in_words(config.data)}"
 
 
 def main_numbers(facts: dict[str, Any]) -> list[tuple[str, str]]:
     """Each main number as text, and what it counts."""
     numbers = facts["numbers"] | facts["probes"]
-    return [(value_of(name, numbers[name]), what) for name, what in NUMBERS.items() if numbers.get(name) is not None]
+    intervals = numbers.get("intervals") or {}
+    return [
+        (value_of(name, numbers[name], intervals.get(name)), what)
+        for name, what in NUMBERS.items()
+        if numbers.get(name) is not None
+    ]
 
 
-def value_of(name: str, value: int | float) -> str:
+def value_of(name: str, value: int | float, interval: Sequence[float] | None = None) -> str:
     """A main number as text."""
     if name in SHARES:
-        return f"{value:.1%}"
+        return f"{value:.1%}" if interval is None else in_percent(value, interval)
     if name == "seconds":
         return duration(value)
     return f"{value:,}" if isinstance(value, int) else short(value)

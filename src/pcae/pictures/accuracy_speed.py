@@ -25,10 +25,9 @@ def draw_curve(
                 fontsize=8,
                 color=colour,
             )
-    axes.set_xlabel(f"images per second, relative to drop ratio {drop_ratios[0]:g}")
-    axes.set_ylabel("top-1 accuracy in %")
+    axes.set(xlabel=f"images per second, relative to drop ratio {drop_ratios[0]:g}", ylabel="top-1 accuracy in %")
     axes.set_title("accuracy and speed by drop ratio", loc="left")
     axes.margins(y=0.15)
     axes.grid(alpha=0.3)
-    axes.legend(frameon=False)
+    axes.legend(loc="best", frameon=False)
     save(figure, path)

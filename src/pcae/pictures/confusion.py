@@ -26,8 +26,7 @@ def draw_confusion(path: Path, confusion: Int[Tensor, "classes classes"], classe
     figure, axes = chart(side + 1.2, side)
     picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
     figure.colorbar(picture, ax=axes, label="share of the true class", shrink=0.8)
-    axes.set_xlabel("predicted class")
-    axes.set_ylabel("true class")
+    axes.set(xlabel="predicted class", ylabel="true class")
     axes.set_title(f"{np.trace(counts) / max(counts.sum(), 1):.1%} of {counts.sum():,} images right", loc="left")
     if named:
         names = [short(plain(name), MOST_LETTERS) for name in classes]

@@ -44,8 +44,7 @@ def draw_diversity(path: Path, lines: Sequence[Line]) -> None:
     for line, name in zip(lines, names, strict=True):
         key = labels.index(line.label) if len(labels) > 1 else list(STYLES).index(line.dropping)
         draw_line(axes, range(line.values.shape[-1]), line.values, COLOURS[key % len(COLOURS)], line.dropping, name)
-    axes.set_xlabel("layer (0: what enters the blocks)")
-    axes.set_ylabel("nuclear norm of the tokens / N")
+    axes.set(xlabel="layer (0: what enters the blocks)", ylabel="nuclear norm of the tokens / N")
     title = f"diversity of tokens: {short(labels[0])}" if len(labels) == 1 else "diversity of tokens"
     axes.set_title(title, loc="left", parse_math=False)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -102,8 +101,7 @@ def draw_shift(axes: Axes, values: Values, tokens: int) -> None:
     kinds = {"most similar dropped (PTR)": "ptr", "random drop": "random", "least similar dropped": "reversed"}
     moved = {words: values[f"shift of the mean, {name}"][:, :, 0] for words, name in kinds.items()}
     draw_kinds(axes, [1 - count / tokens for count in counts_of(tokens)], moved)
-    axes.set_xlabel("share of the tokens dropped, first stage")
-    axes.set_ylabel("shift of the mean / its length")
+    axes.set(xlabel="share of the tokens dropped, first stage", ylabel="shift of the mean / its length")
     finish(axes)
 
 
@@ -114,8 +112,7 @@ def draw_spectra(axes: Axes, values: Values) -> None:
     draw_kinds(axes, range(1, values["spectrum, all"].shape[-1]), energies)
     if values["energy, all"].any():  # a logarithm of nothing warns
         axes.set_yscale("log")
-    axes.set_xlabel("frequency, cycles a patch")
-    axes.set_ylabel("energy of the pixels")
+    axes.set(xlabel="frequency, cycles a patch", ylabel="energy of the pixels")
     finish(axes)
 
 
@@ -137,4 +134,4 @@ def draw_spread(axes: Axes, values: Values) -> None:
 def finish(axes: Axes) -> None:
     """Grid and legend of a panel."""
     axes.grid(alpha=0.3)
-    axes.legend(frameon=False, fontsize=9)
+    axes.legend(loc="best", frameon=False, fontsize=9)

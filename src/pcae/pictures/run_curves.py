@@ -42,7 +42,7 @@ def draw_curves(
             low, high = axes.get_ylim()
             axes.set_ylim(min(0.0, low), high + 0.05 * abs(high))
         if len(drawn) > 1:
-            axes.legend(frameon=False, fontsize=9)
+            axes.legend(loc="best", frameon=False, fontsize=9)
         file = io.StringIO()
         figure.savefig(file, format="svg", metadata={"Date": None})
     return for_page(file.getvalue(), name)

@@ -206,10 +206,8 @@ def draw_panel(axes: Axes, panel: Panel) -> None:
     """Draw pixels in a thin frame, so that blank patches at the edge have an end."""
     axes.imshow(panel.pixels.numpy(), aspect="auto", interpolation="antialiased")
     axes.set_title(panel.title, fontsize=FONT, pad=3, linespacing=1.05)
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set(linewidth=0.6, color=FRAME)
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set(linewidth=0.6, color=FRAME)
 
 
 def draw_scale(figure: Figure, axes: Axes, scale: Scale) -> None:

@@ -12,10 +12,11 @@ from pcae.data.batches import check_data_config, training_workers
 from pcae.data.coco.annotations import CocoImages, open_coco
 from pcae.data.coco.views import CocoViews, check_view_config, view_loader
 from pcae.data.files.decode import check_pixel_range
+from pcae.data.images import channels_of
 from pcae.data.unreadable import BadFiles
-from pcae.evaluation.memory import peak_bytes
 from pcae.inference.detection import Measured, measure
 from pcae.model.compiled import uncompiled
+from pcae.runs.dry_run import peak_of_step
 from pcae.runs.initial_weights import InitialWeights, load_weights
 from pcae.runs.run import TrainingRun
 from pcae.runs.task import Validated
@@ -24,14 +25,15 @@ from pcae.settings.reading import DataConfig, ViewConfig
 from pcae.settings.verbs.detect import USUAL_EPOCHS, DetectTrainConfig
 from pcae.tasks.detection import Annotated as Objects
 from pcae.tasks.detection import Detection, detection_groups
+from pcae.tasks.freezing import say_frozen
 from pcae.tasks.mask_rcnn import Inputs
 from pcae.terminal import console
 from pcae.training.distributed import World
-from pcae.training.loop import Batch, Progress, loop
+from pcae.training.loop import Batch
 from pcae.training.micro_batches import random_parts
 from pcae.training.optimizer import check_optimizer_config
 from pcae.training.plan import make_plan
-from pcae.training.randomness import StepRandom, randomness
+from pcae.training.randomness import StepRandom
 from pcae.weights.detectors import DETECTOR_FILE, DetectorFacts, build_detection, save_detector
 
 LAYER_DECAY = 0.7
@@ -67,10 +69,14 @@ class DetectorTraining(Validated[DetectTrainConfig, Detection, Measured]):
             console.print(f"note: {note}")
         self.run.describe_plan()
         method = self.run.method
+        for line in say_frozen(method, self.run.config.detection.freeze):
+            console.print(line)
         millions = [sum(one.numel() for one in part.parameters()) / 1e6 for part in (method.encoder, method)]
+        kind = "Mask R-CNN" if self.facts.masks else "Faster R-CNN, boxes alone"
         console.print(
-            f"{self.source}: {millions[0]:.1f} M of {millions[1]:.1f} M parameters; {len(self.data.labels)} objects of "
-            f"{len(self.classes)} categories, {len(self.held_out)} held-out images"
+            f"{kind} on {self.source}: {millions[0]:.1f} M of {millions[1]:.1f} M parameters; "
+            f"{self.data.objects} objects of {len(self.classes)} categories, {len(self.held_out)} held-out images, "
+            f"looked at every {self.every} steps"
         )
 
     def measure(self, method: Detection) -> Measured:
@@ -88,30 +94,21 @@ class DetectorTraining(Validated[DetectTrainConfig, Detection, Measured]):
     def peak(self, batch: int) -> int:
         """Bytes at the peak of a step on so many made-up images of the largest size that views have."""
         run, device = self.run, self.run.world.device
-        images = made_up(run.config.view, self.facts.encoder.channels or 3, batch, device)
-        states = [value for state in run.optimizer.state.values() for value in state.values()]
-        held = [*images.images, *(one["masks"] for one in images.targets), *run.method.parameters(), *states]
-        step = iter([(images, randomness(0, 0, batch, device))])
-        return peak_bytes(
-            lambda: loop(run.method, step, run.optimizer, lambda _: 1e-6, Progress(1), [], autocast=run.autocast),
-            held,
-            device,
-        )
+        images = made_up(run.config.view, self.facts.encoder.channels or 3, batch, device, self.facts.masks)
+        masks = [one["masks"] for one in images.targets if "masks" in one]
+        return peak_of_step(run, images, batch, [*images.images, *masks])
 
 
-def made_up(view: ViewConfig, channels: int, batch: int, device: torch.device) -> Objects:
+def made_up(view: ViewConfig, channels: int, batch: int, device: torch.device, with_masks: bool) -> Objects:
     """Images of the largest size that views have, with squares on them."""
     height, width = view.jitter_size if view.views == "jitter" else (max(view.shortest_sides), view.longest_side)
     side = max(1, min(height, width) // 4)
     places = torch.linspace(0, 1, SHOWN).outer(torch.tensor([width - side, height - side])).long()
-    masks = torch.zeros(SHOWN, height, width, dtype=torch.uint8)
-    for mask, (left, top) in zip(masks, places.tolist(), strict=True):
-        mask[top : top + side, left : left + side] = 1
-    target = {
-        "boxes": torch.cat([places, places + side], 1).float(),
-        "labels": torch.ones(SHOWN).long(),
-        "masks": masks,
-    }
+    target = {"boxes": torch.cat([places, places + side], 1).float(), "labels": torch.ones(SHOWN).long()}
+    if with_masks:
+        target["masks"] = torch.zeros(SHOWN, height, width, dtype=torch.uint8)
+        for mask, (left, top) in zip(target["masks"], places.tolist(), strict=True):
+            mask[top : top + side, left : left + side] = 1
     there = {name: value.to(device) for name, value in target.items()}
     return Objects([torch.rand(channels, height, width).to(device) for _ in range(batch)], [there] * batch)
 
@@ -144,9 +141,7 @@ def check(config: DetectTrainConfig) -> None:
 def build_task(config: DetectTrainConfig, world: World) -> DetectorTraining:
     """Images, detector and optimizer, as they start or as the checkpoint to go on from has them."""
     check(config)
-    initial = world.main_first(
-        lambda: load_weights(config.weights, config.from_scratch, config.network, config.reading)
-    )
+    initial = world.main_first(lambda: load_weights(config))
     config = replace(config, reading=initial.reading)
     data, held_out = world.main_first(lambda: open_data(config, initial))
     initial = replace(initial, encoder=replace(initial.encoder, channels=data.images.channels))
@@ -174,7 +169,7 @@ def build_task(config: DetectTrainConfig, world: World) -> DetectorTraining:
         test=BadFiles(held_out.images, config.reading.max_bad_files),
         classes=facts.classes,
         source=initial.source,
-        every=plan.steps_of(config.evaluate_every),
+        every=plan.steps_every(config.evaluate_every),
         data=data,
         held_out=held_out,
         facts=replace(facts, mean=mean, std=std),
@@ -190,33 +185,41 @@ def normalise_by(detection: Detection, mean: list[float], std: list[float]) -> N
 
 def open_data(config: DetectTrainConfig, initial: InitialWeights) -> tuple[CocoImages, CocoImages]:
     """Training and held-out images with the same labels. Raises ValueError with the remedy."""
-    channels = 3 if initial.encoder.channels is None else initial.encoder.channels
-    most = config.max_bad_annotations
-    data = open_coco(config.data, "train", config.images, channels, most)
-    if data.segmentations is None:
-        raise ValueError(
-            f"annotations {data.annotations!r} have boxes only; Mask R-CNN learns masks, too: annotations need a "
-            "segmentation"
-        )
+    channels = channels_of(initial.encoder.channels, initial.reading.bands) or 3
+    reading = config.annotations
+    data = open_coco(config.data, "train", config.images, channels, reading)
+    reading = reading if data.segmentations is not None else replace(reading, masks="never")
     other = config.validation or config.data
-    held_out = open_coco(other, "test", config.validation_images or config.images, channels, most)
+    held_out = open_coco(other, "test", config.validation_images or config.images, channels, reading)
     if config.validation is None and held_out.annotations == data.annotations:
         raise ValueError(
             f"data {config.data!r} has no held-out images; add --validation OTHER.json, or the same file to see how "
             "well it is learned by heart"
         )
-    if held_out.crowds.all():
-        raise ValueError(f"annotations {held_out.annotations!r} have no object to find; give other held-out images")
-    shown = data if config.empty_images else data.with_objects()
-    if not len(shown):
-        raise ValueError(f"annotations {data.annotations!r} have crowds only; nothing can be learned from them")
-    pixel_range = config.reading.pixel_range
-    return with_range(shown, pixel_range), with_range(held_out.labelled_as(data.images.classes), pixel_range)
+    for one in (data, held_out):
+        if not one.objects:
+            raise ValueError(f"annotations {one.annotations!r} have no object, {nothing_but(one)}")
+    shown = data if config.empty_images else with_objects(data)
+    return read_as(shown, initial.reading), read_as(held_out.labelled_as(data.images.classes), initial.reading)
 
 
-def with_range(data: CocoImages, pixel_range: tuple[float, float] | None) -> CocoImages:
-    """The images, whose 16-bit and float pixels are read by this range."""
-    return replace(data, images=replace(data.images, pixel_range=pixel_range))
+def nothing_but(data: CocoImages) -> str:
+    """What annotations without objects have, and what helps."""
+    if len(data.crowds):
+        return f"only {len(data.crowds)} crowds (iscrowd 1); take these as objects by --crowds-as-objects"
+    return "all of them having been left out; give others"
+
+
+def with_objects(data: CocoImages) -> CocoImages:
+    """The images that show an object; how many others there are is noted."""
+    shown = data.with_objects()
+    note = f"{len(data) - len(shown)} of {len(data)} images show no object and are left out; --empty-images takes them"
+    return replace(shown, notes=(*shown.notes, *[note][: len(data) - len(shown)]))
+
+
+def read_as(data: CocoImages, reading: DataConfig) -> CocoImages:
+    """The images, of which these bands are read, and 16-bit and float pixels by this range."""
+    return replace(data, images=replace(data.images, pixel_range=reading.pixel_range, bands=reading.bands))
 
 
 def facts_of(config: DetectTrainConfig, initial: InitialWeights, data: CocoImages) -> DetectorFacts:
@@ -233,8 +236,10 @@ def facts_of(config: DetectTrainConfig, initial: InitialWeights, data: CocoImage
         std=[1.0] * channels,
         min_size=min(view.jitter_size) if jittered else max(view.shortest_sides),
         max_size=max(view.jitter_size) if jittered else view.longest_side,
-        pixel_range=config.reading.pixel_range,
+        pixel_range=data.images.pixel_range,
+        bands=data.images.bands,
         norm_eps=initial.norm_eps,
+        masks=data.segmentations is not None,
     )
 
 
@@ -244,7 +249,7 @@ def initial_detector(
     """The detector with the encoder's starting weights and new ones elsewhere."""
     torch.manual_seed(config.run.seed)
     method = build_detection(facts)
-    lines = initial.fill(method.encoder.vit)
+    lines = [f"weights: {initial.source}{initial.remedy}", *initial.fill(method.encoder.vit)]
     for line in lines if world.is_main else ():
         console.print(line)
     return method

@@ -7,40 +7,51 @@ from typing import Any, cast
 
 import torch
 from torch import nn
+from torch.nn.functional import one_hot
 
 from pcae.data.augment import Normalise
+from pcae.data.balance import balanced_order
 from pcae.data.batches import check_data_config, training_workers
 from pcae.data.images import Images
 from pcae.data.policy import AugmentedCrops, check_policy
-from pcae.data.tables.labelled import open_labelled
+from pcae.data.tables.several_labels import counts_of, targets_of
+from pcae.data.transforms import say_replaced, transform_of, try_out
 from pcae.data.unreadable import BadFiles
 from pcae.evaluation.accuracy import Tally
-from pcae.inference.held_out import count_right
+from pcae.evaluation.average_precision import Ranked
+from pcae.inference.held_out import classify
 from pcae.model.encoder import Encoder
 from pcae.model.pretrained import Classifier, PretrainedFacts, build_vit
 from pcae.model.reduced import reduce
 from pcae.model.reduction import Reduction, kept_counts
 from pcae.pictures.confusion import draw_confusion
+from pcae.runs.dry_run import peak_of_step
+from pcae.runs.finetuning_labels import check_labels_config, describe_labels, open_both, write_names
 from pcae.runs.initial_weights import InitialWeights, load_weights
 from pcae.runs.run import TrainingRun
 from pcae.runs.task import Validated
 from pcae.settings.bounds import check_bounds
 from pcae.settings.verbs.finetune import USUAL_EPOCHS, FinetuneConfig
-from pcae.tasks.classification import Classification, check_classification, drop_schedule, layer_groups
+from pcae.tasks.classification import Classification, MultiLabel, check_classification, drop_schedule, layer_groups
 from pcae.tasks.dial import parse_drop_ratio
+from pcae.tasks.freezing import say_frozen
+from pcae.tasks.losses import balanced_weights
 from pcae.terminal import console
 from pcae.training.distributed import World
-from pcae.training.loop import Batch
+from pcae.training.logging import Journal
+from pcae.training.loop import Batch, Watcher
+from pcae.training.micro_batches import Labelled
 from pcae.training.optimizer import check_optimizer_config
 from pcae.training.plan import Plan, make_plan
 from pcae.training.randomness import StepRandom
+from pcae.training.run_folder import VALIDATION
 from pcae.weights.files import CLASSIFIER_FILE, save_model
 
 LAYER_DECAY = 0.65
 
 
 @dataclass(kw_only=True)
-class FineTuning(Validated[FinetuneConfig, Classification, Tally]):
+class FineTuning(Validated[FinetuneConfig, Classification, Tally | Ranked]):
     """A run of fine-tuning, and what its classifier says of itself."""
 
     what = "fine-tuning"
@@ -50,28 +61,31 @@ class FineTuning(Validated[FinetuneConfig, Classification, Tally]):
     facts: PretrainedFacts
 
     def batches(self) -> Iterator[tuple[Batch, StepRandom]]:
-        """Augmented crops with their labels."""
-        run, facts = self.run, self.facts
-        crops = AugmentedCrops(
-            run.images,
-            facts.encoder.image_size,
-            run.config.reading.crop_scale,
-            run.config.run.seed,
-            run.config.policy,
-            tuple(facts.mean),
-            tuple(facts.std),
+        """Augmented crops with their labels, or what the caller's transform makes of the images."""
+        images, config, facts = self.run.images, self.run.config, self.facts
+        size, seed, transform = facts.encoder.image_size, config.run.seed, transform_of(config.transform)
+        mean, std = tuple(facts.mean), tuple(facts.std)
+        crops = (
+            AugmentedCrops(images, size, config.reading.crop_scale, seed, config.policy, mean, std)
+            if transform is None
+            else try_out(images, size, seed, transform)
         )
-        return run.batches(crops, torch.tensor(run.images.labels))
+        return self.run.batches(crops, targets_of(images))
 
     def announce(self) -> None:
-        """Print the plan, the network and the ramp of the drop ratio."""
+        """Print the plan, the network, what balances classes, and the ramp of the drop ratio."""
         self.run.describe_plan()
+        for line in describe_labels(self.run.images, self.run.config.labels, self.run.method.class_weights):
+            console.print(line)
+        say_replaced(self.run.config.transform)
         schedule, encoder = self.run.method.schedule, Encoder(self.run.method.model.vit)
         millions = sum(parameter.numel() for parameter in encoder.parameters()) / 1e6
         console.print(
             f"{self.source}: {millions:.1f} M parameters, {encoder.grid[0]} x {encoder.grid[1]} tokens; "
-            f"{len(self.classes)} classes, {len(self.test.images)} held-out images"
+            f"{len(self.classes)} classes, {len(self.test.images)} held-out images, looked at every {self.every} steps"
         )
+        for line in say_frozen(self.run.method.model, self.run.config.task.freeze):
+            console.print(line)
         if schedule.high:
             low, high = schedule.low, schedule.high
             to = f"{high:g}" if low == high else f"a ratio of {low:g}:{high:g}"
@@ -80,13 +94,30 @@ class FineTuning(Validated[FinetuneConfig, Classification, Tally]):
                 f"{' -> '.join(map(str, token_counts(encoder, high)))} tokens"
             )
 
-    def measure(self, method: Classification) -> Tally:
-        """Accuracy on the held-out images at the drop ratio that is trained; for a dial, the least one."""
+    def watchers(self, journal: Journal) -> list[Watcher]:
+        """The look at the held-out images, which are written down where they are split off."""
+        run = self.run
+        if run.world.is_main and run.config.labels.val_fraction is not None:
+            write_names(run.config.out / VALIDATION, self.test.images)
+        return super().watchers(journal)
+
+    def measure(self, method: Classification) -> Tally | Ranked:
+        """How good it is on the held-out images at the drop ratio that is trained; for a dial, the least one."""
         facts, world = self.facts, self.run.world
         normalise = Normalise(facts.mean, facts.std, facts.encoder.channels or 3).to(world.device)
         reduced = reduce(method.serving, facts.drop_ratios[0], facts.criterion, facts.pool_dropped)
         workers = training_workers(self.run.config.reading, world.device)
-        return count_right(Classifier(reduced, normalise), self.test, facts, world, workers)
+        return classify(Classifier(reduced, normalise), self.test, facts, world, workers)
+
+    def peak(self, batch: int) -> int:
+        """Bytes at the peak of a step on so many made-up images, with no more tokens dropped than in any step to come;
+        for a dry run, which trains no further."""
+        run, device = self.run, self.run.world.device
+        run.method.schedule = replace(run.method.schedule, high=run.method.schedule.low)
+        images = torch.randn(batch, run.images.channels, *self.facts.encoder.image_size).to(device)
+        labels = torch.arange(batch).to(device) % len(self.classes)
+        labels = one_hot(labels, len(self.classes)).float() if self.facts.multi_label else labels
+        return peak_of_step(run, Labelled(images, labels), batch, [images, labels])
 
     def write(self, path: Path, method: Classification) -> None:
         """Write the classifier."""
@@ -102,11 +133,20 @@ class FineTuning(Validated[FinetuneConfig, Classification, Tally]):
         }
 
     def conclude(self, done: dict[str, Any]) -> dict[str, Any]:
-        """Write the classifier and draw the confusion matrix; returns the summary."""
+        """Write the classifier and draw the confusion matrix; returns the summary, with intervals and each class."""
         summary = super().conclude(done)
-        if self.run.world.is_main and self.last is not None:
+        assert self.last is not None
+        if self.run.world.is_main and isinstance(self.last, Tally):
             draw_confusion(self.run.config.out / "confusion.png", self.last.confusion, self.classes)
-        return summary
+        return summary | self.last.details(self.classes)
+
+
+@dataclass(kw_only=True)
+class FineTuningOfSeveralLabels(FineTuning):
+    """The same for images that show any number of classes."""
+
+    best_by = ("map",)
+    best_name = "best_map"
 
 
 def check(config: FinetuneConfig) -> None:
@@ -117,6 +157,14 @@ def check(config: FinetuneConfig) -> None:
         if getattr(config.reading, name):
             raise ValueError(f"{name} is for pretrain: streams have no labels; leave --{name} out")
     check_optimizer_config(config.optimizer)
+    check_labels_config(config)
+    task = config.task
+    if task.freeze is not None and task.ema is not None and config.run.fully_shard:
+        raise ValueError(
+            f"ema {task.ema:g} shares the weights that freeze {task.freeze} leaves alone, which fully_shard cannot "
+            "split twice; leave ema out"
+        )
+    transform_of(config.transform)
 
 
 def build_task(config: FinetuneConfig, world: World) -> FineTuning:
@@ -138,23 +186,23 @@ def build_task(config: FinetuneConfig, world: World) -> FineTuning:
         groups=lambda: layer_groups(method.model.vit, config.optimizer.weight_decay, decay),
         classes=list(images.classes),
     )
-    return FineTuning(
+    if config.labels.sampler == "balanced":
+        run = replace(run, order=balanced_order(images.labels or ()))
+    task = FineTuningOfSeveralLabels if config.labels.multi_label else FineTuning
+    return task(
         run=run,
         test=BadFiles(held_out, config.reading.max_bad_files),
         classes=list(images.classes),
         source=initial.source,
-        every=plan.steps_of(config.evaluate_every),
+        every=plan.steps_every(config.evaluate_every),
         facts=facts_of(run, initial),
     )
 
 
 def open_task(config: FinetuneConfig, world: World) -> tuple[InitialWeights, Images, Images]:
     """What the run begins with; training and held-out images, read as the weights want them."""
-    initial = world.main_first(
-        lambda: load_weights(config.weights, config.from_scratch, config.network, config.reading)
-    )
-    channels, pixel_range = initial.encoder.channels, initial.reading.pixel_range
-    images, held_out = world.main_first(lambda: open_labelled(config.data, channels, pixel_range, config.validation))
+    initial = world.main_first(lambda: load_weights(config))
+    images, held_out = world.main_first(lambda: open_both(config, initial.encoder.channels, initial.reading))
     check_policy(config.policy, images.channels)
     return replace(initial, encoder=replace(initial.encoder, channels=images.channels)), images, held_out
 
@@ -168,14 +216,16 @@ def build_method(
     vit = build_vit(initial.encoder, len(images.classes), config.task.global_pool, initial.norm_eps)
     schedule = drop_schedule(config.task, plan.steps, plan.images / plan.batch_size)
     token_counts(Encoder(vit), schedule.high)  # a ratio that leaves no tokens is refused before any work
-    lines = initial.fill(vit)
-    if initial.random or initial.facts is None or initial.facts.classes != list(images.classes):
+    lines = [f"weights: {initial.source}{initial.remedy}", *initial.fill(vit)]
+    said = None if initial.facts is None else (initial.facts.classes, initial.facts.multi_label)
+    if initial.random or said != (list(images.classes), config.labels.multi_label):
         head = cast(nn.Linear, vit.head)
         nn.init.trunc_normal_(head.weight, std=2e-5)  # as MAE does: the first predictions are even
         nn.init.zeros_(head.bias)
     for line in lines if world.is_main else ():
         console.print(line)
-    return Classification(vit, config.task, schedule)
+    weights = None if config.labels.class_weights is None else balanced_weights(counts_of(images), len(images))
+    return (MultiLabel if config.labels.multi_label else Classification)(vit, config.task, schedule, weights)
 
 
 def facts_of(run: TrainingRun[FinetuneConfig, Classification], initial: InitialWeights) -> PretrainedFacts:
@@ -186,6 +236,7 @@ def facts_of(run: TrainingRun[FinetuneConfig, Classification], initial: InitialW
         mean=run.facts["mean"],
         std=run.facts["std"],
         pixel_range=run.images.pixel_range,
+        bands=run.images.bands,
         classes=list(run.images.classes),
         global_pool=task.global_pool,
         drop_ratios=parse_drop_ratio(task.drop_ratio),
@@ -193,6 +244,7 @@ def facts_of(run: TrainingRun[FinetuneConfig, Classification], initial: InitialW
         criterion=task.criterion,
         crop_pct=run.config.crop_pct or (known.crop_pct if known else 1.0),
         norm_eps=initial.norm_eps,
+        multi_label=run.config.labels.multi_label,
     )
 
 

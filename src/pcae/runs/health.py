@@ -37,7 +37,7 @@ as many, and at most once in `LEAST_STEPS`."""
 def health_every(config: HealthConfig, plan: Plan) -> int:
     """Steps between looks."""
     if config.health_every is not None:
-        return config.health_every
+        return plan.steps_every(config.health_every)
     return max(LEAST_STEPS, math.ceil(IMAGES_TRAINED * min(IMAGES, plan.images) / plan.batch_size))
 
 

@@ -13,6 +13,9 @@ from pcae.model.pretrained import PretrainedFacts
 from pcae.settings.methods import MethodConfig
 from pcae.settings.network import DecoderConfig, EncoderConfig, NetworkConfig
 from pcae.settings.reading import DataConfig
+from pcae.settings.verbs.detect import DetectTrainConfig
+from pcae.settings.verbs.finetune import FinetuneConfig
+from pcae.weights.bands import for_bands
 from pcae.weights.decoders import fit_decoder
 from pcae.weights.files import fill, find
 from pcae.weights.loaded import Loaded
@@ -42,6 +45,11 @@ class InitialWeights:
         return f"random weights, of the architecture of {source}" if self.random else source
 
     @property
+    def remedy(self) -> str:
+        """How other weights are had, where these are random."""
+        return "; --weights timm:NAME starts from timm's" if self.loaded is None or self.random else ""
+
+    @property
     def facts(self) -> PretrainedFacts | None:
         """What the weights say of their data."""
         return self.loaded.facts if self.loaded else None
@@ -64,23 +72,22 @@ class InitialWeights:
         return [*fit(vit, self.loaded.tensors, self.loaded.grid).describe(), *self.loaded.remarks]
 
 
-def load_weights(
-    weights: str | None, from_scratch: bool, network: NetworkConfig, reading: DataConfig
-) -> InitialWeights:
+def load_weights(config: FinetuneConfig | DetectTrainConfig) -> InitialWeights:
     """The weights, or with `from_scratch` random weights: of their architecture, or of the network that is described.
 
     Raises ValueError when neither is there, or when both say what the network is.
     """
-    if weights is None:
-        if not from_scratch:
+    network, reading = config.network, config.reading
+    if config.weights is None:
+        if not config.from_scratch:
             raise ValueError("weights are missing; give --weights W, or --from-scratch for random weights")
         return InitialWeights(network.encoder(), reading, None, random=True)
-    if replace(network, image_size=None) != NetworkConfig():
+    if replace(network, image_size=None, channels=None) != NetworkConfig():
         raise ValueError("a network is described, but the weights say what it is; use --from-scratch without --weights")
-    loaded = find(weights)
+    loaded = for_bands(find(config.weights), network.channels, reading.bands)
     size = network.image_size or loaded.facts.encoder.image_size
     encoder = replace(loaded.facts.encoder, image_size=size)
-    return InitialWeights(encoder, normalised_as(reading, loaded), loaded, from_scratch)
+    return InitialWeights(encoder, normalised_as(reading, loaded), loaded, config.from_scratch)
 
 
 def load_initial(encoder: EncoderConfig, reading: DataConfig, init: str | None, teacher: str | None) -> InitialWeights:
@@ -88,7 +95,9 @@ def load_initial(encoder: EncoderConfig, reading: DataConfig, init: str | None, 
 
     A network that is not described is that of `init`. Pixels are normalised as the fixed teacher has it, else `init`.
     """
-    first, fixed = (find(weights) if weights else None for weights in (init, teacher))
+    first, fixed = (
+        for_bands(find(weights), encoder.channels, reading.bands) if weights else None for weights in (init, teacher)
+    )
     if first is not None:
         encoder = network_of(encoder, first)
     for loaded in (fixed, first):
@@ -121,7 +130,7 @@ def normalised_as(reading: DataConfig, loaded: Loaded, *, strict: bool = False) 
     """Pixels as the weights had them, where nothing else is asked for; with `strict` they must be normalised so."""
     facts = loaded.facts
     mean, std = tuple(facts.mean), tuple(facts.std)
-    reading = replace(reading, pixel_range=reading.pixel_range or facts.pixel_range)
+    reading = replace(reading, pixel_range=reading.pixel_range or facts.pixel_range, bands=reading.bands or facts.bands)
     if reading.mean is None:
         return replace(reading, mean=mean, std=std)
     if strict and (reading.mean, reading.std) != (mean, std):
@@ -147,7 +156,7 @@ def initial_encoder(initial: InitialWeights) -> tuple[Encoder, list[str]]:
     """The encoder that is trained, and what of the weights matched. Its positions stay as they begin."""
     encoder, loaded = build_encoder(initial.encoder), initial.loaded
     if loaded is None:
-        return encoder, []
+        return encoder, ["init: random; --init timm:NAME starts from timm's"]
     if initial.norm_eps is not None:
         set_norm_eps(encoder, initial.norm_eps)
     try:
@@ -166,8 +175,8 @@ def fill_decoder(method: Pretraining, initial: InitialWeights) -> list[str]:
         return ["decoder: the method has a mask token and a linear head instead, which start as initialised"]
     lines = fit_decoder(decoder, initial.loaded, method.predicts)
     there = initial.loaded.decoder and initial.loaded.decoder.facts.norm_pix_loss
-    if isinstance(method, MAE | DiscardingMAE) and there not in (None, method.config.norm_pix_loss):
-        lines.append(f"decoder: it was trained with norm_pix_loss {there}, here it is {method.config.norm_pix_loss}")
+    if isinstance(method, MAE | DiscardingMAE) and there not in (None, method.norm_pixels):
+        lines.append(f"decoder: it was trained with norm_pix_loss {there}, here it is {method.norm_pixels}")
     return lines
 
 

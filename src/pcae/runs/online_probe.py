@@ -15,7 +15,6 @@ from pcae.methods.choice import Pretraining
 from pcae.model.compiled import uncompiled
 from pcae.model.pretrained import Pretrained, PretrainedFacts
 from pcae.runs.health import PretrainingRun
-from pcae.settings.reading import DataConfig
 from pcae.terminal import console, warn
 from pcae.training.distributed import World
 from pcae.training.logging import Journal, best_so_far, read_metrics
@@ -108,13 +107,15 @@ def sorted_right(train: Shares, test: Shares) -> float:
     return knn_accuracies(features, labels, held_out, expected, (k,))[k]
 
 
-def open_online(
-    data: str, facts: PretrainedFacts, reading: DataConfig, every: int, device: torch.device
-) -> OnlineProbe:
-    """The probe of labelled DATA, read as the run reads its own images.
+def open_online(run: PretrainingRun, facts: PretrainedFacts) -> OnlineProbe | None:
+    """The probe of labelled images during the run, where one is asked for; they are read as the run's own are.
 
-    every: steps between probes. Raises ValueError, with the remedy, for data without labels or held-out images.
+    Raises ValueError, with the remedy, for data without labels or held-out images.
     """
-    train, test = open_labelled(data, facts.encoder.channels, facts.pixel_range)
-    limit = reading.max_bad_files
-    return OnlineProbe(BadFiles(train, limit), BadFiles(test, limit), facts, every, training_workers(reading, device))
+    config = run.config
+    if config.health.knn_data is None:
+        return None
+    splits = open_labelled(config.health.knn_data, facts.encoder.channels, facts.pixel_range, bands=facts.bands)
+    train, test = (BadFiles(images, config.reading.max_bad_files) for images in splits)
+    every = run.plan.steps_every(config.health.knn_every)
+    return OnlineProbe(train, test, facts, every, training_workers(config.reading, run.world.device))

@@ -1,6 +1,6 @@
 """Pre-training to the end, on images without labels."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,14 @@ from pcae.data.crops import RandomCrops
 from pcae.data.images import Images, open_images
 from pcae.data.shards.lane_batches import lanes_of
 from pcae.data.shards.stream import is_stream
+from pcae.data.transforms import say_replaced, transform_of, try_out
 from pcae.evaluation.recipe_choice import RecipeChoice, recipe_for, say_recipe, typical_side
 from pcae.evaluation.stepper import Stepper
 from pcae.methods.choice import Pretraining, spelled_out
 from pcae.methods.pcae import PCAE
 from pcae.model.pretrained import PretrainedFacts
 from pcae.pages.run_page import report_on
+from pcae.results import RunSummary
 from pcae.runs.dry_run import forecast
 from pcae.runs.health import Health, PretrainingRun, health_every, open_health
 from pcae.runs.initial_weights import InitialWeights, decoder_of, initial_method, load_initial
@@ -27,8 +29,10 @@ from pcae.runs.run import TrainingRun
 from pcae.runs.task import Task
 from pcae.settings.bounds import check_bounds
 from pcae.settings.recipes import configure, recipe_names
+from pcae.settings.sources import as_data, each
 from pcae.settings.verbs.pretrain import PretrainConfig
 from pcae.terminal import console
+from pcae.training.callbacks import Callback
 from pcae.training.distributed import World, open_world, pick_device
 from pcae.training.logging import Journal
 from pcae.training.loop import Batch, Watcher
@@ -43,14 +47,17 @@ OF_ATTENTION = ("token-importance", "saliency")
 """Criteria that look at a block's attention."""
 
 
-def pretrain(data: str | Path, out: str | Path, **knobs: Any) -> dict[str, Any]:
+def pretrain(
+    data: str | Path | Sequence[str | Path], out: str | Path, callbacks: Sequence[object] = (), **knobs: Any
+) -> RunSummary:
     """Pre-train on `data` into the run folder `out`, as `pcae pretrain` does; returns the summary of the run.
 
+    callbacks: objects with methods of `pcae.Callback`, which hear of the run.
     knobs: the command's flags with underscores, such as recipe="auto", model="vit_small_patch16_224", epochs=100.
     Raises ValueError for an unknown knob or a value that cannot be.
     """
-    config = configure(PretrainConfig, "pretrain", choose_recipe, data=str(data), out=str(out), **knobs)
-    return train_and_report(config)
+    config = configure(PretrainConfig, "pretrain", choose_recipe, data=as_data(data), out=str(out), **knobs)
+    return train_and_report(config, callbacks)
 
 
 def choose_recipe(config: PretrainConfig) -> str:
@@ -58,7 +65,8 @@ def choose_recipe(config: PretrainConfig) -> str:
     choice = recorded_recipe(config.out)
     if choice is None:
         reading = config.reading
-        images = open_images(config.data, "train", config.encoder.channels, reading.pixel_range, reading.stream)
+        channels, pixel_range = config.encoder.channels, reading.pixel_range
+        images = open_images(config.data, "train", channels, pixel_range, reading.stream, reading.bands)
         choice = recipe_for(config.data, len(images), typical_side(images), pick_device(config.run.device))
     say_recipe(choice.recipe, choice.reason)
     return choice.recipe
@@ -70,24 +78,24 @@ def recorded_recipe(folder: Path) -> RecipeChoice | None:
     return RecipeChoice(recipe, f"that of the run in {folder}") if recipe in recipe_names(PretrainConfig) else None
 
 
-def train_and_report(config: PretrainConfig) -> dict[str, Any]:
+def train_and_report(config: PretrainConfig, callbacks: Sequence[object] = ()) -> RunSummary:
     """Pre-train, and write the page about it; returns the run's summary or forecast. Every process calls it."""
     with open_world(config.run.device) as world:
-        summary = train(config, world)
+        summary = train(config, world, callbacks)
         if world.is_main and not config.dry_run:
             report_on(config.out)
         return summary
 
 
-def train(config: PretrainConfig, world: World) -> dict[str, Any]:
+def train(config: PretrainConfig, world: World, callbacks: Sequence[object] = ()) -> RunSummary:
     """Pre-train as configured, from the start or from a checkpoint; returns the summary of the run, or its forecast."""
-    return with_roll_backs(attempt, config, world)
+    return with_roll_backs(attempt, config, world, callbacks)
 
 
-def attempt(config: PretrainConfig, world: World) -> dict[str, Any]:
+def attempt(config: PretrainConfig, world: World, callbacks: Sequence[Callback]) -> RunSummary:
     """Pre-train to the end, or until the run has to go back; or forecast it."""
     task = build_task(config, world)
-    return forecast(task, task.peak) if config.dry_run else task.complete()
+    return forecast(task, task.peak) if config.dry_run else task.complete(callbacks)
 
 
 @dataclass(kw_only=True)
@@ -105,10 +113,12 @@ class PretrainingTask(Task[PretrainConfig, Pretraining]):
     health: Health | None = None
 
     def batches(self) -> Iterator[tuple[Batch, StepRandom]]:
-        """Random crops."""
-        config = self.run.config
-        size, scale = config.encoder.image_size, config.reading.crop_scale
-        return self.run.batches(RandomCrops(self.run.images, size, scale, config.run.seed))
+        """Random crops, or what the caller's transform makes of the images."""
+        config, images = self.run.config, self.run.images
+        size, scale, seed = config.encoder.image_size, config.reading.crop_scale, config.run.seed
+        transform = transform_of(config.transform)
+        views = RandomCrops(images, size, scale, seed) if transform is None else try_out(images, size, seed, transform)
+        return self.run.batches(views)
 
     def announce(self) -> None:
         """Print what the run begins with, the plan, the network and the tokens."""
@@ -116,6 +126,7 @@ class PretrainingTask(Task[PretrainConfig, Pretraining]):
         for line in self.lines:
             console.print(line)
         self.run.describe_plan()
+        say_replaced(self.run.config.transform)
         grid = method.student.grid
         millions = sum(parameter.numel() for parameter in method.student.parameters()) / 1e6
         views = f" in each of {method.views} views" if isinstance(method, PCAE) and method.views > 1 else ""
@@ -126,6 +137,8 @@ class PretrainingTask(Task[PretrainConfig, Pretraining]):
             f"{method.n_visible} visible{views}; {' -> '.join(map(str, method.counts))} {what}; "
             f"predicted: {method.predicts}{pixels} of {method.counts[-1]}"
         )
+        if self.probe:
+            console.print(f"nearest neighbours of labelled images every {self.probe.every} steps")
 
     def watchers(self, journal: Journal) -> list[Watcher]:
         """Looks at the run's health and the probe, which begin before the first step."""
@@ -170,6 +183,7 @@ def check(config: PretrainConfig) -> None:
     check_bounds(config)
     check_data_config(config.reading)
     check_optimizer_config(config.optimizer)
+    transform_of(config.transform)
     criterion = config.method.teacher.criterion
     if config.run.fully_shard and criterion in OF_ATTENTION:
         raise ValueError(f"criterion {criterion} needs blocks with all of their weights; leave fully_shard out with it")
@@ -189,16 +203,16 @@ def build_task(config: PretrainConfig, world: World) -> PretrainingTask:
     config = replace(config, encoder=initial.encoder, reading=initial.reading, method=said, decoder=decoder)
     run = TrainingRun.start_or_resume(config, images, plan, method, config.encoder.image_size, world)
     facts = facts_of(run, initial)
-    probe = world.main_first(lambda: open_probe(run, facts))
+    probe = world.main_first(lambda: open_online(run, facts))
     return PretrainingTask(run=run, facts=facts, lines=lines, probe=probe)
 
 
 def open_data(config: PretrainConfig, initial: InitialWeights, world: World) -> Images:
     """The images, read as the initial weights want them. A stream's shards are counted once, for all processes."""
     stream = config.reading.stream
-    once = world.from_main if stream or is_stream(config.data) else world.main_first
-    channels, pixel_range = initial.encoder.channels, initial.reading.pixel_range
-    return once(lambda: open_images(config.data, "train", channels, pixel_range, stream))
+    once = world.from_main if stream or any(map(is_stream, each(config.data))) else world.main_first
+    channels, reading = initial.encoder.channels, initial.reading
+    return once(lambda: open_images(config.data, "train", channels, reading.pixel_range, stream, reading.bands))
 
 
 def facts_of(run: PretrainingRun, initial: InitialWeights) -> PretrainedFacts:
@@ -208,14 +222,6 @@ def facts_of(run: PretrainingRun, initial: InitialWeights) -> PretrainedFacts:
         mean=run.facts["mean"],
         std=run.facts["std"],
         pixel_range=run.images.pixel_range,
+        bands=run.images.bands,
         norm_eps=initial.norm_eps,
     )
-
-
-def open_probe(run: PretrainingRun, facts: PretrainedFacts) -> OnlineProbe | None:
-    """The probe of labelled images during the run, where one is asked for."""
-    config = run.config
-    if config.health.knn_data is None:
-        return None
-    every = run.plan.steps_of(config.health.knn_every)
-    return open_online(config.health.knn_data, facts, config.reading, every, run.world.device)

@@ -53,7 +53,8 @@ def resume_from(
 def checkpoint_to_resume(config: RunSettings, settings: dict[str, Any]) -> Path | None:
     """The checkpoint to go on from, if there is one: with resume=auto the newest that is not damaged; newer ones are
     named. Raises ValueError when all are damaged, or when the folder holds another run."""
-    checkpoint = find_checkpoint(checkpoints_of(config), config.resume, settings)
+    usual = to_plain(build(type(config), {}))
+    checkpoint = find_checkpoint(checkpoints_of(config), config.resume, settings, usual)
     if checkpoint is None or config.resume != AUTO:
         return checkpoint
     path, faults = checkpoints_of(config).whole()

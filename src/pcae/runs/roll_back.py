@@ -1,25 +1,28 @@
 """A run whose steps are skipped one after the other goes back to its last checkpoint, its images in another order."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 
 from pcae.settings.recipes import AUTO
 from pcae.settings.training import RunSettings
 from pcae.terminal import warn
+from pcae.training.callbacks import Callback, as_callbacks
 from pcae.training.checkpoint import read_header
 from pcae.training.distributed import World
 from pcae.training.logging import Journal, read_metrics
-from pcae.training.loop import Progress, Watcher
+from pcae.training.loop import Progress
 from pcae.training.randomness import seed_of
+from pcae.training.trackers.choice import check_trackers
 
 NAME = "roll-back"
 """How the remarks in metrics.jsonl that count roll-backs are named."""
 
 C = TypeVar("C", bound=RunSettings)
+R = TypeVar("R")
 
 
 class RolledBack(Exception):
@@ -44,11 +47,6 @@ class Skips:
     saved: list[Path]
     journal: Journal
     world: World
-
-    @property
-    def watcher(self) -> Watcher:
-        """It looks so often that a run goes on for less than twice as many skipped steps as are borne."""
-        return self.config.run.roll_back_after, self.watch
 
     def watch(self, progress: Progress) -> None:
         """Say that steps were skipped since the last look. Raises RolledBack for as many in a row as are not borne,
@@ -96,10 +94,21 @@ def order_of(seed: int, roll_backs: int) -> int:
     return seed_of(seed, NAME, roll_backs) if roll_backs else seed
 
 
-def with_roll_backs(attempt: Callable[[C, World], dict[str, Any]], config: C, world: World) -> dict[str, Any]:
-    """What `attempt` returns, which trains from a checkpoint on; it is made again when the run goes back."""
+def with_roll_backs(
+    attempt: Callable[[C, World, Sequence[Callback]], R],
+    config: C,
+    world: World,
+    callbacks: Sequence[object],
+) -> R:
+    """What `attempt` returns, which trains from a checkpoint on; it is made again when the run goes back.
+
+    callbacks: what it tells of the run. Raises ValueError, before any work, for what is none, and for trackers that
+    cannot be.
+    """
+    check_trackers(config.run.log_to)
+    told = as_callbacks(callbacks)
     while True:
         try:
-            return attempt(config, world)
+            return attempt(config, world, told)
         except RolledBack as back:
             config = replace(config, resume=AUTO) if back.saved else config

@@ -11,18 +11,20 @@ from typing import Any, Generic, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-from pcae.data.batches import MicroBatches, pixel_statistics
+from pcae.data.batches import MicroBatches, Order, epoch_order, pixel_statistics
 from pcae.data.crops import RandomCrops
 from pcae.data.images import Images
 from pcae.data.unreadable import BadFiles
 from pcae.runs.batches import read_batches
 from pcae.runs.compiling import set_blocks
 from pcae.runs.data_wait import advice
+from pcae.runs.identity import identity_of
 from pcae.runs.resume import checkpoints_of, resume_from
 from pcae.runs.roll_back import Skips, order_of
 from pcae.settings.training import RunSettings
-from pcae.settings.values import to_yaml
+from pcae.settings.values import to_plain, to_yaml
 from pcae.terminal import bar, console, warn
+from pcae.training.callbacks import Audience, RunFacts
 from pcae.training.distributed import World
 from pcae.training.interruption import Interrupted, asked_to_stop
 from pcae.training.logging import Journal
@@ -44,7 +46,8 @@ class TrainingRun(Generic[C, M]):
     """What a run is made of, in the state that it starts or goes on from; `facts` go into every checkpoint.
 
     meta_copy: the method without weights, where these are split over the processes. saved: the checkpoints that were
-    written since the start. Every process calls the methods.
+    written since the start. audience: who hears of the run. order: which images an epoch shows. Every process calls the
+    methods.
     """
 
     config: C
@@ -58,6 +61,8 @@ class TrainingRun(Generic[C, M]):
     world: World
     meta_copy: M | None
     saved: list[Path] = field(default_factory=list)
+    audience: Audience = field(default_factory=Audience)
+    order: Order = epoch_order
 
     @classmethod
     def start_or_resume(
@@ -82,8 +87,7 @@ class TrainingRun(Generic[C, M]):
         optimizer = build_optimizer(method, config.optimizer, groups and groups())
         progress = Progress(plan.steps)
         bad_files = BadFiles(images, config.reading.max_bad_files)
-        identity |= {"images": len(images), "files": images.digest()}
-        facts = resume_from(config, identity, method, optimizer, progress, world)
+        facts = resume_from(config, identity | identity_of(config, images), method, optimizer, progress, world)
         world.check_same(progress.step, "step to go on from; is --out on storage that all of them share?")
         if progress.step and world.is_main:
             bad_files.look_again(config.out / BAD_FILES)
@@ -104,9 +108,8 @@ class TrainingRun(Generic[C, M]):
         back."""
         run, plan, world = self.config.run, self.plan, self.world
         order, start = order_of(run.seed, self.facts["roll_backs"]), self.progress.step
-        return MicroBatches(
-            plan.images, order, plan.batch_size, start, plan.steps, world.rank, world.size, run.accumulation
-        )
+        parts = world.rank, world.size, run.accumulation
+        return MicroBatches(plan.images, order, plan.batch_size, start, plan.steps, *parts, self.order)
 
     def batches(
         self, crops: RandomCrops, labels: Tensor | None = None
@@ -115,11 +118,12 @@ class TrainingRun(Generic[C, M]):
         return read_batches(crops, self.own_images(), self.config.reading, self.bad_files, self.world.device, labels)
 
     def finished(self) -> dict[str, Any] | None:
-        """The summary of a run that is over, as it stands in its folder."""
+        """The summary of a run that is over, as it stands in its folder, which may have been moved since."""
         summary = self.config.out / "summary.json"
         if self.progress.step < self.plan.steps or not summary.is_file():
             return None
-        return json.loads(summary.read_text(encoding="utf-8"))
+        said = json.loads(summary.read_text(encoding="utf-8"))
+        return said | {"weights": str(self.config.out / Path(said["weights"]).name)}
 
     def train(
         self,
@@ -133,26 +137,38 @@ class TrainingRun(Generic[C, M]):
         announce: prints, in the main process, what the run comes to, before the first step.
         """
         config, world, start = self.config, self.world, self.progress.step
+        log_every = self.plan.log_every(config.run.log_every)
         self.progress.began = time.perf_counter()
         with ExitStack() as stack:
             if world.is_main:
                 stack.enter_context(cleared_on_failure(config.out, lambda: self.progress.step == start))
                 prepare(config.out, to_yaml(config))
                 announce()
-            journal = stack.enter_context(Journal(what, config.out, self.plan, start, world, console))
+            stack.push(lambda kind, *_: self.audience.close(failed=True) if kind else None)  # before the folder may go
+            journal = stack.enter_context(Journal(what, config.out, self.plan, start, world, console, self.audience))
+            world.from_main(lambda: self.tell_of_start(what))
+            skips = Skips(config, self.facts["roll_backs"], start, self.saved, journal, world)
             watching = [
                 *watchers(journal),
-                (config.run.log_every, journal.write),
-                Skips(config, self.facts["roll_backs"], start, self.saved, journal, world).watcher,
-                (config.run.checkpoint_every, lambda _: self.save_if_good()),
-                (config.run.log_every, lambda _: self.settle_bad_files()),
+                (log_every, journal.write),
+                (config.run.roll_back_after, skips.watch),  # ends less than twice as many skipped steps as are borne
+                (self.checkpoint_every, lambda _: self.save_if_good()),
+                (log_every, lambda _: self.settle_bad_files()),
             ]
             asked = stack.enter_context(asked_to_stop())
             watching.append((1, lambda _: self.stop_if(asked.is_set())))
             self.take_steps(world.wrap(self.method), stream, self.progress, watching)
+            world.from_main(self.audience.raise_failure)
         if start == self.plan.steps:
             self.save()
         return self.summary(start)
+
+    def tell_of_start(self, what: str) -> None:
+        """Tell the audience what run this is; in the main process, before the first step."""
+        facts = RunFacts(what, self.config.out, to_plain(self.config), self.progress.step, self.plan.steps)
+        with self.progress.no_training():
+            self.audience.tell(lambda one: one.on_start(facts))
+        self.audience.raise_failure()
 
     def take_steps(
         self,
@@ -179,11 +195,19 @@ class TrainingRun(Generic[C, M]):
         """The type of matrix products under autocast; None is float32 throughout."""
         return autocast_dtype(self.config.run.precision, self.world.device)
 
+    @property
+    def checkpoint_every(self) -> int:
+        """Steps between checkpoints."""
+        return self.plan.steps_every(self.config.run.checkpoint_every)
+
     def save(self) -> Path:
-        """Write a checkpoint; the main process does."""
+        """Write a checkpoint; the main process does, and tells of it."""
         self.progress.loss = self.world.mean(self.progress.loss)
-        checkpoints = checkpoints_of(self.config)
-        return checkpoints.save(self.method, self.optimizer, self.progress, self.facts, writes=self.world.is_main)
+        checkpoints, step = checkpoints_of(self.config), self.progress.step
+        path = checkpoints.save(self.method, self.optimizer, self.progress, self.facts, writes=self.world.is_main)
+        if self.world.is_main:
+            self.audience.tell(lambda one: one.on_checkpoint(path, step))
+        return path
 
     def save_if_good(self) -> None:
         """Write a checkpoint, unless steps are being skipped: the run may have to go back to before them."""
@@ -191,18 +215,17 @@ class TrainingRun(Generic[C, M]):
             self.saved.append(self.save())
 
     def stop_if(self, asked: bool) -> None:
-        """When any process was asked to stop before the last step, save and raise Interrupted.
-
-        None raises before the main one has written: what starts them takes the first that ends for a failure, and ends
-        the others.
+        """When any process was asked to stop before the last step, save and raise Interrupted; for a callback that
+        failed, raise what it raised. None raises before the main one has written: the first that ends counts as failed.
         """
         progress, plan = self.progress, self.plan
-        if not self.world.any(asked) or progress.step == plan.steps:
+        if not self.world.any(asked or self.audience.failure is not None) or progress.step == plan.steps:
             return
         self.settle_bad_files()
-        if progress.step % self.config.run.checkpoint_every or progress.in_a_row:
+        if progress.step % self.checkpoint_every or progress.in_a_row:
             self.save()
         self.world.any(False)
+        self.world.from_main(self.audience.raise_failure)
         raise Interrupted(
             f"stopped after step {progress.step} of {plan.steps}, which is saved in {self.config.out}; the same "
             "command goes on from there"
@@ -255,8 +278,7 @@ class TrainingRun(Generic[C, M]):
             f"({per_epoch:.4g} steps an epoch)"
         )
         if images.others:
-            left = ", ".join(f"{count} {suffix}" for suffix, count in sorted(images.others.items()))
-            console.print(f"left out, not being images: {left}")
+            console.print(f"left out, not being images: {images.left_out()}")
         console.print(
             f"effective batch {plan.batch_size} = {world.size} x {world.device} x {self.config.run.accumulation} "
             f"micro-batches of {plan.micro_batch}"
@@ -264,6 +286,8 @@ class TrainingRun(Generic[C, M]):
         falls = ", ".join(str(round(share * plan.steps)) for share in plan.lr_drops)
         then = f"a tenth from each of the steps {falls} on" if falls else "down to 0"
         console.print(f"learning rate up to {plan.peak_lr:.3g} over {plan.warmup_steps} steps, then {then}")
+        lines = plan.log_every(self.config.run.log_every)
+        console.print(f"a line of metrics.jsonl every {lines} steps, a checkpoint every {self.checkpoint_every}")
         if plan.warmup_steps >= plan.steps:
             warn("the warm-up is longer than the run: the learning rate stays below its peak")
         if per_epoch < 1:

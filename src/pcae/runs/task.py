@@ -1,18 +1,27 @@
 """What every training verb makes of its run: trained to the end, looked at on held-out images, summed up."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
+from typing import Any, ClassVar, Generic, TypeVar
 
 from pcae.data.unreadable import BadFiles
+from pcae.evaluation.accuracy import Tally
+from pcae.evaluation.average_precision import Ranked
+from pcae.inference.detection import Measured
+from pcae.results import RunSummary
+from pcae.runs.audience import tell_of_end, told_of
 from pcae.runs.run import C, M, TrainingRun
 from pcae.terminal import console
+from pcae.training.callbacks import Callback
 from pcae.training.logging import Journal, best_so_far
 from pcae.training.loop import Batch, Progress, Watcher
 from pcae.training.randomness import StepRandom
 from pcae.training.run_folder import BEST
+
+F = TypeVar("F", bound=Tally | Ranked | Measured)
+"""How good a model is on held-out images."""
 
 
 @dataclass(kw_only=True)
@@ -22,15 +31,20 @@ class Task(ABC, Generic[C, M]):
     what: ClassVar[str]
     run: TrainingRun[C, M]
 
-    def complete(self) -> dict[str, Any]:
-        """Train to the end, or until the run has to go back; returns the summary, which a run that is over has."""
+    def complete(self, callbacks: Sequence[Callback] = ()) -> RunSummary:
+        """Train to the end, or until the run has to go back; returns the summary, which a run that is over has.
+
+        callbacks: are told of it, as the trackers are that the settings name; nobody is of a run that is over.
+        """
         run = self.run
         summary = run.finished()
         if summary is None:
-            summary = self.conclude(run.train(self.what, self.batches(), self.announce, self.watchers))
-            if run.world.is_main:
-                run.write_summary(summary)
-        return summary
+            with told_of(run, callbacks):
+                summary = self.conclude(run.train(self.what, self.batches(), self.announce, self.watchers))
+                if run.world.is_main:
+                    run.write_summary(summary)
+                run.world.from_main(lambda: tell_of_end(run, summary))
+        return RunSummary(summary)
 
     @abstractmethod
     def batches(self) -> Iterator[tuple[Batch, StepRandom]]:
@@ -47,23 +61,6 @@ class Task(ABC, Generic[C, M]):
     @abstractmethod
     def conclude(self, done: dict[str, Any]) -> dict[str, Any]:
         """Write the weights; returns the summary. done: what every run's summary says."""
-
-
-@runtime_checkable
-class Figures(Protocol):
-    """How good a model is on held-out images."""
-
-    @property
-    def images(self) -> int:
-        """How many could be read."""
-        ...
-
-    def numbers(self) -> dict[str, float]:
-        """The figures by name."""
-        ...
-
-
-F = TypeVar("F", bound=Figures)
 
 
 @dataclass(kw_only=True)

@@ -1,11 +1,23 @@
-"""Bounds that settings carry in their types, and the one line for a value outside of them."""
+"""Types of settings: places among the words, and bounds, with the one line for a value outside of them."""
 
 import math
 from dataclasses import fields, is_dataclass
-from typing import Annotated, Any, get_args, get_type_hints
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
 from annotated_types import Interval
+from tyro.conf import Positional, Suppress, arg
 
+from pcae.settings.intervals import HowOften, interval_of
+from pcae.settings.sources import Data
+
+R = TypeVar("R")
+OneData = Annotated[str, Positional, arg(metavar="DATA")]
+AnyData = Annotated[Data, Positional, arg(metavar="DATA")]
+AnyImages = Annotated[Data, Positional, arg(metavar="IMAGES")]
+OnlyPython = Annotated[str | None, Suppress]
+"""An object that callers from Python give, and config.yaml has in words; the command line has no flag for it."""
+Written = Annotated[Path, Positional, arg(metavar="OUT")]
 Count = Annotated[int, Interval(ge=1)]
 Natural = Annotated[int, Interval(ge=0)]
 Seed = Annotated[int, Interval(ge=0, lt=2**63)]
@@ -24,17 +36,27 @@ def check_bounds(config: Any) -> None:
         value = getattr(config, field.name)
         if is_dataclass(value):
             check_bounds(value)
-        for bound in bounds_of(kinds[field.name]):
+        for rule in (rule for rule in rules_of(kinds[field.name], HowOften) if value is not None):
+            check_interval(field.name, value, rule)
+        for bound in rules_of(kinds[field.name], Interval):
             for number in value if isinstance(value, tuple) else (value,):
-                if number is not None and not holds(bound, number):
+                if not isinstance(number, str | None) and not holds(bound, number):
                     said = f"{number:g}" if isinstance(number, float) else number
                     raise ValueError(f"{field.name} must {requirement(bound)}, got {said}")
 
 
-def bounds_of(kind: Any) -> list[Interval]:
-    """The bounds that a type carries, for itself or for its members."""
-    own = [bound for bound in getattr(kind, "__metadata__", ()) if isinstance(bound, Interval)]
-    return [*own, *(bound for inner in get_args(kind) for bound in bounds_of(inner))]
+def check_interval(name: str, value: Any, rule: HowOften) -> None:
+    """Raise ValueError for a value of a setting that says how often, where it says nothing of the kind."""
+    try:
+        interval_of(value, never=rule.never)
+    except ValueError as error:
+        raise ValueError(f"{name} {error}") from None
+
+
+def rules_of(kind: Any, sort: type[R]) -> list[R]:
+    """The rules of a sort that a type carries, for itself or for its members."""
+    own = [rule for rule in getattr(kind, "__metadata__", ()) if isinstance(rule, sort)]
+    return [*own, *(rule for inner in get_args(kind) for rule in rules_of(inner, sort))]
 
 
 def holds(bound: Interval, number: Any) -> bool:

@@ -1,6 +1,8 @@
 """The words that flags take one of."""
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from annotated_types import Interval
 
 CriterionName = Literal["mean-similarity", "random", "token-importance", "saliency", "decomposition"]
 """The method's criterion, and those that it is compared with."""
@@ -8,6 +10,8 @@ Ramp = Literal["cosine", "linear"]
 PyramidName = Literal["fpn", "simple"]
 """fpn: maps of four blocks, a quarter of the depth apart, and torchvision's FPN. simple: all from the last block."""
 Pool = Literal["mean", "cls"]
+Frozen = Literal["encoder"] | Annotated[int, Interval(ge=1)]
+"""What of a network is not trained: all of it but the task's own part, or so many first blocks."""
 Dropping = Literal["none", "sampled", "random", "ptr"]
 """What happens to tokens on the way. none: all stay. random: the stages draw which stay. ptr: they drop those most like
 the mean. sampled: all stay, but only those that `random` would have kept are measured, so that their number is not
@@ -23,6 +27,7 @@ RowName = Literal[
 ]  # fmt: skip
 AnyRow = Literal[RowName, "transformers", "lightly", "mae-repo", "pcae-repo"]
 """Ours, and those that are measured by benchmarks/peers.py."""
+TrackerName = Literal["tensorboard", "wandb", "mlflow", "csv", "none"]
 Split = Literal["train", "test"]
 Form = Literal["pixels", "jpeg"]
 ExportFormat = Literal["onnx", "torch-export", "timm", "hf", "vitmae", "mae", "pcae-code", "safetensors"]

@@ -6,12 +6,12 @@ import dataclasses
 import inspect
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import tyro
 
-from pcae.settings.values import flatten, leaves
-from pcae.settings.words import usual_settings
+from pcae.settings.values import flags, flatten, leaves
+from pcae.settings.words import positional_metavars, usual_settings
 
 HELP_FLAGS = {"-h", "--help", "--help-all"}
 """Flags that ask for help."""
@@ -33,7 +33,7 @@ def page(cls: Any, prog: str, defaults: dict[str, Any]) -> str:
     parser = argparse.ArgumentParser(
         usage=argparse.SUPPRESS,
         description=f"examples:\n{examples}\n\n{inspect.getdoc(cls)}",
-        epilog=f"all {len(kinds)} settings, in groups: {prog} --help-all" if len(usual) < len(kinds) else None,
+        epilog=f"all {len(flags(cls))} settings, in groups: {prog} --help-all" if len(usual) < len(kinds) else None,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         add_help=False,
     )
@@ -67,16 +67,6 @@ def sentences(cls: type) -> dict[str, str]:
             case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
                 found[name] = " ".join(text.split())
     return found
-
-
-def positional_metavars(cls: type) -> dict[str, str]:
-    """What the settings that have no flag, but a place among the words, are called."""
-    hints = get_type_hints(cls, include_extras=True)
-    return {
-        name: hint.__metadata__[1].metavar
-        for name, hint in hints.items()
-        if get_origin(hint) is Annotated and hint.__metadata__[0] is tyro.conf.Positional
-    }
 
 
 def flags_of(name: str, annotation: Any, default: Any) -> list[str]:

@@ -72,11 +72,8 @@ class SimMIMConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PCAESimMIMConfig(TeacherConfig):
+class PCAESimMIMConfig(SimMIMConfig, TeacherConfig):
     """PCAE on SimMIM. The paper's: 78 visible and 18 mask tokens."""
-
-    mask_ratio: float = 0.6
-    """Share of the patches that the student does not see, in (0, 1)."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,6 +26,8 @@ class DataConfig:
     """Standard deviation of the pixels by channel; without it, computed from the data."""
     pixel_range: tuple[float, float] | None = None
     """Values of 16-bit and float pixels that become black and white; without it 0 65535 and 0 1."""
+    bands: tuple[Count, ...] | None = None
+    """Which bands of a file become the channels, from 1, in their order, such as 4 3 2; without it, all of them."""
     max_bad_files: Share = 0.05
     """Share of the images that may be unreadable, in [0, 1); others take their place. More end the run."""
     workers: Natural | None = None
@@ -37,6 +39,10 @@ class DataConfig:
     that divides the batch size. Without it as many as fit, up to 64. It decides the order."""
     shuffle: Count | None = None
     """For streams: samples in a row of a lane that are shown in random order, and held in memory; without it 64."""
+
+
+REPLACED = {"crop_scale": (1.0, 1.0), "flip": False, "auto_augment": "none", "erasing": 0.0}
+"""Settings in whose place a caller's transform stands, and what they are then."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,10 +65,7 @@ class ViewConfig:
     """Pixels of the shorter side in multi-scale views, one of them each time."""
     longest_side: Side = 1333
     """Pixels that the longer side may have; the shorter one is then smaller, too."""
-    jitter_size: tuple[Side, Side] = (
-        1024,
-        1024,
-    )
+    jitter_size: tuple[Side, Side] = (1024, 1024)
     """Height and width of jittered views."""
     jitter_scale: tuple[Positive, Positive] = (0.1, 2.0)
     """Least and most of the size in which an image just fits into a jittered view."""
@@ -72,7 +75,20 @@ class ViewConfig:
     """Mirror half of the views, left to right."""
 
 
-MAX_BAD_ANNOTATIONS = 1e-4
-"""Share of the annotations that may be wrong in themselves: of COCO's own 860,001, two have boxes of no height."""
+@dataclass(frozen=True, kw_only=True)
+class AnnotationConfig:
+    """How annotations of objects are read."""
+
+    max_bad_annotations: Share = 1e-4
+    """Share of the annotations that may be wrong in themselves, such as boxes of no area; they are left out. Two of
+    COCO's own 860,001 are wrong."""
+    crowds_as_objects: bool = False
+    """Take annotations with iscrowd 1 as objects: supervision writes it for masks with holes or several parts, datumaro
+    for every mask."""
+    masks: Literal["auto", "always", "never"] = "auto"
+    """auto: masks where objects have them, else boxes alone (Faster R-CNN); always: an object without a mask counts as
+    wrong; never: boxes alone."""
+
+
 THREADS = 32
 """Shards whose samples are counted at once."""

@@ -1,6 +1,6 @@
 """Named settings that the package ships, and what stands over what: flags > file > recipe > defaults."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import cache
 from importlib import resources
 from itertools import takewhile
@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import yaml
 
+from pcae.settings.reading import REPLACED
 from pcae.settings.training import RunSettings
 from pcae.settings.values import at_home, build, check_values, leaves, without_rivals
 from pcae.settings.verbs import VERBS, config_of
@@ -77,6 +78,14 @@ def read_recipe(cls: type, name: str) -> dict[str, Any]:
         return read_yaml(cls, path)
 
 
+def without_ours(cls: type, flags: Collection[str]) -> dict[str, Any]:
+    """The settings in whose place a caller's transform stands, off. Raises ValueError for one that is asked for."""
+    twice = next((name for name in REPLACED if name in flags), None)
+    if twice:
+        raise ValueError(f"transform stands in the place of {twice}; leave {twice} out, or the transform")
+    return {name: value for name, value in REPLACED.items() if name in leaves(cls)}
+
+
 C = TypeVar("C", bound=RunSettings)
 
 
@@ -86,6 +95,10 @@ def configure(cls: type[C], verb: str, choose_recipe: Callable[[C], str], **flag
     Raises ValueError for an unknown flag or a value that cannot be.
     """
     own = {name: value for name, value in flags.items() if name != "config"}
+    if own.get("transform") is not None:
+        file = read_yaml(cls, Path(flags["config"])) if flags.get("config") else {}
+        asked = {name for name, off in REPLACED.items() if file.get(name, off) != off}
+        own |= without_ours(cls, own.keys() | asked)
 
     def layers(picked: str | None = None) -> C:
         values = layered(cls, flags, picked) | check_values(cls, own, verb)

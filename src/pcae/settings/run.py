@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 from annotated_types import Interval
 
 from pcae.settings.bounds import Natural, NotNegative, Positive, Seed, Share
+from pcae.settings.choices import TrackerName
+from pcae.settings.intervals import Every, EveryOrEpochs, EveryOrNever, EveryOrUsual
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,12 +36,16 @@ class RunConfig:
     fully_shard: bool = False
     """Split weights, gradients and the optimizer's state over the processes: for models that do not fit into each of
     them, such as ViT-L and ViT-H. Same result, up to rounding; more traffic between the processes."""
-    checkpoint_every: Annotated[int, Interval(gt=0)] = 500
-    """Optimizer steps between checkpoints; one is always written at the end."""
+    checkpoint_every: Every = 500
+    """Steps, or epochs as in 2ep, between checkpoints; one is always written at the end."""
     keep_checkpoints: Annotated[int, Interval(gt=0)] = 2
     """Newest checkpoints that stay."""
-    log_every: Annotated[int, Interval(gt=0)] = 10
-    """Optimizer steps between lines of metrics.jsonl."""
+    log_every: EveryOrUsual = None
+    """Steps, or epochs as in 0.1ep, between lines of metrics.jsonl; without it 10 steps, or a fiftieth of a short
+    run."""
+    log_to: tuple[TrackerName, ...] = ("tensorboard",)
+    """Where the numbers go beside metrics.jsonl. wandb and mlflow need their clients (`pip install 'pcae[wandb]'`), and
+    are told where to write by their own environment variables. csv is metrics.csv."""
     roll_back_after: Annotated[int, Interval(gt=0)] = 10
     """Steps in a row that are skipped, their gradients not being finite, after which the run goes back to its last
     checkpoint and takes the images in another order."""
@@ -49,8 +55,11 @@ class RunConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerConfig:
-    """AdamW and its learning rate; the defaults are the paper's (MAE's)."""
+    """The optimizer and its learning rate; the defaults are the paper's (MAE's)."""
 
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    """muon: matrices move by orthogonalised momentum, all else by AdamW. Steps are scaled to the size of AdamW's, so
+    that base_lr and weight_decay mean the same."""
     base_lr: Positive = 1.5e-4
     """Peak learning rate for 256 images a step; the one in use is base_lr * batch_size / 256."""
     warmup_epochs: NotNegative | None = None
@@ -61,7 +70,7 @@ class OptimizerConfig:
     weight_decay: NotNegative = 0.05
     """Decoupled weight decay of matrices; biases, norms and learned tokens have none."""
     betas: tuple[Share, Share] = (0.9, 0.95)
-    """AdamW's decay rates of the two moments."""
+    """AdamW's decay rates of the two moments; Muon's momentum of matrices is 0.95."""
     clip_grad: Positive | None = None
     """Largest norm of the gradient; without it, gradients are not clipped."""
 
@@ -70,10 +79,10 @@ class OptimizerConfig:
 class HealthConfig:
     """What is watched while a run trains, beside the loss."""
 
-    health_every: Natural | None = None
-    """Optimizer steps between looks at the features of 128 images, which warn of a collapse; 0 never looks. Without it,
-    so many that it costs less than 1 % of the time."""
+    health_every: EveryOrNever = None
+    """Steps, or epochs as in 2ep, between looks at the features of 128 images, which warn of a collapse; 0 never looks.
+    Without it, so many that it costs less than 1 % of the time."""
     knn_data: str | None = None
     """Labelled images, with held-out ones, to sort by 20 nearest neighbours during the run; DATA as probe takes it."""
-    knn_every: Positive = 10.0
-    """Epochs between these probes; there is always one at the end."""
+    knn_every: EveryOrEpochs = "10ep"
+    """Steps, or epochs as in 10ep, between these probes; there is always one at the end."""

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from annotated_types import Interval
 
 from pcae.settings.bounds import NotNegative, Portion, Share
-from pcae.settings.choices import PyramidName, Ramp
+from pcae.settings.choices import Frozen, PyramidName, Ramp
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +37,9 @@ class ClassificationConfig:
     """Parameter of the beta distribution that two images are blended by; 0 for none."""
     cutmix: NotNegative = 1.0
     """The same for a rectangle of one image in the other; where both are on, each has half of the steps."""
+    freeze: Frozen | None = None
+    """What is not trained, has no drop path and keeps nothing for the gradient. encoder: all but the linear classifier.
+    N: the first N blocks and all before them; the other blocks, the last norm and the classifier are trained."""
     label_smoothing: Share = 0.1
     """Share of the target that is spread over all classes, in [0, 1)."""
     ema: Share | None = None
@@ -74,6 +77,9 @@ class DetectionConfig:
     """Factor on the learning rate from each block to the one before it; without it 0.7, and 1 from scratch."""
     drop_path: Share = 0.1
     """Probability that the last block's branches are left out; it climbs from 0 with the depth."""
+    freeze: Frozen | None = None
+    """What is not trained, has no drop path and keeps nothing for the gradient. encoder: all of it, so that pyramid and
+    heads alone are trained. N: its first N blocks and all before them."""
     score_threshold: Share = 0.05
     """Predictions with a lower score are left out, in [0, 1)."""
     detections_per_image: Annotated[int, Interval(ge=1, le=65_536)] = 100

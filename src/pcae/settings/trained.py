@@ -52,7 +52,7 @@ class TrainedConfig:
     """A trained model."""
 
     weights: str
-    """Run folder, .safetensors or .pth file, folder of Hugging Face's ViT or ViTMAE, or timm:NAME."""
+    """Run folder, .safetensors or .pth file, folder of transformers' or timm's, timm:NAME or hf-hub:OWNER/NAME."""
     image_size: tuple[int, int] | None = None
     """Height and width of the images in pixels; without it, the model's own. Positions are resized."""
     device: str = "auto"
@@ -106,7 +106,8 @@ class ModelsConfig:
     """The models, and how many images they are shown."""
 
     weights: tuple[str, ...] = (RANDOM,)
-    """Run folders, files of weights, timm:NAME; `random`: random weights, of the first other one's architecture."""
+    """Run folders, files of weights, timm:NAME, hf-hub:NAME; `random`: random weights, of the first other one's
+    architecture."""
     labels: tuple[str, ...] | None = None
     """What the weights are called in tables and plots; without it, the last part of each."""
     model: str | None = None

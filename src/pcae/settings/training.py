@@ -2,10 +2,9 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from tyro.conf import Positional, arg
-
+from pcae.settings.bounds import AnyData
 from pcae.settings.reading import DataConfig
 from pcae.settings.run import OptimizerConfig, RunConfig
 
@@ -13,7 +12,7 @@ RUNTIME_SETTINGS = {
     "data", "out", "recipe", "config", "resume", "json", "device", "accumulation", "workers", "max_bad_files",
     "checkpoint_every", "keep_checkpoints", "log_every", "mean", "std", "validation", "evaluate_every",
     "dry_run", "compile", "grad_checkpointing", "fully_shard", "health_every", "knn_data", "knn_every",
-    "roll_back_after", "most_roll_backs", "images", "validation_images",
+    "roll_back_after", "most_roll_backs", "images", "validation_images", "log_to",
 }  # fmt: skip
 """Settings that may change when a run goes on: how it is run, not what. A run knows its images by their names below
 DATA, and mean and std are kept beside the settings."""
@@ -23,7 +22,7 @@ DATA, and mean and std are kept beside the settings."""
 class RunSettings:
     """What every training verb is told."""
 
-    data: Annotated[str, Positional, arg(metavar="DATA")]
+    data: AnyData
     """Folder, .txt or .csv list, WebDataset shards (a folder, a .tar or 'shard-{000..099}.tar') or their index (.json,
     also at an address), `hf:NAME`, `sample` or `fashion-mnist`."""
     out: Path
@@ -40,10 +39,8 @@ class RunSettings:
     optimizer: OptimizerConfig = OptimizerConfig()
     run: RunConfig = RunConfig()
 
-    @property
-    def packs(self) -> bool:
-        """Whether `pcae pack` makes data that the verb takes."""
-        return True
+    packs = True
+    """Whether `pcae pack` makes data that the verb takes."""
 
     @staticmethod
     def applicable(recipe: dict[str, Any], chosen: dict[str, Any]) -> dict[str, Any]:

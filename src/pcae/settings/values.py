@@ -6,12 +6,18 @@ import json
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
+from pcae.settings.given import Given
+from pcae.settings.sources import ONLY_PYTHON, given
+
 T = TypeVar("T")
+adapter = cache(TypeAdapter[Any])
+"""What checks values of a type; made once, which takes longer than to check."""
 
 
 def leaves(cls: type) -> dict[str, Any]:
@@ -24,13 +30,18 @@ def leaves(cls: type) -> dict[str, Any]:
     return found
 
 
+def flags(cls: type) -> dict[str, Any]:
+    """The type of every setting that the command line has, by its leaf name: all but those that only Python has."""
+    return {name: kind for name, kind in leaves(cls).items() if name not in ONLY_PYTHON}
+
+
 def kind(annotation: Any) -> str:
     """A setting's type in words: `a whole number`, `2 numbers`, `one of mean, cls`, `some of mean, cls`."""
     inner = [inner for inner in get_args(annotation) if inner is not type(None)]
-    if set(inner) == {float, str}:
-        return "a number or a range A:B"
+    if get_origin(annotation) in (Union, UnionType):
+        return kind_of_any(inner)
     if get_origin(annotation) is Literal:
-        return f"one of {', '.join(map(str, inner))}"
+        return f"one of {', '.join(map(str, inner))}" if len(inner) > 1 else f"the word {inner[0]}"
     if get_origin(annotation) is tuple and get_origin(inner[0]) is Literal:
         return kind(inner[0]).replace("one of", "some of", 1)
     if get_origin(annotation) is tuple:
@@ -46,6 +57,13 @@ def kind(annotation: Any) -> str:
         dict: "`name: value` lines",
     }
     return names.get(get_origin(annotation) or annotation, "a word")
+
+
+def kind_of_any(kinds: list[Any]) -> str:
+    """The types that a setting takes one of, in words."""
+    if {int, str} <= set(kinds) <= {int, float, str}:
+        return "steps, such as 500, or epochs, such as 2ep"
+    return "a number or a range A:B" if set(kinds) == {float, str} else " or ".join(map(kind, kinds))
 
 
 def flatten(config: Any) -> dict[str, Any]:
@@ -75,24 +93,22 @@ def build(cls: type[T], values: dict[str, Any], missing: Any = None) -> T:
 def check_values(cls: type, values: dict[str, Any], source: str) -> dict[str, Any]:
     """`values` with dashes as underscores and of the types that `cls` wants. Raises ValueError naming `source`."""
     kinds, checked = leaves(cls), {}
-    for key, value in values.items():
+    for key, found in values.items():
         name = str(key).replace("-", "_")
         if name not in kinds:
             near = difflib.get_close_matches(name, kinds, n=1)
             raise ValueError(f"{source}: unknown key {key!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+        value = given(name, found)
         if "\0" in str(value):
             raise ValueError(f"{source}: {key} has a zero byte in it")
+        if any(isinstance(one, Given) for one in (value if isinstance(value, tuple) else (value,))):
+            checked[name] = value
+            continue
         try:
             checked[name] = adapter(kinds[name]).validate_json(json.dumps(value, default=str), strict=True)
         except ValidationError as error:
             raise ValueError(f"{source}: {key} takes {kind(kinds[name])}, got {value!r}") from error
     return checked
-
-
-@cache
-def adapter(kind: Any) -> TypeAdapter[Any]:
-    """What checks values of a type; made once, which takes longer than to check."""
-    return TypeAdapter(kind)
 
 
 def without_rivals(values: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:

@@ -6,15 +6,20 @@ import difflib
 import io
 import itertools
 import re
-from typing import Any
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, get_origin, get_type_hints
 
 import tyro
 
 from pcae.settings.bounds import check_bounds
 from pcae.settings.recipes import layered
+from pcae.settings.sources import as_data, each
 from pcae.settings.training import RunSettings
-from pcae.settings.values import at_home, build, kind, leaves
+from pcae.settings.values import at_home, build, flags, kind, leaves
 
+LAST = Path("\0")
+"""Stands for a word without a flag behind DATA."""
 CHOOSING = ("recipe", "config", "method", "init", "teacher")
 """Flags that say what stands under the others: the recipe, the file, and what makes some of a recipe's values void."""
 
@@ -24,14 +29,33 @@ def parse(cls: type, words: list[str], prog: str, picked: str | None = None) -> 
 
     picked: the recipe that `--recipe auto` stands for.
     """
-    default, said = usual_settings(cls, words, picked), io.StringIO()
+    default, said, places = usual_settings(cls, words, picked), io.StringIO(), positional_metavars(cls)
+    if "out" in places:  # the parser would take a flag behind it for the word that DATA has to leave
+        default = replace(default, out=LAST)
     try:
         with contextlib.redirect_stderr(said):
             config = tyro.cli(cls, prog=prog, args=words, default=default, config=(tyro.conf.OmitArgPrefixes,))
     except SystemExit:
         raise ValueError(one_line(said.getvalue(), cls, words)) from None
-    config = at_home(config)
+    config = at_home(with_last_as_out(config, places))
     check_bounds(config)
+    return config
+
+
+def with_last_as_out(config: Any, places: dict[str, str]) -> Any:
+    """The settings, with the last word of DATA for OUT where that has no flag; places: what has none, and its name.
+
+    Raises ValueError where a word is missing.
+    """
+    if "data" not in places or config.data is None:
+        return config
+    words, missing = list(each(config.data)), [places["data"]]
+    if getattr(config, "out", None) == LAST and len(words) > 1:
+        config = replace(config, out=Path(words.pop()), data=as_data(words))
+    elif getattr(config, "out", None) == LAST:
+        missing, words = [*missing[: 1 - len(words)], places["out"]], []
+    if not words:
+        raise ValueError(f"missing: {', '.join(missing)}; see --help")
     return config
 
 
@@ -45,7 +69,7 @@ def usual_settings(cls: type, words: list[str], picked: str | None = None) -> An
 
 def check_flags(cls: type, words: list[str]) -> None:
     """Raise ValueError for a flag that is not there, with the one that may have been meant."""
-    names = [name.replace("_", "-") for name in leaves(cls)]
+    names = [name.replace("_", "-") for name in flags(cls)]
     known = {f"--{name}" for name in names} | {f"--no-{name}" for name in names} | {"--help", "--help-all"}
     for word in words:
         flag, equals, value = word.partition("=")
@@ -65,6 +89,16 @@ def given_flags(words: list[str]) -> dict[str, str | None]:
     named = vars(scan.parse_known_args(words)[0])
     names = [word.removeprefix("--").split("=")[0] for word in words if word.startswith("--")]
     return dict.fromkeys(names) | {name: value for name, value in named.items() if value}
+
+
+def positional_metavars(cls: type) -> dict[str, str]:
+    """What the settings that have no flag, but a place among the words, are called."""
+    hints = get_type_hints(cls, include_extras=True)
+    return {
+        name: hint.__metadata__[1].metavar
+        for name, hint in hints.items()
+        if get_origin(hint) is Annotated and hint.__metadata__[0] is tyro.conf.Positional
+    }
 
 
 def one_line(text: str, cls: type, words: list[str]) -> str:

@@ -11,7 +11,6 @@ from timm.data.mixup import Mixup
 from timm.models.vision_transformer import VisionTransformer
 from timm.optim import param_groups_layer_decay  # pyright: ignore[reportPrivateImportUsage]
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from pcae.model.criteria import named_criterion
 from pcae.model.reduced import ReducedViT
@@ -21,6 +20,8 @@ from pcae.settings.bounds import check_bounds
 from pcae.settings.tasks import ClassificationConfig
 from pcae.tasks.dial import DropSchedule, parse_drop_ratio
 from pcae.tasks.drop_path import draw_paths, install_drop_path
+from pcae.tasks.freezing import freeze, frozen_parameters, keep_still
+from pcae.tasks.losses import binary_cross_entropy, cross_entropy, smoothed
 from pcae.training.average import follow
 from pcae.training.loop import Progress, StepResult
 from pcae.training.micro_batches import Labelled
@@ -57,22 +58,39 @@ class Classification(nn.Module):
     """Cross-entropy of a ViT that drops redundant tokens after blocks 0, 7 and 10 of 12 (section 3.4).
 
     The means of dropped tokens stay in the sequence and leave before pooling, or are pooled with `pool_dropped`.
-    `vit` is trained; `serving` is what is evaluated and kept: `vit`, or its moving average.
+    `vit` is trained, but for what `freeze` names of it; `serving` is what is evaluated and kept: `vit`, or its moving
+    average, which has the same frozen weights, not copies of them. class_weights: what images of each class count in
+    the loss.
     """
 
-    def __init__(self, vit: VisionTransformer, config: ClassificationConfig, schedule: DropSchedule) -> None:
+    def __init__(
+        self,
+        vit: VisionTransformer,
+        config: ClassificationConfig,
+        schedule: DropSchedule,
+        class_weights: Tensor | None = None,
+    ) -> None:
         super().__init__()
         self.config, self.schedule = config, schedule
+        self.class_weights: Tensor | None
+        self.register_buffer("class_weights", class_weights, persistent=False)
         nothing = Reduction.for_finetuning(len(vit.blocks), drop_ratio=0.0)
         self.model = ReducedViT(vit, nothing, config.pool_dropped)
-        self.average = copy.deepcopy(vit).requires_grad_(False).eval() if config.ema is not None else None
+        self.frozen = freeze(vit, config.freeze)
+        self.average = average_of(vit) if config.ema is not None else None
         self.paths = install_drop_path(vit, config.drop_path) if config.drop_path else []
-        self.mixup = Mixup(
-            mixup_alpha=config.mixup,
-            cutmix_alpha=config.cutmix,
-            label_smoothing=config.label_smoothing,
-            num_classes=vit.num_classes,
-        )
+        self.mixup = self.mixer(config.label_smoothing, vit.num_classes)
+
+    def mixer(self, label_smoothing: float, classes: int) -> Mixup:
+        """What blends images of so many classes, and their labels."""
+        mixup, cutmix = self.config.mixup, self.config.cutmix
+        return Mixup(mixup_alpha=mixup, cutmix_alpha=cutmix, label_smoothing=label_smoothing, num_classes=classes)
+
+    def train(self, mode: bool = True) -> "Classification":
+        """Training mode, but for what is frozen, or evaluation mode."""
+        super().train(mode)
+        keep_still(self.frozen)
+        return self
 
     @property
     def serving(self) -> VisionTransformer:
@@ -86,8 +104,7 @@ class Classification(nn.Module):
         images, targets = self.mix(batch, random)
         draw_paths(self.paths, random.uniform("drop-path", len(self.paths)))
         logits = self.model(images)
-        smoothing = 0.0 if self.mixes else self.config.label_smoothing  # mixed targets are smooth already
-        loss = F.cross_entropy(upcast(logits), targets, label_smoothing=smoothing)
+        loss = self.loss(upcast(logits), targets)
         return StepResult(loss, {"drop_ratio": torch.full_like(loss.detach(), ratio)})
 
     def reduction(self, ratio: float, random: StepRandom) -> Reduction:
@@ -104,18 +121,65 @@ class Classification(nn.Module):
     def mix(self, batch: Labelled, random: StepRandom) -> tuple[Float[Tensor, "batch channels height width"], Tensor]:
         """Each row blended with its neighbour in the global batch, by timm's Mixup; and the targets."""
         if not self.mixes:
-            return batch.images, batch.labels
+            return batch.images, self.targets(batch.labels)
         order = mirrored_pairs(len(batch.labels)).to(batch.device)
         with numpy_seeded(seed_of(random.seed, random.step, "mixup")):
-            images, targets = self.mixup(batch.images[order], batch.labels[order])
+            images, targets = self.blend(batch.images[order], batch.labels[order])
         back = order.argsort()
         return images[back], targets[back]
+
+    def targets(self, labels: Tensor) -> Tensor:
+        """The targets of images that are not blended."""
+        return labels
+
+    def blend(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """A batch blended with its mirror image, and the targets, which are smooth already."""
+        return self.mixup(images, labels)
+
+    def loss(self, logits: Tensor, targets: Tensor) -> Float[Tensor, ""]:
+        """The cross-entropy of targets as `mix` has them."""
+        smoothing = 0.0 if self.mixes else self.config.label_smoothing
+        return cross_entropy(logits, targets, smoothing, self.class_weights)
 
     def after_step(self, progress: Progress) -> None:
         """Move the average, if the optimizer's step was taken."""
         if self.average is not None and self.config.ema is not None:
             momentum = min(self.config.ema, (1 + progress.step) / (10 + progress.step))
             follow(self.average, self.model.vit, momentum, progress.taken)
+
+
+def average_of(vit: VisionTransformer) -> VisionTransformer:
+    """A copy that is not trained, in evaluation mode; weights that are frozen are shared with it."""
+    shared = {id(parameter): parameter for parameter in frozen_parameters(vit)}
+    return copy.deepcopy(vit, shared).requires_grad_(False).eval()
+
+
+class MultiLabel(Classification):
+    """The same for images that show any number of classes: labels are rows of 0 and 1, and the loss is the binary
+    cross-entropy. Blended images have the labels of both, by their shares."""
+
+    def mixer(self, label_smoothing: float, classes: int) -> Mixup:
+        """What blends images, and says the share of each; `targets` smooths labels."""
+        return super().mixer(0.0, 2)
+
+    def targets(self, labels: Tensor) -> Tensor:
+        """Smoothed labels."""
+        return smoothed(labels, self.config.label_smoothing)
+
+    def blend(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """A batch blended with its mirror image, and the labels of both by their shares.
+
+        timm's Mixup is told one of two classes an image, one for each half of the batch: what the target of an image
+        says of its own half is its share.
+        """
+        half = (torch.arange(len(labels), device=labels.device) < len(labels) // 2).long()
+        images, shares = self.mixup(images, half)
+        own, targets = shares.gather(1, half[:, None]).to(labels.dtype), self.targets(labels)
+        return images, own * targets + (1 - own) * targets.flip(0)
+
+    def loss(self, logits: Tensor, targets: Tensor) -> Float[Tensor, ""]:
+        """The binary cross-entropy of targets as `mix` has them."""
+        return binary_cross_entropy(logits, targets, self.class_weights)
 
 
 def mirrored_pairs(rows: int) -> Int[Tensor, " rows"]:

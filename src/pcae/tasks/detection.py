@@ -1,7 +1,5 @@
-"""Fine-tuning a Vision Transformer to find and cut out objects: Mask R-CNN on its encoder."""
+"""Fine-tuning a Vision Transformer to find objects and cut them out: Mask R-CNN, or Faster R-CNN, on its encoder."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
@@ -10,13 +8,13 @@ from torch import Tensor, nn
 
 from pcae.model.blocks import check_blocks
 from pcae.model.encoder import Encoder
-from pcae.model.reduction import Reduction
 from pcae.settings.bounds import check_bounds
 from pcae.settings.tasks import DetectionConfig
 from pcae.tasks.classification import layer_groups
-from pcae.tasks.detection_backbone import DetectionBackbone, quarters
+from pcae.tasks.detection_backbone import DetectionBackbone, global_blocks
 from pcae.tasks.drop_path import draw_paths, install_drop_path
-from pcae.tasks.mask_rcnn import Inputs, mask_rcnn
+from pcae.tasks.freezing import freeze, keep_still
+from pcae.tasks.mask_rcnn import Inputs, rcnn
 from pcae.tasks.pyramid import STRIDES
 from pcae.training.loop import Progress, StepResult
 from pcae.training.randomness import StepRandom, seed_of
@@ -44,7 +42,8 @@ def check_reduction(config: DetectionConfig, depth: int) -> None:
         raise ValueError(f"drop_ratio {config.drop_ratio:g} needs blocks after which tokens are dropped: reduce_after")
     if depth - 1 in config.reduce_after:
         raise ValueError(f"reduce_after must lie in [0, {depth - 2}], got {config.reduce_after}: no block is left then")
-    last = max(windowed_blocks(config, depth), default=-1)
+    windowed = set() if config.window is None else set(range(depth)).difference(global_blocks(config, depth))
+    last = max(windowed, default=-1)
     if config.drop_ratio and config.reduce_after and min(config.reduce_after) < last:
         raise ValueError(
             f"reduce_after {config.reduce_after} stands before block {last}, whose windows need every token; reduce "
@@ -52,37 +51,12 @@ def check_reduction(config: DetectionConfig, depth: int) -> None:
         )
 
 
-def windowed_blocks(config: DetectionConfig, depth: int) -> list[int]:
-    """Blocks that attend in windows."""
-    if config.window is None:
-        return []
-    return sorted(set(range(depth)).difference(global_blocks(config, depth)))
-
-
-def global_blocks(config: DetectionConfig, depth: int) -> tuple[int, ...]:
-    """Blocks that attend to the whole image whether or not there are windows."""
-    return quarters(depth) if config.global_blocks is None else config.global_blocks
-
-
-def build_backbone(encoder: Encoder, config: DetectionConfig) -> DetectionBackbone:
-    """The encoder with its pyramid. Raises ValueError for values that cannot be, or do not fit it."""
-    check_detection(config, encoder.depth, encoder.patch_size)
-    reduction = Reduction(keep=1 - config.drop_ratio, after=config.reduce_after, append_mean=True)
-    return DetectionBackbone(
-        encoder,
-        pyramid=config.pyramid,
-        channels=config.pyramid_channels,
-        window=config.window,
-        global_blocks=global_blocks(config, encoder.depth),
-        reduction=reduction if config.reduce_after else None,
-    )
-
-
 class Annotated(NamedTuple):
     """Images of any sizes, uint8 or float in [0, 1], and what is on each, in torchvision's words.
 
-    targets: `boxes` Float[objects 4] (left, top, right, bottom in pixels), `labels` Int[objects] from 1 on and `masks`
-    UInt8[objects height width]; an image may have no objects. What else a target says is not looked at.
+    targets: `boxes` Float[objects 4] (left, top, right, bottom in pixels), `labels` Int[objects] from 1 on and, for a
+    detector with masks, `masks` UInt8[objects height width]; an image may have no objects. What else a target says is
+    not looked at.
     """
 
     images: list[Shaped[Tensor, "channels _height _width"]]
@@ -95,7 +69,8 @@ class Annotated(NamedTuple):
 
 
 class Detection(nn.Module):
-    """The sum of Mask R-CNN's five losses, for an encoder that is trained with it end to end.
+    """The sum of Mask R-CNN's five losses, for an encoder that is trained with it end to end; or without `masks`, which
+    finds boxes alone, Faster R-CNN's four.
 
     Losses are means over the boxes that torchvision samples in a micro-batch: two half batches have nearly the loss of
     the whole, not exactly. min_size, max_size: shorter side of an image whose objects are predicted, and the most that
@@ -112,23 +87,22 @@ class Detection(nn.Module):
         std: list[float],
         min_size: int = 800,
         max_size: int = 1333,
+        masks: bool = True,
     ) -> None:
         super().__init__()
-        self.config = config
-        self.network = mask_rcnn(
-            build_backbone(encoder, config),
-            classes=classes,
-            anchors=config.anchors,
-            head_width=config.head_width,
-            mask_channels=config.mask_channels,
-            mask_convs=config.mask_convs,
-            box_batch_size_per_image=config.sampled_proposals,
-            box_score_thresh=config.score_threshold,
-            box_detections_per_img=config.detections_per_image,
-        )
+        self.config, self.masks = config, masks
+        check_detection(config, encoder.depth, encoder.patch_size)
+        self.network = rcnn(DetectionBackbone(encoder, config), config, classes, masks)
         divisor = max(encoder.patch_size[0], STRIDES[-1])  # both are powers of two
         self.network.transform = Inputs(min_size, max_size, mean, std, divisor)
         self.paths = install_drop_path(encoder.vit, config.drop_path) if config.drop_path else []
+        self.frozen = freeze(encoder.vit, config.freeze)
+
+    def train(self, mode: bool = True) -> "Detection":
+        """Training mode, but for what is frozen, or evaluation mode."""
+        super().train(mode)
+        keep_still(self.frozen)
+        return self
 
     @property
     def encoder(self) -> Encoder:
@@ -140,7 +114,9 @@ class Detection(nn.Module):
         """The loss of images at the size that they have, and its parts; random in (seed, step, rows) alone."""
         draw_paths(self.paths, random.uniform("drop-path", len(self.paths)))
         seed = seed_of(random.seed, random.step, "boxes", random.rows.start, random.rows.stop)
-        with seeded(seed, batch.device):
+        devices = [] if batch.device.type == "cpu" else [batch.device]
+        with torch.random.fork_rng(devices, device_type=batch.device.type):
+            torch.manual_seed(seed)  # torchvision samples boxes from the global generators
             losses = self.network(batch.images, batch.targets)
         loss = torch.stack(list(losses.values())).sum()
         return StepResult(loss, {name: value.detach() for name, value in losses.items()})
@@ -149,8 +125,8 @@ class Detection(nn.Module):
     def predict(self, images: list[Shaped[Tensor, "channels _height _width"]]) -> list[dict[str, Tensor]]:
         """What is on images of any sizes, uint8 or float in [0, 1]: the best first, in pixels of the image as given.
 
-        For each `boxes` Float[found 4], `labels` Int[found] from 1 on, `scores` Float[found] and `masks`
-        Bool[found height width], the pixels that belong to the object. In evaluation mode only.
+        For each `boxes` Float[found 4], `labels` Int[found] from 1 on, `scores` Float[found] and, of a detector with
+        masks, `masks` Bool[found height width], the pixels that belong to the object. In evaluation mode only.
         """
         assert not self.training
         return self.network(images)
@@ -159,25 +135,14 @@ class Detection(nn.Module):
         """Nothing to move."""
 
 
-@contextmanager
-def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """torch's global generators, which torchvision samples boxes from, seeded; then as they were."""
-    places = [torch] if device.type == "cpu" else [torch, torch.get_device_module(device)]
-    before = [place.get_rng_state() for place in places]
-    torch.manual_seed(seed)
-    try:
-        yield
-    finally:
-        for place, state in zip(places, before, strict=True):
-            place.set_rng_state(state)
-
-
 def detection_groups(detection: Detection, weight_decay: float, layer_decay: float) -> list[dict]:
     """Parameter groups: the ViT's by `layer_groups`, its last block one `layer_decay` below all else, which has the
     full rate; without weight decay on norms and biases."""
     vit = detection.encoder.vit
     groups = layer_groups(vit, weight_decay, layer_decay)
-    highest = max(group["lr_scale"] for group in groups)  # that of a last block depends on whether there is a head
+    highest = max(
+        (group["lr_scale"] for group in groups), default=1.0
+    )  # that of a last block depends on whether there is a head
     for group in groups:
         group["lr_scale"] *= layer_decay / highest
     own = {id(parameter) for parameter in vit.parameters()}

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from pcae.model.encoder import Encoder
 from pcae.model.reduction import Reduction
 from pcae.model.tokens import Grid, all_ids, grid_of, patchify, present, put_back, upcast
-from pcae.settings.choices import PyramidName
+from pcae.settings.tasks import DetectionConfig
 from pcae.tasks.pyramid import STRIDES, SimplePyramid, feature_pyramid, rescale
 from pcae.tasks.windows import windowed
 
@@ -26,24 +26,17 @@ class DetectionBackbone(nn.Module):
     torchvision's FPN has no norms; the ViT's final norm is left out. What is not used of the ViT is not trained.
     """
 
-    def __init__(
-        self,
-        encoder: Encoder,
-        *,
-        pyramid: PyramidName = "fpn",
-        channels: int = 256,
-        window: int | None = None,
-        global_blocks: tuple[int, ...] = (),
-        reduction: Reduction | None = None,
-    ) -> None:
+    def __init__(self, encoder: Encoder, config: DetectionConfig) -> None:
         super().__init__()
-        self.encoder, self.out_channels = encoder, channels
-        self.window, self.global_blocks, self.reduction = window, global_blocks, reduction
-        width, patch_size = encoder.width, encoder.patch_size[0]
-        self.recorded = quarters(encoder.depth) if pyramid == "fpn" else (encoder.depth - 1,)
+        self.encoder, self.out_channels, self.window = encoder, config.pyramid_channels, config.window
+        self.global_blocks = global_blocks(config, encoder.depth)
+        reduction = Reduction(keep=1 - config.drop_ratio, after=config.reduce_after, append_mean=True)
+        self.reduction = reduction if config.reduce_after else None
+        width, patch_size, fpn = encoder.width, encoder.patch_size[0], config.pyramid == "fpn"
+        self.recorded = quarters(encoder.depth) if fpn else (encoder.depth - 1,)
         self.norms = nn.ModuleList(LayerNorm2d(width) for _ in self.recorded)
         self.scales = nn.ModuleList(rescale(width, patch_size, stride) for stride in STRIDES)
-        self.pyramid = feature_pyramid(width, channels) if pyramid == "fpn" else SimplePyramid(width, channels)
+        self.pyramid = (feature_pyramid if fpn else SimplePyramid)(width, config.pyramid_channels)
         for name, parameter in encoder.vit.named_parameters():
             if not name.startswith(USED):
                 parameter.requires_grad_(False)
@@ -84,6 +77,11 @@ class DetectionBackbone(nn.Module):
 def quarters(depth: int) -> tuple[int, ...]:
     """The last block of each quarter, counted from 0: 2, 5, 8, 11 of 12."""
     return tuple((quarter + 1) * depth // 4 - 1 for quarter in range(4))
+
+
+def global_blocks(config: DetectionConfig, depth: int) -> tuple[int, ...]:
+    """Blocks that attend to the whole image whether or not there are windows."""
+    return quarters(depth) if config.global_blocks is None else config.global_blocks
 
 
 def filled_maps(

@@ -1,4 +1,4 @@
-"""torchvision's Mask R-CNN around a backbone of ours, at sizes that are told and never inferred."""
+"""torchvision's Mask R-CNN, or its part for boxes alone, around a backbone of ours, at sizes that are told."""
 
 import math
 from typing import Any
@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils._pytree import tree_map
-from torchvision.models.detection import MaskRCNN
+from torchvision.models.detection import FasterRCNN, MaskRCNN
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
@@ -18,6 +18,7 @@ from torchvision.ops import MultiScaleRoIAlign
 from torchvision.ops.poolers import initLevelMapper
 
 from pcae.model.tokens import upcast
+from pcae.settings.tasks import DetectionConfig
 from pcae.tasks.detection_backbone import DetectionBackbone
 from pcae.tasks.pyramid import STRIDES
 
@@ -61,10 +62,12 @@ class Inputs(GeneralizedRCNNTransform):
         """What was found, in pixels of the images as they were given; masks are bits, where torchvision has floats."""
         if self.training:
             return result
-        small = [one.pop("masks") for one in result]
+        small = [one.pop("masks", None) for one in result]
         result = super().postprocess(result, image_shapes, original_image_sizes)
         sized = zip(result, small, original_image_sizes, strict=True)
-        return [one | {"masks": pasted(masks, one["boxes"], size)} for one, masks, size in sized]
+        return [
+            one if masks is None else one | {"masks": pasted(masks, one["boxes"], size)} for one, masks, size in sized
+        ]
 
 
 def pasted(
@@ -81,38 +84,39 @@ def pasted(
     return found
 
 
-def mask_rcnn(
-    backbone: DetectionBackbone,
-    *,
-    classes: int,
-    anchors: tuple[int, ...],
-    head_width: int,
-    mask_channels: int,
-    mask_convs: int,
-    **options: Any,
-) -> MaskRCNN:
-    """torchvision's Mask R-CNN for labels 1 to `classes`, whose boxes stay in float32 under autocast.
-
-    anchors: side in pixels by level. options: torchvision's own.
+def rcnn(backbone: DetectionBackbone, config: DetectionConfig, classes: int, masks: bool) -> FasterRCNN:
+    """torchvision's Mask R-CNN, or without `masks` its Faster R-CNN, for labels 1 to `classes`; boxes stay in float32
+    under autocast.
     """
-    channels = backbone.out_channels
-    network = MaskRCNN(
+    channels, width = backbone.out_channels, config.head_width
+    kind, more = (MaskRCNN, mask_parts(channels, config, classes)) if masks else (FasterRCNN, {})
+    network = kind(
         backbone,
         rpn_anchor_generator=AnchorGenerator(
-            sizes=tuple((side,) for side in anchors), aspect_ratios=((0.5, 1.0, 2.0),) * len(anchors)
+            sizes=tuple((side,) for side in config.anchors), aspect_ratios=((0.5, 1.0, 2.0),) * len(config.anchors)
         ),
         box_roi_pool=pooling(BOX_SIDE),
-        box_head=TwoMLPHead(channels * BOX_SIDE**2, head_width),
-        box_predictor=FastRCNNPredictor(head_width, classes + 1),
-        mask_roi_pool=pooling(MASK_SIDE),
-        mask_head=MaskRCNNHeads(channels, [mask_channels] * mask_convs, 1),
-        mask_predictor=MaskRCNNPredictor(mask_channels if mask_convs else channels, mask_channels, classes + 1),
-        **options,
+        box_head=TwoMLPHead(channels * BOX_SIDE**2, width),
+        box_predictor=FastRCNNPredictor(width, classes + 1),
+        box_batch_size_per_image=config.sampled_proposals,
+        box_score_thresh=config.score_threshold,
+        box_detections_per_img=config.detections_per_image,
+        **more,
     )
     # torchvision makes boxes in the type of these outputs; bfloat16 would round them to 4 pixels at 1000
-    for name in ("rpn.head", "roi_heads.box_predictor", "roi_heads.mask_predictor"):
+    for name in ("rpn.head", "roi_heads.box_predictor", *["roi_heads.mask_predictor"] * masks):
         network.get_submodule(name).register_forward_hook(upcast_outputs)
     return network
+
+
+def mask_parts(channels: int, config: DetectionConfig, classes: int) -> dict[str, Any]:
+    """What Mask R-CNN has beside Faster R-CNN."""
+    width, convs = config.mask_channels, config.mask_convs
+    return {
+        "mask_roi_pool": pooling(MASK_SIDE),
+        "mask_head": MaskRCNNHeads(channels, [width] * convs, 1),
+        "mask_predictor": MaskRCNNPredictor(width if convs else channels, width, classes + 1),
+    }
 
 
 def pooling(side: int) -> MultiScaleRoIAlign:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from jaxtyping import Float
+from timm.models.swin_transformer import window_partition, window_reverse
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -41,19 +42,15 @@ def into_windows(
 
     Windows of an image stand in a row, line by line, as do the tokens in each.
     """
-    batch, _, dim = tokens.shape
     below, right = -grid[0] % sides[0], -grid[1] % sides[1]
-    dense = F.pad(tokens.reshape(batch, *grid, dim), (0, 0, 0, right, 0, below))
-    rows, columns = dense.shape[1] // sides[0], dense.shape[2] // sides[1]
-    cut = dense.reshape(batch, rows, sides[0], columns, sides[1], dim).transpose(2, 3)
-    return cut.reshape(batch * rows * columns, sides[0] * sides[1], dim)
+    dense = F.pad(tokens.unflatten(1, grid), (0, 0, 0, right, 0, below))
+    return window_partition(dense, sides).flatten(1, 2)
 
 
 def out_of_windows(
     windows: Float[Tensor, "windows inside dim"], grid: Grid, sides: tuple[int, int]
 ) -> Float[Tensor, "batch tokens dim"]:
     """The token map of which `into_windows` made these, without what it padded."""
-    rows, columns = -(-grid[0] // sides[0]), -(-grid[1] // sides[1])
-    cut = windows.reshape(-1, rows, columns, *sides, windows.shape[-1]).transpose(2, 3)
-    dense = cut.reshape(cut.shape[0], rows * sides[0], columns * sides[1], -1)
+    height, width = (length + -length % side for length, side in zip(grid, sides, strict=True))
+    dense = window_reverse(windows, sides, height, width)
     return dense[:, : grid[0], : grid[1]].flatten(1, 2)

@@ -3,10 +3,6 @@
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
-from torch import _foreach_add_ as add_  # pyright: ignore[reportPrivateImportUsage]
-from torch import _foreach_lerp_ as lerp_  # pyright: ignore[reportPrivateImportUsage]
-from torch import _foreach_mul_ as mul_  # pyright: ignore[reportPrivateImportUsage]
-from torch import _foreach_sub as sub  # pyright: ignore[reportPrivateImportUsage]
 
 from pcae.training.sharding import local
 
@@ -15,21 +11,23 @@ from pcae.training.sharding import local
 def follow(average: nn.Module, model: nn.Module, momentum: float, taken: Bool[Tensor, ""]) -> None:
     """average <- momentum * average + (1 - momentum) * model, parameter by parameter, if the model's step was taken.
 
-    Where both are split over processes, they are so alike, and each process moves its share.
+    Where both are split over processes, they are so alike, and each process moves its share. Weights that both share,
+    being frozen, stay as they are.
     """
     weight = (1 - momentum) * taken.float()
-    mine: list[Tensor] = [local(parameter) for parameter in average.parameters()]
-    its: list[Tensor] = [local(parameter) for parameter in model.parameters()]
+    pairs = [both for both in zip(average.parameters(), model.parameters(), strict=True) if both[0] is not both[1]]
+    mine: list[Tensor] = [local(parameter) for parameter, _ in pairs]
+    its: list[Tensor] = [local(parameter) for _, parameter in pairs]
     (move_each if weight.device.type == "cpu" else move_together)(mine, its, weight)
 
 
 def move_each(mine: list[Tensor], its: list[Tensor], weight: Float[Tensor, ""]) -> None:
     """One parameter after the other, in one pass over its memory: the fastest on a CPU."""
-    lerp_(mine, its, [weight.to(one.dtype) for one in mine])
+    torch._foreach_lerp_(mine, its, [weight.to(one.dtype) for one in mine])  # pyright: ignore[reportPrivateImportUsage]
 
 
 def move_together(mine: list[Tensor], its: list[Tensor], weight: Float[Tensor, ""]) -> None:
     """All parameters in three large kernels: on a GPU, small ones would take longer to start than to run."""
-    moves = sub(its, mine)
-    mul_(moves, weight)
-    add_(mine, moves)
+    moves = torch._foreach_sub(its, mine)  # pyright: ignore[reportPrivateImportUsage]
+    torch._foreach_mul_(moves, weight)  # pyright: ignore[reportPrivateImportUsage]
+    torch._foreach_add_(mine, moves)  # pyright: ignore[reportPrivateImportUsage]

@@ -11,10 +11,10 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import distributed, nn
 from torch.distributed import DistStoreError, PrefixStore, Store  # pyright: ignore[reportPrivateImportUsage]
-from torch.distributed.fsdp import FSDPModule
 from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
+from pcae.training.sharding import is_split
 from pcae.training.slurm import join_step
 
 T = TypeVar("T")
@@ -45,7 +45,7 @@ class World:
 
     def wrap(self, method: nn.Module) -> nn.Module:
         """The method with gradients averaged over the processes; itself when there is one, or its weights are split."""
-        if self.size == 1 or isinstance(method, FSDPModule):
+        if self.size == 1 or any(is_split(parameter) for parameter in method.parameters()):
             return method
         ids = [self.device.index] if self.device.type == "cuda" else None
         wrapped = DistributedDataParallel(method, device_ids=ids)

@@ -1,15 +1,15 @@
-"""What a run says of itself: metrics.jsonl, TensorBoard and a progress line."""
+"""What a run says of itself: metrics.jsonl, a progress line, and what others are told of it."""
 
 import json
 import time
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import rich.progress
 from rich.console import Console
 
-from pcae.training.append_files import Board, Records
+from pcae.training.append_files import Records
+from pcae.training.callbacks import Audience
 from pcae.training.distributed import World
 from pcae.training.loop import Progress
 from pcae.training.plan import Plan
@@ -28,12 +28,21 @@ class Journal:
     """A watcher that reads the numbers of a step off the device and writes them down; use it as a context.
 
     Every process calls it, the main one writes. On resume, lines past `start` are dropped first, so that no step
-    stands in metrics.jsonl twice. beside: what other watchers want to be shown, by name.
+    stands in metrics.jsonl twice. beside: what other watchers want to be shown, by name. audience: who is told, too.
     """
 
-    def __init__(self, what: str, folder: Path, plan: Plan, start: int, world: World, console: Console) -> None:
+    def __init__(
+        self,
+        what: str,
+        folder: Path,
+        plan: Plan,
+        start: int,
+        world: World,
+        console: Console,
+        audience: Audience,
+    ) -> None:
         self.what, self.folder, self.plan, self.start = what, folder, plan, start
-        self.world, self.console = world, console
+        self.world, self.console, self.audience = world, console, audience
         self.seen = (time.perf_counter(), start, 0.0, 0.0)
         self.beside: dict[str, str] = {}
 
@@ -42,7 +51,7 @@ class Journal:
             path = self.folder / "metrics.jsonl"
             if path.exists():
                 replace_text(path, "".join(kept_lines(path, self.start)))
-            self.file, self.board = Records(path), Board(self.folder / "tensorboard", self.start)
+            self.file = Records(path)
             self.bar = rich.progress.Progress(
                 *COLUMNS, console=self.console, transient=True, disable=not self.console.is_terminal
             )
@@ -50,27 +59,27 @@ class Journal:
             self.bar.start()
         return self
 
-    def __exit__(self, kind: type | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         if self.world.is_main:
             self.bar.stop()
 
     def write(self, progress: Progress) -> None:
-        """Write a line, send it to TensorBoard, show it."""
+        """Write a line, tell the audience, show it."""
         record = self.measure(progress)
         if self.world.is_main:
             self.note(record)
             self.show(progress, record)
 
     def note(self, record: dict[str, int | float]) -> None:
-        """Write numbers of a step to metrics.jsonl and TensorBoard; in the main process."""
+        """Write numbers of a step to metrics.jsonl, and tell the audience; in the main process."""
         self.put(record)
-        for name in record.keys() - {"step"}:
-            self.board.number(name, record[name], int(record["step"]))
+        numbers = {name: value for name, value in record.items() if name != "step"}
+        self.audience.tell(lambda one: one.on_step(int(record["step"]), dict(numbers)))
 
     def remark(self, step: int, name: str, sentence: str) -> None:
         """Write down what was warned of at a step; in the main process."""
         self.put({"step": step, "warning": name, "says": sentence}, lasting=True)
-        self.board.words(f"warnings/{name}", sentence, step)
+        self.audience.tell(lambda one: one.on_warning(step, name, sentence))
 
     def put(self, line: dict[str, Any], *, lasting: bool = False) -> None:
         """Write a line of metrics.jsonl; `lasting`: a power cut does not take it away."""

@@ -15,12 +15,15 @@ from pcae.data.unreadable import BadFiles, Batch
 from pcae.training.prefetch import on_device
 from pcae.training.randomness import StepRandom, randomness
 
+Labels = Int[Tensor, " images"] | Float[Tensor, "images classes"]
+"""The class of each image; or a row of 0 and 1 each, where it may show several."""
+
 
 class Labelled(NamedTuple):
-    """Normalised images and the class of each."""
+    """Normalised images and their labels."""
 
-    images: Float[Tensor, "batch channels height width"]
-    labels: Int[Tensor, " batch"]
+    images: Float[Tensor, "images channels height width"]
+    labels: Labels
 
     @property
     def device(self) -> torch.device:
@@ -37,7 +40,7 @@ def feed(
     *,
     mirror: bool,
     device: torch.device,
-    labels: Int[Tensor, " images"] | None = None,
+    labels: Labels | None = None,
 ) -> Iterator[tuple[Tensor | Labelled, StepRandom]]:
     """Normalised images and their random numbers, step by step; what cannot be read counts in `bad_files`.
 

@@ -1,18 +1,17 @@
-"""AdamW with the right weight-decay groups, and a step that leaves the weights alone when a gradient is not finite."""
+"""The optimizer with the right weight-decay groups, and a step that does nothing when a gradient is not finite."""
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
-from pcae.settings.bounds import check_bounds
 from pcae.settings.run import OptimizerConfig
+from pcae.training.muon import Muon
 from pcae.training.sharding import whole
 
 
 def check_optimizer_config(config: OptimizerConfig) -> None:
-    """Raise ValueError for values that cannot be."""
-    check_bounds(config)
+    """Raise ValueError for values that lie in their bounds and cannot be all the same."""
     drops = config.lr_drops or ()
     if sorted(set(drops)) != list(drops):
         raise ValueError(f"lr_drops must be shares of the run, ascending in (0, 1), got {drops}")
@@ -28,9 +27,11 @@ def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict]:
 
 
 def build_optimizer(module: nn.Module, config: OptimizerConfig, groups: list[dict] | None = None) -> torch.optim.AdamW:
-    """AdamW over `groups`, by default the module's `parameter_groups`; fused: it can skip a step on the device."""
+    """AdamW, or Muon with it, over `groups`, by default the module's `parameter_groups`; fused: it can skip a step on
+    the device."""
     groups = groups or parameter_groups(module, config.weight_decay)
-    return torch.optim.AdamW(groups, lr=config.base_lr, betas=config.betas, fused=True)
+    kind = {"adamw": torch.optim.AdamW, "muon": Muon}[config.optimizer]
+    return kind(groups, lr=config.base_lr, betas=config.betas, fused=True)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

@@ -6,10 +6,13 @@ from dataclasses import dataclass
 import torch
 
 from pcae.settings.bounds import check_bounds
+from pcae.settings.intervals import interval_of
 from pcae.settings.run import OptimizerConfig, RunConfig
-from pcae.training.schedule import warmup_cosine, warmup_drops
+from pcae.training.schedule import learning_rate_at
 
 MOST_STEPS = 1e12
+POINTS = 50
+"""Lines that the log of a short run has at least, as far as it has steps."""
 WORTH_COMPILING = 1_000
 """Steps from which on a GPU gets back the time that compiling takes."""
 
@@ -38,13 +41,20 @@ class Plan:
         """Steps that so many epochs take, at least one."""
         return max(1, round(epochs * self.images / self.batch_size))
 
+    def steps_every(self, interval: int | float | str) -> int:
+        """Steps that an interval of settings comes to, at least one; 0 is never."""
+        number, in_epochs = interval_of(interval, never=True)
+        return self.steps_of(number) if in_epochs and number else int(number)
+
+    def log_every(self, interval: int | float | str | None) -> int:
+        """Steps between lines of a run's log, at most 10 where none are asked for: any run is to have a curve."""
+        return max(1, min(10, self.steps // POINTS)) if interval is None else self.steps_every(interval)
+
     def learning_rate(self, step: int) -> float:
         """Learning rate of a step, from 0."""
-        if self.lr_drops:
-            return warmup_drops(
-                step, steps=self.steps, warmup_steps=self.warmup_steps, peak=self.peak_lr, drops=self.lr_drops
-            )
-        return warmup_cosine(step, steps=self.steps, warmup_steps=self.warmup_steps, peak=self.peak_lr)
+        return learning_rate_at(
+            step, steps=self.steps, warmup_steps=self.warmup_steps, peak=self.peak_lr, drops=self.lr_drops
+        )
 
 
 def make_plan(run: RunConfig, optimizer: OptimizerConfig, images: int, processes: int, usual_epochs: int = 300) -> Plan:

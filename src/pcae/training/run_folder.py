@@ -5,20 +5,23 @@ from typing import Any
 
 import yaml
 
+from pcae.settings.sources import ONLY_PYTHON
 from pcae.settings.values import expand
 from pcae.settings.yaml_files import Yaml
 from pcae.training.checkpoint import Checkpoints, read_header
 from pcae.writing import replace_text
 
 
-def find_checkpoint(checkpoints: Checkpoints, resume: str, settings: dict[str, Any]) -> Path | None:
+def find_checkpoint(
+    checkpoints: Checkpoints, resume: str, settings: dict[str, Any], usual: dict[str, Any]
+) -> Path | None:
     """The checkpoint that a run goes on from: with resume=auto its own newest, with a path that one.
 
     Raises ValueError when the path is no file, or when the folder holds another run: with resume=never any.
     """
     newest, folder = checkpoints.last(), checkpoints.folder.parent
     if newest is None:
-        check_vacant(folder, settings)
+        check_vacant(folder, settings, usual)
     if resume == "auto":
         return newest
     if resume == "never":
@@ -35,8 +38,11 @@ def find_checkpoint(checkpoints: Checkpoints, resume: str, settings: dict[str, A
     return path
 
 
-def check_vacant(folder: Path, settings: dict[str, Any]) -> None:
-    """Raise ValueError when a folder without checkpoints holds a finished run, or one begun with other settings."""
+def check_vacant(folder: Path, settings: dict[str, Any], usual: dict[str, Any]) -> None:
+    """Raise ValueError when a folder without checkpoints holds a finished run, or one begun with other settings.
+
+    usual: the settings' defaults, which is what those were that an older pcae did not have.
+    """
     if any((folder / name).exists() for name in ("encoder.safetensors", "classifier.safetensors")):
         raise ValueError(f"out {str(folder)!r} holds a finished run without its checkpoints; choose another folder")
     if not (folder / "config.yaml").is_file():
@@ -44,7 +50,8 @@ def check_vacant(folder: Path, settings: dict[str, Any]) -> None:
         if others:
             raise ValueError(f"out {str(folder)!r} holds {others[0]!r} of another program; choose another folder")
         return
-    theirs = config_of(folder)
+    found = config_of(folder)
+    theirs = usual | found if found.keys() & usual.keys() else found
     for name, value in settings.items():
         if name not in theirs or theirs[name] != value:
             raise ValueError(
@@ -71,7 +78,8 @@ def facts_of(checkpoint: Path, settings: dict[str, Any], usual: dict[str, Any]) 
     if "settings" not in facts:
         raise ValueError(f"{checkpoint} is no checkpoint of a run; checkpoints lie in the folder `checkpoints`")
     theirs = {name: usual[name] for name in settings.keys() & usual.keys()} | facts["settings"]
-    for name in settings.keys() | theirs.keys():
+    names = sorted(settings.keys() | theirs.keys())
+    for name in sorted(names, key=lambda name: name not in ONLY_PYTHON):  # these turn others off
         if settings.get(name) != theirs.get(name):
             raise ValueError(
                 f"{checkpoint} is of a run with {name} = {theirs.get(name)}, not {settings.get(name)}; "
@@ -93,3 +101,5 @@ BEST = "best.safetensors"
 """Where a run keeps the weights that were best on the held-out images."""
 BAD_FILES = "bad-files.jsonl"
 """Where a run folder names the files that could not be read."""
+VALIDATION = "validation.txt"
+"""Where a run names the images that it held out of its data, as they are called below DATA."""

@@ -8,19 +8,16 @@ RATIO_STEP = 0.05
 """Drop ratios climb in steps of this size, so that compiled models meet only a few shapes."""
 
 
-def warmup_cosine(step: int, *, steps: int, warmup_steps: int, peak: float) -> float:
-    """Learning rate of step `step` (from 0): a straight line up to `peak` over the warm-up, then a half cosine to 0."""
+def learning_rate_at(step: int, *, steps: int, warmup_steps: int, peak: float, drops: tuple[float, ...] = ()) -> float:
+    """Learning rate of step `step` (from 0): a straight line up to `peak` over the warm-up, then a half cosine to 0.
+
+    With `drops` it stays level instead, and is a tenth of what it was from each of these shares of the run on.
+    """
     if step < warmup_steps:
         return peak * (step + 1) / warmup_steps
+    if drops:
+        return peak * 0.1 ** sum(step >= round(share * steps) for share in drops)
     return peak * half_cosine(step - warmup_steps, steps - warmup_steps)
-
-
-def warmup_drops(step: int, *, steps: int, warmup_steps: int, peak: float, drops: tuple[float, ...]) -> float:
-    """Learning rate of step `step` (from 0): a straight line up to `peak` over the warm-up, then level, and a tenth of
-    what it was from each of the shares `drops` of the run on."""
-    if step < warmup_steps:
-        return peak * (step + 1) / warmup_steps
-    return peak * 0.1 ** sum(step >= round(share * steps) for share in drops)
 
 
 def half_cosine(step: int, steps: int) -> float:

@@ -2,13 +2,10 @@
 
 import copy
 from collections.abc import Iterator, Mapping
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, distributed, nn
-from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.fsdp import fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor
 
 BLOCKS = "blocks"
 """What timm's Vision Transformers and our decoder call their transformer blocks."""
@@ -23,12 +20,15 @@ def shard(method: nn.Module, device: torch.device) -> nn.Module:
     weight, for autocast keeps the bf16 copies until the forward pass is over. Tested on CPUs with gloo; it has not run
     on CUDA yet.
     """
+    from torch.distributed.device_mesh import DeviceMesh
+    from torch.distributed.fsdp import fully_shard  # a second for every command, if it stood above
+
     meta_copy = without_weights(method)
     mesh = DeviceMesh.from_group(cast(distributed.ProcessGroup, distributed.group.WORLD), device.type)
     for block in blocks_of(method):
         fully_shard(block, mesh=mesh)
     fully_shard(method, mesh=mesh)
-    assert all(isinstance(parameter, DTensor) for parameter in method.parameters())
+    assert all(is_split(parameter) for parameter in method.parameters())
     return meta_copy
 
 
@@ -59,18 +59,25 @@ def gathered(tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
     return ((name, whole(value)) for name, value in tensors.items())
 
 
-def whole(value: Tensor) -> Tensor:
+def is_split(value: Tensor) -> bool:
+    """Whether a tensor is torch's DTensor."""
+    return hasattr(value, "full_tensor")
+
+
+def whole(value: Any) -> Tensor:
     """All of a tensor that is split, where every process calls it; any other as it is."""
-    return value.full_tensor() if isinstance(value, DTensor) else value
+    return value.full_tensor() if is_split(value) else value
 
 
-def local(value: Tensor) -> Tensor:
+def local(value: Any) -> Tensor:
     """This process's share of a tensor that is split, in the same memory; any other as it is."""
-    return value.to_local() if isinstance(value, DTensor) else value
+    return value.to_local() if is_split(value) else value
 
 
-def split_like(value: Tensor, pattern: Tensor) -> Tensor:
+def split_like(value: Tensor, pattern: Any) -> Tensor:
     """A whole tensor that every process has, split as a pattern of its shape is; as it is where that one is whole."""
-    if not isinstance(pattern, DTensor) or value.shape != pattern.shape:
+    if not is_split(pattern) or value.shape != pattern.shape:
         return value
+    from torch.distributed.tensor import distribute_tensor
+
     return distribute_tensor(value, pattern.device_mesh, pattern.placements, src_data_rank=None)

@@ -9,6 +9,7 @@ from pydantic import TypeAdapter
 from torch import Tensor
 
 from pcae.data.augment import Normalise
+from pcae.data.coco.checks import Id
 from pcae.model.encoder import Encoder
 from pcae.model.pretrained import build_vit
 from pcae.settings.network import EncoderConfig
@@ -28,19 +29,22 @@ class DetectorFacts:
 
     classes, category_ids: names and COCO's ids of the labels 1, 2, ... min_size, max_size: pixels of an image's shorter
     side where objects are looked for, and the most of its longer one. pixel_range: values of 16-bit and float pixels
-    that become black and white. norm_eps: epsilon of the encoder's norms, where it is not timm's.
+    that become black and white. norm_eps: epsilon of the encoder's norms, where it is not timm's. masks: whether it
+    cuts objects out (Mask R-CNN), or finds their boxes alone (Faster R-CNN).
     """
 
     encoder: EncoderConfig
     detection: DetectionConfig
     classes: list[str]
-    category_ids: list[int]
+    category_ids: list[Id]
     mean: list[float]
     std: list[float]
     min_size: int
     max_size: int
     pixel_range: tuple[float, float] | None = None
+    bands: tuple[int, ...] | None = None
     norm_eps: float | None = None
+    masks: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +68,7 @@ def build_detection(facts: DetectorFacts) -> Detection:
         std=facts.std,
         min_size=facts.min_size,
         max_size=facts.max_size,
+        masks=facts.masks,
     )
 
 

@@ -1,5 +1,8 @@
 """Folders of Hugging Face's transformers with a ViT or ViTMAE: read by hand, into timm's names."""
 
+import re
+from dataclasses import replace
+from math import isqrt, prod
 from pathlib import Path
 from typing import Any
 
@@ -7,32 +10,20 @@ import torch
 from torch import Tensor
 
 from pcae.model.pretrained import DecoderFacts, PretrainedFacts, TrainedDecoder
+from pcae.model.tokens import Grid, grid_of
 from pcae.settings.network import DecoderConfig, EncoderConfig
 from pcae.settings.values import check_values
 from pcae.weights.decoders import from_mae, with_decoder
-from pcae.weights.loaded import Loaded, check_embedding, class_names, count_blocks
+from pcae.weights.families import ACTIVATIONS, CLASSIFIERS, check_settings, family_of
+from pcae.weights.loaded import EMBEDDING, SEVERAL, Loaded, check_embedding, class_names, count_blocks
 from pcae.weights.matching import group_of
-from pcae.weights.reading import read_json, read_safetensors, read_torch
+from pcae.weights.reading import CONFIG, read_folder, read_json
+from pcae.weights.structure import HIDDEN, check_names, options_of, read_off, with_one_class_position
+from pcae.weights.wrappers import encoder_in
 
-CONFIG, PREPROCESSING = "config.json", "preprocessor_config.json"
+PREPROCESSING, PROCESSOR = "preprocessor_config.json", "processor_config.json"
 DECODER = "decoder."
 """How the names of ViTMAE's decoder begin."""
-DEFAULTS = {
-    "hidden_size": 768,
-    "num_hidden_layers": 12,
-    "num_attention_heads": 12,
-    "intermediate_size": 3072,
-    "hidden_act": "gelu",
-    "layer_norm_eps": 1e-12,
-    "image_size": 224,
-    "patch_size": 16,
-    "num_channels": 3,
-    "qkv_bias": True,
-    "decoder_num_attention_heads": 16,
-    "decoder_num_hidden_layers": 8,
-    "norm_pix_loss": False,
-}
-"""What a config.json that leaves a setting out stands for."""
 NAMES = {
     "embeddings.cls_token": "cls_token",
     "embeddings.mask_token": "mask_token",
@@ -51,28 +42,81 @@ NAMES = {
 """Theirs -> timm's, one after the other."""
 
 
+NEWER = {
+    r"^(encoder\.)?layers?\.": "blocks.",
+    r"^embeddings\.(register_tokens|distillation_token)$": "reg_token",
+    r"^embeddings\.class_embedding$": "cls_token",
+    r"^embeddings\.position_embedding\.weight$": "pos_embed",
+    r"^embeddings\.patch_embedding\.": "patch_embed.proj.",
+    r"^pre_layrnorm\.": "norm_pre.",
+    r"^post_layernorm\.": "norm.",
+    r"\.(attention|self_attn)\.([qkv])_proj\.": r".attn.\2_proj.",
+    r"\.(attention\.o|self_attn\.out)_proj\.": ".attn.proj.",
+    r"\.layer_norm([12])\.": r".norm\1.",
+    r"\.layer_scale([12])\.lambda1$": r".ls\1.gamma",
+}
+"""More of their names -> timm's: of transformers 5, and of DINOv2, DeiT, SigLIP and CLIP."""
+LETTERS = {"q_proj": "query", "k_proj": "key", "v_proj": "value"}
+"""Queries, keys and values, as transformers 5 and 4 write them."""
+
+
 def find_hugging_face(folder: Path) -> Loaded:
     """The encoder, and the classifier where there is one. Raises ValueError for what a plain ViT cannot compute."""
-    config = DEFAULTS | read_json(folder / CONFIG)
-    check_config(config, folder)
-    tensors = joined({renamed(name): value for name, value in read_folder(folder).items()})
+    said = read_json(folder / CONFIG)
+    config = family_of(said, folder)
+    check_settings(config, folder)
+    taken = encoder_in(read_folder(folder), str(folder))
+    apart = {name: value for name, value in taken.beside.items() if name.startswith((DECODER, "classifier."))}
+    tensors = joined({renamed(name): value for name, value in (taken.tensors | apart).items()})
+    tensors = shaped(tensors, config)
     check_embedding(tensors, str(folder))
+    check_names(tensors, str(folder))
     check_depth(config, tensors, folder)
-    classes = class_names(tensors, config.get("id2label"))
+    config |= {"image_size": config["image_size"] or side_of(config)}
+    grid = grid_of(pair(config["image_size"]), pair(config["patch_size"]))
+    tensors = with_one_class_position(tensors, prod(grid))
     mean, std, remarks = statistics(folder, config["num_channels"])
+    classes = class_names(tensors, config.get("id2label"))
     facts = PretrainedFacts(
-        encoder=encoder_config(config, folder),
+        encoder=encoder_config(config, tensors, grid, folder),
         mean=mean,
         std=std,
         classes=classes,
         global_pool="" if classes is None else "token",
         norm_eps=float(config["layer_norm_eps"]),
+        multi_label=classes is not None and said.get("problem_type") == SEVERAL,
     )
-    source = f"{folder}, Hugging Face's {config['model_type']}"
-    loaded = Loaded(tensors=tensors, facts=facts, source=source, remarks=remarks)
+    left = replace(taken, beside={name: value for name, value in taken.beside.items() if name not in apart})
+    source = f"{folder}, Hugging Face's {said['model_type']}"
+    loaded = Loaded(tensors=tensors, facts=facts, source=source, remarks=(*left.remarks, *remarks))
     if config["model_type"] == "vit_mae" and any(name.startswith(DECODER) for name in tensors):
         return with_decoder(loaded, lambda: decoder_of(config, loaded))
     return loaded
+
+
+def side_of(config: dict[str, Any]) -> int:
+    """Pixels of a side where the number of patches stands for it."""
+    return isqrt(config["num_patches"]) * config["patch_size"]
+
+
+def shaped(tensors: dict[str, Tensor], config: dict[str, Any]) -> dict[str, Tensor]:
+    """The tensors as timm has them: positions and class token with axes for a batch, patches as a convolution's.
+
+    A classifier of another kind than a linear layer on the class token is no `head` of ours.
+    """
+    found, kind = dict(tensors), config["model_type"]
+    for name in {"cls_token", "pos_embed"} & found.keys():
+        found[name] = found[name].reshape(1, -1, found[name].shape[-1])
+    patches = found.get(EMBEDDING)
+    if patches is not None and patches.ndim == 2:  # values of a patch in the order row, column, channel
+        side = config["patch_size"]
+        found[EMBEDDING] = patches.unflatten(1, (side, side, -1)).movedim(3, 1)
+    if kind in CLASSIFIERS:
+        found = {
+            name.replace("classifier.", "head.") if name.startswith("classifier.") else name: value
+            for name, value in found.items()
+        }
+    return found
 
 
 def decoder_of(config: dict[str, Any], loaded: Loaded) -> TrainedDecoder:
@@ -93,44 +137,44 @@ def decoder_of(config: dict[str, Any], loaded: Loaded) -> TrainedDecoder:
 
 
 def of_mae(name: str) -> str:
-    """MAE's name of one of their decoder's tensors; `renamed` does for the layers as transformers 5 writes them."""
-    return renamed(name.removeprefix(DECODER).replace("decoder_layers.", "decoder_blocks."))
-
-
-def check_config(config: dict[str, Any], folder: Path) -> None:
-    """Raise ValueError, by name, for settings that timm's plain ViT does not have."""
-    kind = config.get("model_type")
-    if kind not in ("vit", "vit_mae"):
-        hint = f"; a folder of timm's is timm:local-dir:{folder}" if "architecture" in config else ""
-        raise ValueError(f"{folder} holds a model of type {kind!r}; only vit and vit_mae are read{hint}")
-    wanted = {"hidden_act": "gelu", "qkv_bias": True, "intermediate_size": 4 * config["hidden_size"]}
-    for name, value in wanted.items():
-        if config[name] != value:
-            raise ValueError(f"{folder}: {name} is {config[name]!r}; only {value!r} is read")
+    """MAE's name of one of their decoder's tensors, as transformers 4 or 5 writes them."""
+    name = name.removeprefix(DECODER).removeprefix("decoder_encoder.")
+    return re.sub(r"^blocks\.", "decoder_blocks.", renamed(re.sub(r"^(decoder_)?layers?\.", "layers.", name)))
 
 
 def check_depth(config: dict[str, Any], tensors: dict[str, Tensor], folder: Path) -> None:
     """Raise ValueError when there are not the blocks that the settings say: a million would be built first."""
+    if pair(config["patch_size"])[0] != pair(config["patch_size"])[1]:
+        raise ValueError(f"{folder}: patch_size is {config['patch_size']}; only square patches are read")
     found, said = count_blocks(tensors), config["num_hidden_layers"]
     if found != said:
         raise ValueError(f"{folder}: num_hidden_layers is {said!r}, but the weights have {found} blocks")
 
 
-def encoder_config(config: dict[str, Any], folder: Path) -> EncoderConfig:
-    """Their sizes in our words."""
-    image, patch = (pair(config[name]) for name in ("image_size", "patch_size"))
-    if patch[0] != patch[1]:
-        raise ValueError(f"{folder}: patch_size is {list(patch)}; only square patches are read")
-    sizes = {
-        "model": "vit_base_patch16_224",
-        "image_size": image,
-        "patch_size": patch[0],
-        "channels": config["num_channels"],
-        "width": config["hidden_size"],
-        "depth": config["num_hidden_layers"],
-        "heads": config["num_attention_heads"],
+def encoder_config(config: dict[str, Any], tensors: dict[str, Tensor], grid: Grid, folder: Path) -> EncoderConfig:
+    """Their sizes in our words. Raises ValueError where they are not those of the tensors."""
+    sizes = {"image_size": pair(config["image_size"]), "heads": config["num_attention_heads"]}
+    known = check_values(EncoderConfig, sizes, str(folder / CONFIG))
+    activation = ACTIVATIONS[config["hidden_act"]]
+    options = options_of(tensors, grid, str(folder)) | ({} if activation == "gelu" else {"act_layer": activation})
+    found = read_off(tensors, known["image_size"], options, known["heads"])
+    check_same(config, found, tensors, folder)
+    return found
+
+
+def check_same(config: dict[str, Any], found: EncoderConfig, tensors: dict[str, Tensor], folder: Path) -> None:
+    """Raise ValueError where settings and tensors do not say the same: one of them is of another model."""
+    hidden = config.get("intermediate_size") or int(config["hidden_size"] * config["mlp_ratio"])
+    said = {
+        "patch_size": (pair(config["patch_size"])[0], found.patch_size),
+        "num_channels": (config["num_channels"], found.channels),
+        "hidden_size": (config["hidden_size"], found.width),
+        "intermediate_size": (hidden, tensors[HIDDEN].shape[0]),
+        "qkv_bias": (config["qkv_bias"], "blocks.0.attn.qkv.bias" in tensors),
     }
-    return EncoderConfig(**check_values(EncoderConfig, sizes, str(folder / CONFIG)))
+    for name, (theirs, there) in said.items():
+        if theirs != there:
+            raise ValueError(f"{folder}: {name} is {theirs!r}, but the weights are for {there}")
 
 
 def pair(side: Any) -> tuple[Any, Any]:
@@ -138,31 +182,14 @@ def pair(side: Any) -> tuple[Any, Any]:
     return (side[0], side[1]) if isinstance(side, list) and len(side) == 2 else (side, side)
 
 
-def read_folder(folder: Path) -> dict[str, Tensor]:
-    """All tensors: of one file, or of several by their index. Raises ValueError when there are none."""
-    if (folder / "model.safetensors").is_file():
-        return read_safetensors(folder / "model.safetensors")[0]
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        files = read_json(index).get("weight_map")
-        if not isinstance(files, dict):
-            raise ValueError(f"{index} has no weight_map, which says where each tensor is")
-        odd = [name for name in files.values() if not isinstance(name, str) or Path(name).name != name]
-        if odd:
-            raise ValueError(f"{index} names {odd[0]!r}, which is no file of the folder")
-        parts = [read_safetensors(folder / name)[0] for name in sorted(set(files.values()))]
-        return {name: value for part in parts for name, value in part.items()}
-    if (folder / "pytorch_model.bin").is_file():
-        return read_torch(folder / "pytorch_model.bin")[0]
-    raise ValueError(f"{folder} has a {CONFIG} but no model.safetensors, its index, or pytorch_model.bin")
-
-
 def renamed(name: str) -> str:
-    """timm's name of one of their tensors; queries, keys and values stay apart, the decoder stays as it is."""
-    name = name.removeprefix("vit.")
-    if not name.startswith(DECODER):
-        for theirs, ours in NAMES.items():
-            name = name.replace(theirs, ours)
+    """timm's name of one of their tensors; queries, keys and values stay apart, decoder and heads as they are."""
+    if name.startswith((DECODER, "head.", "pooler.", "classifier.")):
+        return name
+    for theirs, ours in NEWER.items():
+        name = re.sub(theirs, ours, name)
+    for theirs, ours in (*LETTERS.items(), *NAMES.items()):
+        name = name.replace(theirs, ours)
     return name
 
 
@@ -198,10 +225,18 @@ def their_name(name: str) -> str:
     return name.replace("decoder_encoder.layer.", "decoder_layers.")
 
 
+def preprocessing(folder: Path) -> tuple[Path, dict[str, Any]]:
+    """What is done to images, and the file that says it. As in transformers 5, one for images and texts comes first."""
+    path, both = folder / PREPROCESSING, folder / PROCESSOR
+    said = read_json(both).get("image_processor") if both.is_file() else None
+    if isinstance(said, dict):
+        return both, said
+    return path, read_json(path) if path.is_file() else {}
+
+
 def statistics(folder: Path, channels: int) -> tuple[list[float], list[float], tuple[str, ...]]:
     """mean and std that pixels are normalised with, and what was taken for granted."""
-    path = folder / PREPROCESSING
-    said = read_json(path) if path.is_file() else {}
+    path, said = preprocessing(folder)
     if said.get("do_rescale") is False or abs(said.get("rescale_factor", 1 / 255) * 255 - 1) > 1e-3:
         raise ValueError(f"{path} does not scale pixels to [0, 1]; only do_rescale with rescale_factor 1/255 is read")
     if said.get("do_normalize") is False:

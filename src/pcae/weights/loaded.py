@@ -12,6 +12,18 @@ from pcae.model.tokens import Grid, grid_of
 EMBEDDING = "patch_embed.proj.weight"
 """The tensor that every Vision Transformer has: its patch embedding."""
 
+SEVERAL = "multi_label_classification"
+"""What config.json says, as `problem_type`, of a classifier of images that show any number of classes."""
+OTHERS = {
+    "lora_": "it holds an adapter alone; have peft merge it with its network",
+    "embeddings.": "transformers' names are read in their folder, with its config.json",
+    "visual.conv1.": "OpenCLIP's names are not read; give the same network as timm:NAME or a folder of transformers'",
+    "patch_embed.projection.": "OpenMMLab's names are not read; give the same network as timm:NAME",
+    "conv_proj.": "torchvision's names are not read; give the same network as timm:NAME",
+    "_flat_param": "it is a part of what FSDP saved; save a full state_dict",
+}
+"""Parts of the names in files whose encoders are not found, and what helps."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Loaded:
@@ -50,7 +62,10 @@ def count_blocks(tensors: Mapping[str, Tensor]) -> int:
 def check_embedding(tensors: dict[str, Tensor], where: str) -> None:
     """Raise ValueError when there is no patch embedding of square patches: these are other weights."""
     if EMBEDDING not in tensors:
-        raise ValueError(f"{where} holds no encoder: no {EMBEDDING} among {', '.join([*tensors][:3]) or 'no tensors'}")
+        said = next((f"; {what}" for mark, what in OTHERS.items() if any(mark in name for name in tensors)), "")
+        raise ValueError(
+            f"{where} holds no encoder: no {EMBEDDING} among {', '.join([*tensors][:3]) or 'no tensors'}{said}"
+        )
     shape = tuple(tensors[EMBEDDING].shape)
     if len(shape) != 4 or shape[2] != shape[3]:
         raise ValueError(f"{where} holds no encoder of square patches: {EMBEDDING} is {shape}")

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from math import prod
 
+import torch
 from jaxtyping import Float
 from timm.layers.pos_embed import resample_abs_pos_embed
 from timm.models.vision_transformer import VisionTransformer
@@ -15,6 +16,14 @@ from pcae.model.tokens import Grid
 
 AFTER_BLOCKS = ("head.", "fc_norm.", "norm.")
 """What another task replaces: classifier and last norm may lack or have another shape."""
+AFTER = {"norm", "fc_norm", "fc", "n_averaged"}
+"""The last norm, before or after pooling; MSN's head; and how many networks torch's AveragedModel is the mean of."""
+MASKS = ("mask_token", "masked_embed")
+"""What hidden patches are replaced by, in MAE's words and iBOT's."""
+BESIDE = ("decoder", "head", "pool", "classifier", "predict", "project", "logits")
+"""Words in the names of what stands behind an encoder and takes no part in its features."""
+PLAIN = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+"""Types of tensors whose values are the weights themselves; those of other types are multiples of something."""
 LEAST_SHARE = 0.9
 """Share of an encoder's parameters below which weights are of another model."""
 
@@ -52,9 +61,11 @@ def fit(vit: VisionTransformer, tensors: dict[str, Tensor], grid: Grid | None = 
     """Load tensors in timm's names into a model that may have another grid or other classes.
 
     grid: rows and columns of the tensors' positions; without it the model's own. Raises ValueError when a tensor of the
-    encoder has another shape, when the blocks hold more than the model computes, and when less than 90 % of the
-    encoder's parameters are there; the model then is as it was.
+    encoder has another shape, is quantised or not finite, when the blocks hold more than the model computes, and when
+    less than 90 % of the encoder's parameters are there; the model then is as it was.
     """
+    for name in (name for name in vit.state_dict() if name in tensors):
+        check_values(name, tensors[name])
     taken, matching = compare(vit, tensors, grid)
     vit.load_state_dict(taken, strict=False)
     return matching
@@ -69,7 +80,7 @@ def compare(
     taken = {name: value for name, value in tensors.items() if name in own and value.shape == own[name].shape}
     check_shapes(own, tensors, taken)
     unexpected = tuple(name for name in tensors if name not in own)
-    check_blocks_whole(unexpected)
+    check_nothing_lost(unexpected)
     missing = tuple(name for name in own if name not in taken)
     matching = Matching(
         matched=tuple(name for name in taken if name not in resized),
@@ -121,13 +132,44 @@ def check_shapes(own: dict[str, Tensor], tensors: dict[str, Tensor], taken: dict
             )
 
 
-def check_blocks_whole(unexpected: Iterable[str]) -> None:
-    """Raise ValueError when blocks hold tensors that the model has no place for: it would compute something else."""
-    odd = [name for name in unexpected if name.startswith("blocks.") or "rel_pos" in name or "relative_pos" in name]
+def check_values(name: str, value: Tensor) -> None:
+    """Raise ValueError, with the remedy, for a tensor whose values are not the weights themselves, or no numbers."""
+    if value.dtype not in PLAIN or value.is_sparse or value.is_meta:
+        kind = "sparse" if value.is_sparse else "without values" if value.is_meta else str(value.dtype).split(".")[-1]
+        raise ValueError(
+            f"{name} is {kind}, and taken for plain numbers would be wrong; give the weights as they were before they "
+            "were quantised or packed: in float32, float16 or bfloat16"
+        )
+    if not value.isfinite().all():
+        raise ValueError(
+            f"{name} holds {int((~value.isfinite()).sum())} values that are NaN or infinite, and so would all features "
+            "be; give an earlier checkpoint, or one that was not cast to a smaller type"
+        )
+
+
+def check_nothing_lost(unexpected: Iterable[str]) -> None:
+    """Raise ValueError when tensors that the model has no place for may change features: it would compute others."""
+    odd = [name for name in unexpected if not beside_encoder(name)]
+    if any("lora_" in name or ".base_layer." in name for name in odd):
+        raise ValueError(f"the weights hold an adapter beside them ({first_of(odd, 1)}); have peft merge it first")
     if odd:
         raise ValueError(
-            f"the model has no place for {first_of(odd)}: a plain ViT of its depth computes something else"
+            f"the model has no place for {first_of(odd)}: without that a plain ViT of its depth computes something "
+            "else; what takes no part in the features can be left out of the file"
         )
+
+
+def beside_encoder(name: str) -> bool:
+    """Whether a tensor belongs to what stands behind an encoder: a decoder, mask token, head, pooling or last norm."""
+    group = group_of(name)
+    return group in AFTER or any(word in group for word in BESIDE)
+
+
+def check_complete(matching: Matching) -> None:
+    """Raise ValueError when the encoder of a file lacks tensors, which would stay random."""
+    lacking = [name for name in matching.missing if not name.startswith("head.")]
+    if lacking:
+        raise ValueError(f"the weights lack {first_of(lacking)}, which would stay random")
 
 
 def count(tensors: dict[str, Tensor]) -> int:
@@ -137,7 +179,7 @@ def count(tensors: dict[str, Tensor]) -> int:
 
 def group_of(name: str) -> str:
     """The part of a model that a tensor belongs to; mask tokens go with the decoder."""
-    return "decoder" if name.startswith(("decoder", "mask_token")) else name.split(".", maxsplit=1)[0]
+    return "decoder" if name.startswith(("decoder", *MASKS)) else name.split(".", maxsplit=1)[0]
 
 
 def first_of(names: Iterable[str], most: int = 3) -> str:

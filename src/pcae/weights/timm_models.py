@@ -1,6 +1,7 @@
 """timm's own pretrained models, by name: timm:NAME, timm:hf-hub:NAME, timm:local-dir:FOLDER."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import timm
@@ -13,11 +14,21 @@ from torch import nn
 from pcae.model.encoder import Encoder, check_known, plain_vit
 from pcae.model.pretrained import PretrainedFacts, build_model
 from pcae.settings.network import EncoderConfig
-from pcae.weights.loaded import Loaded, class_names
-from pcae.weights.reading import data_only, reason_of
+from pcae.weights.loaded import SEVERAL, Loaded, class_names
+from pcae.weights.reading import CONFIG, data_only, read_folder, read_json, reason_of
+from pcae.weights.wrappers import encoder_in
 
 START = "timm:"
 """What weights that timm knows begin with."""
+NOT_ARGUMENTS = {
+    "pretrained",
+    "pretrained_cfg",
+    "pretrained_cfg_overlay",
+    "checkpoint_path",
+    "cache_dir",
+    "num_classes",
+}
+"""Arguments of timm's that open files or are said elsewhere."""
 
 
 def find_timm(name: str) -> Loaded:
@@ -29,7 +40,32 @@ def find_timm(name: str) -> Loaded:
     vit = plain_vit(open_pretrained(name))
     facts = describe(vit, name)
     check_same(vit, facts, name)
+    folder = name.removeprefix("local-dir:")
+    several = folder != name and read_json(Path(folder) / CONFIG).get("problem_type") == SEVERAL
+    facts = replace(facts, multi_label=several and facts.classes is not None)
     return Loaded(tensors=dict(vit.state_dict()), facts=facts, source=START + name)
+
+
+def find_timm_wrapper(folder: Path) -> Loaded:
+    """What a folder of transformers' timm_wrapper holds: timm's name, its arguments and its tensors. Raises ValueError.
+
+    Nothing is downloaded.
+    """
+    said, taken = read_json(folder / CONFIG), encoder_in(read_folder(folder), str(folder))
+    architecture, arguments = said["architecture"], said.get("model_args") or {}
+    odd = sorted(arguments.keys() & NOT_ARGUMENTS)
+    if odd:
+        raise ValueError(f"{folder}: model_args hold {odd[0]}, which is no size of a model")
+    check_known(architecture)
+    classes = len(taken.tensors["head.weight"]) if "head.weight" in taken.tensors else 0
+    overlay = {"label_names": said.get("label_names"), **(said.get("pretrained_cfg") or {})}
+    options = {"num_classes": classes, "pretrained_cfg_overlay": overlay, **arguments}
+    vit = plain_vit(timm.create_model(architecture, pretrained=False, **options))
+    vit.load_state_dict(taken.tensors)
+    facts = describe(vit, f"local-dir:{folder}")
+    check_same(vit, facts, f"local-dir:{folder}")
+    source = f"{folder}, timm's {architecture} in Hugging Face's wrapper"
+    return Loaded(tensors=dict(vit.state_dict()), facts=facts, source=source, remarks=taken.remarks)
 
 
 def open_pretrained(name: str) -> nn.Module:

@@ -1,6 +1,7 @@
 """COCO-format annotations: what is read is what they say, and what is wrong with them is said in a line."""
 
 import json
+import re
 
 import numpy as np
 import pycocotools.mask
@@ -12,12 +13,13 @@ from pcae.data.coco.annotations import open_coco
 from pcae.data.coco.layout import find_coco
 from pcae.data.coco.segmentations import boxes_of, run_lengths, to_mask, to_rles
 from pcae.data.files.decode import Unreadable
+from pcae.settings.reading import AnnotationConfig
 from tests.shapes import HEIGHT, WIDTH, annotation, content, make, shapes
 
 
 def test_objects_are_what_the_file_says(tmp_path):
     data = open_coco(str(make(tmp_path, content())))
-    assert data.ids.tolist() == [10, 11, 12] and data.images.classes == ["disc", "angle", "bar"]
+    assert data.ids == [10, 11, 12] and data.images.classes == ["disc", "angle", "bar"]
     assert data.category_ids == [7, 3, 20] and data.labels.tolist() == [1, 2, 3] * 3
     masks = torch.stack([to_mask(rle) for rle in data.rles(1)])
     assert torch.equal(masks, torch.from_numpy(shapes()))
@@ -66,9 +68,9 @@ def test_images_without_objects_stay_unless_they_are_left_out(tmp_path):
     assert len(data) == 4 and data.corners(1).shape == (0, 4) and data.rles(1) == []
     assert "1 of 4 images have no annotations" in data.notes
     fewer = data.with_objects()
-    assert fewer.ids.tolist() == [10, 13] and fewer.images.names == [data.images.names[0], data.images.names[3]]
+    assert fewer.ids == [10, 13] and fewer.images.names == [data.images.names[0], data.images.names[3]]
     assert torch.equal(fewer.corners(1), data.corners(3)) and fewer.rles(1) == data.rles(3)
-    assert len(data.subset([])) == 0 and data.subset([2, 0]).ids.tolist() == [12, 10]
+    assert len(data.subset([])) == 0 and data.subset([2, 0]).ids == [12, 10]
 
 
 def test_a_box_a_pixel_outside_is_cut_and_one_further_is_wrong(tmp_path):
@@ -86,11 +88,11 @@ def test_one_wrong_annotation_of_very_many_is_left_out_and_reported(tmp_path):
     made = content(1)
     made["annotations"][1]["bbox"][3] = 0.0  # two of COCO's own 860,001 are so
     folder = str(make(tmp_path, made))
-    data = open_coco(folder, max_bad_annotations=0.4)
+    data = open_coco(folder, config=AnnotationConfig(max_bad_annotations=0.4))
     assert data.labels.tolist() == [1, 3] and len(data.rles(0)) == 2
     assert data.notes[0].startswith("1 of 3 annotations are left out: annotation 2 of image 10 has a box of no area")
     with pytest.raises(ValueError, match="has a box of no area"):
-        open_coco(folder, max_bad_annotations=0.3)
+        open_coco(folder, config=AnnotationConfig(max_bad_annotations=0.3))
 
 
 def test_labels_follow_the_detector_whatever_the_order_of_a_file(tmp_path):
@@ -116,11 +118,13 @@ def change(made, key, place, **values):
 
 EMPTY = {"size": [HEIGHT, WIDTH], "counts": [HEIGHT * WIDTH]}
 WRONG = {
-    "annotation 4 of image 99, which is not among the images, and 1 more such; remove it": lambda made: (
+    "annotation 4 of image 99 is of an image that is not among the images, and 1 more such; mend": lambda made: (
         change(made, "annotations", 3, image_id=99),
         change(made, "annotations", 5, image_id=98),
     ),
-    "the category id 8 is not among the categories; add": lambda made: change(made, "annotations", 2, category_id=8),
+    "annotation 3 of image 10 is of the category 8, which is not among the categories; mend": lambda made: change(
+        made, "annotations", 2, category_id=8
+    ),
     "have no annotations; nothing": lambda made: made["annotations"].clear(),
     "have no categories; nothing": lambda made: made["categories"].clear(),
     "have no images; nothing": lambda made: made["images"].clear(),
@@ -131,7 +135,7 @@ WRONG = {
     "are not as COCO has them: annotations 2 bbox 3: Input should be a finite": lambda made: change(
         made, "annotations", 2, bbox=[1, 2, 3, float("nan")]
     ),
-    "images 1 id: Input should be a valid integer": lambda made: change(made, "images", 1, id="11"),
+    "images 1 id int: Input should be a valid integer": lambda made: change(made, "images", 1, id=1.5),
     "images 1 height: Input should be greater than 0": lambda made: change(made, "images", 1, height=0),
     "the id 2 stands twice among the annotations; number": lambda made: change(made, "annotations", 0, id=2),
     "the id 11 stands twice among the images": lambda made: change(made, "images", 0, id=11),
@@ -140,10 +144,15 @@ WRONG = {
         change(made, "annotations", 1, bbox=[1, 2, 5, 0]),
         change(made, "annotations", 2, bbox=[1, 2, -5, 5]),
     ),
+    "boxes are no pixels but shares of the images' sides, .* has \\[0.1, 0.2, 0.5, 0.25\\]; multiply": lambda made: [
+        one.update(bbox=[0.1, 0.2, 0.5, 0.25]) for one in made["annotations"]
+    ],
+    "reaches out of .*; all boxes fit as left, top, right and bottom: write width .*; or mend": lambda made: [
+        one.update(bbox=[80, 50, 130, 85]) for one in made["annotations"]
+    ],
     "annotation 2 of image 10 has a box that reaches out": lambda made: change(
         made, "annotations", 1, bbox=[500, 2, 5, 5]
     ),
-    "annotation 2 of image 10 has no segmentation;": lambda made: change(made, "annotations", 1, segmentation=[]),
     "annotation 2 of image 10 has a polygon that reaches to 1e\\+09, far outside its image": lambda made: change(
         made, "annotations", 1, segmentation=[[3, 3, 1e9, 3, 9, 9]]
     ),
@@ -151,7 +160,13 @@ WRONG = {
         made, "annotations", 1, segmentation=[[3, 3, 9, 3, 15, 3]]
     ),
     "annotation 2 of image 10 has a polygon of 4 numbers": lambda made: change(
-        made, "annotations", 1, segmentation=[[1, 1, 9, 1, 9, 9], [1, 2, 3, 4]]
+        made, "annotations", 1, segmentation=[[1, 2, 3, 4], [5, 5]]
+    ),
+    "annotation 2 of image 10 has no segmentation of COCO's form \\(.* a valid number": lambda made: change(
+        made, "annotations", 1, segmentation=[["1", "1", "9", "1", "9", "9"]]
+    ),
+    "annotation 2 of image 10 has no segmentation of COCO's form \\(.* a valid list, and 2 more": lambda made: change(
+        made, "annotations", 1, segmentation=EMPTY | {"counts": [str(HEIGHT * WIDTH)]}
     ),
     "annotation 2 of image 10 has no segmentation of COCO's form \\(": lambda made: change(
         made, "annotations", 1, segmentation=[1, 1, 9, 1, 9, 9]
@@ -295,3 +310,129 @@ def test_a_turned_photograph_is_read_upright_or_as_it_is_stored_where_the_annota
         made["annotations"] = [annotation(1, 10, 7, np.ones(expected.shape[1:], np.uint8))]
         (tmp_path / "train.json").write_text(json.dumps(made))
         assert torch.equal(open_coco(str(tmp_path)).read(0), expected)
+
+
+def test_ids_may_be_words_and_a_number_is_the_same_as_its_word(tmp_path):
+    made, plain = content(2), content(2)
+    for image, name in zip(made["images"], ("first", "7"), strict=True):
+        image["id"] = name
+    for category in made["categories"]:
+        category["id"] = f"class-{category['id']}"
+    for one in made["annotations"]:
+        one |= {"id": f"object-{one['id']}", "image_id": "first" if one["image_id"] == 10 else 7}
+        one["category_id"] = f"class-{one['category_id']}"
+    data, expected = open_coco(str(make(tmp_path / "a", made))), open_coco(str(make(tmp_path / "b", plain)))
+    assert data.ids == ["first", "7"] and data.category_ids == ["class-7", "class-3", "class-20"]
+    assert np.array_equal(data.labels, expected.labels) and np.array_equal(data.boxes, expected.boxes)
+    assert np.array_equal(data.starts, expected.starts)
+    made["images"][0]["id"] = 7
+    with pytest.raises(ValueError, match="the id 7 stands twice among the images"):
+        open_coco(str(make(tmp_path / "a", made)))
+
+
+def test_null_is_no_crowd_and_no_size_is_read_off_the_picture(tmp_path):
+    made = content(1)
+    for one in made["annotations"]:
+        one |= {"iscrowd": None, "area": None}
+    make(tmp_path, made)
+    made["images"][0] |= {"height": None, "width": None}
+    (tmp_path / "train.json").write_text(json.dumps(made))
+    data = open_coco(str(tmp_path))
+    assert data.objects == 3 and data.size(0) == (HEIGHT, WIDTH)
+    assert "1 of 1 images have no size in the file; it is read off the pictures" in data.notes
+
+
+def test_boxes_that_are_not_around_their_masks_are_said(tmp_path):
+    made = content(1)
+    for one, left in zip(made["annotations"], (20, 21, 80), strict=True):
+        one |= {"segmentation": [[20, 20, 60, 20, 60, 50, 20, 50]], "bbox": [left, 20, 40, 30]}
+    notes = open_coco(str(make(tmp_path, made))).notes
+    assert [note for note in notes if "apart" in note] == [
+        "1 of 3 boxes lie apart from their masks (they share less than half of what both cover); the first is of "
+        "annotation 3 of image 10"
+    ]
+
+
+@pytest.mark.parametrize("area", [0, -5, 0.0, None])
+def test_an_area_that_is_none_is_that_of_the_mask(tmp_path, area):
+    made = content(1)
+    for one in made["annotations"]:
+        one |= {"segmentation": [[20, 20, 60, 20, 60, 50, 20, 50]], "bbox": [20, 20, 40, 30], "area": area}
+    assert open_coco(str(make(tmp_path, made))).areas.tolist() == [40.0 * 30] * 3
+
+
+def test_a_mask_of_one_part_that_is_empty_is_none(tmp_path):
+    made = content(1)
+    for one in made["annotations"]:
+        one["segmentation"] = [[]]
+    assert "no object has a mask: boxes alone are taken" in open_coco(str(make(tmp_path, made))).notes
+
+
+def test_a_point_or_line_beside_a_polygon_is_left_out(tmp_path):
+    """pycocotools takes four numbers in the first place for a box."""
+    made = content(1)
+    square = [20, 20, 60, 20, 60, 50, 20, 50]
+    for one, parts in zip(made["annotations"], ([[1, 2, 3, 4], square], [square, [1, 2]], [square]), strict=True):
+        one |= {"segmentation": parts, "bbox": [20, 20, 40, 30]}
+    data = open_coco(str(make(tmp_path, made)))
+    masks = [to_mask(rle).numpy() for rle in data.rles(0)]
+    assert all(np.array_equal(mask, masks[2]) for mask in masks) and masks[2].sum() == 40 * 30
+    assert data.notes[0].startswith(
+        "2 of 3 masks have parts of fewer than three corners, which are left out; the first"
+    )
+
+
+def test_a_box_that_is_missing_is_that_of_the_mask(tmp_path):
+    made, expected = content(1), [one["bbox"] for one in content(1)["annotations"]]
+    made["annotations"][0]["bbox"] = []
+    del made["annotations"][1]["bbox"]
+    made["annotations"][2]["bbox"] = None
+    folder = str(make(tmp_path, made))
+    for masks in ("auto", "never"):
+        assert open_coco(folder, config=AnnotationConfig(masks=masks)).boxes.tolist() == expected
+
+
+@pytest.mark.parametrize("masks", ["auto", "always", "never"])
+def test_boxes_and_masks_as_they_are_asked_for(tmp_path, masks):
+    config, made = AnnotationConfig(masks=masks), content(1)
+    whole = open_coco(str(make(tmp_path, made)), config=config)
+    assert (whole.segmentations is None) == (masks == "never") and whole.objects == 3
+    made["annotations"][1]["segmentation"] = None
+    folder = str(make(tmp_path, made))
+    if masks == "always":
+        with pytest.raises(
+            ValueError, match="has no segmentation; mend .*, leave them out by .*annotations 0.3334, or take"
+        ):
+            open_coco(folder, config=config)
+        config = AnnotationConfig(masks=masks, max_bad_annotations=0.3334)
+    mixed = open_coco(folder, config=config)
+    assert (mixed.segmentations is None) == (masks != "always") and mixed.objects == 3 - (masks == "always")
+    for one in made["annotations"]:
+        one["segmentation"] = []
+    folder = str(make(tmp_path, made))
+    if masks == "always":
+        with pytest.raises(ValueError, match="have boxes only, no masks; without --masks always, boxes alone"):
+            open_coco(folder, config=config)
+    else:
+        assert open_coco(folder, config=config).objects == 3
+
+
+@pytest.mark.parametrize(("many", "wrong"), [(7, 3), (100, 29), (100, 7), (3, 2)])
+@pytest.mark.parametrize("kind", ["box", "mask"])
+def test_the_remedy_against_wrong_annotations_works(tmp_path, many, wrong, kind):
+    """What it says is followed to the letter: the share, and boxes alone where these are right."""
+    made = content(1)
+    made["annotations"] = [made["annotations"][0] | {"id": n} for n in range(many)]
+    for one in made["annotations"][:wrong]:
+        one |= {"bbox": [1, 1, 0, 5]} if kind == "box" else {"segmentation": [[3, 3, 9, 3, 15, 3]]}
+    folder = str(make(tmp_path, made))
+    with pytest.raises(ValueError, match=f"and {wrong - 1} more such; mend or remove them") as caught:
+        open_coco(folder)
+    share = re.search(r"--max-bad-annotations ([\d.]+)", str(caught.value))
+    assert (
+        share
+        and open_coco(folder, config=AnnotationConfig(max_bad_annotations=float(share[1]))).objects == many - wrong
+    )
+    assert ("or take boxes alone by --masks never" in str(caught.value)) == (kind == "mask")
+    if kind == "mask":
+        assert open_coco(folder, config=AnnotationConfig(masks="never")).objects == many

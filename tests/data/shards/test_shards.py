@@ -7,6 +7,7 @@ import json
 import lzma
 import multiprocessing
 import pickle
+import re
 import tarfile
 from pathlib import Path
 
@@ -56,7 +57,7 @@ def samples(first: int, last: int) -> list[tuple[str, bytes]]:
 
 
 def pixels_of(images) -> list[bytes]:
-    return [images.open(index)[0].tobytes() for index in range(len(images))]
+    return [images.open(index).tobytes() for index in range(len(images))]
 
 
 def short(images) -> list[str]:
@@ -183,6 +184,11 @@ def test_the_digest_says_which_images_and_not_where(twins, tmp_path):
         (["train.tar", "validation.tar", "test.tar"], ["train.tar"], ["validation.tar"]),
         (["training-0.tar", "values-0.tar"], ["training-0.tar", "values-0.tar"], ["training-0.tar", "values-0.tar"]),
         (["train-0.tar"], ["train-0.tar"], ["train-0.tar"]),
+        (["in1k-train-0.tar", "in1k-validation-0.tar"], ["in1k-train-0.tar"], ["in1k-validation-0.tar"]),
+        (["in_train_0.tar", "in_val_0.tar", "in_test_0.tar"], ["in_train_0.tar"], ["in_val_0.tar"]),
+        (["crash-test-0.tar", "y.tar"], ["crash-test-0.tar", "y.tar"], ["crash-test-0.tar", "y.tar"]),
+        (["test-train-0.tar", "x-train-1.tar"], ["x-train-1.tar"], ["test-train-0.tar"]),
+        (["Train/a.tar", "Test/b.tar"], ["a.tar"], ["b.tar"]),
         (["val-0.tar"], ["val-0.tar"], ["val-0.tar"]),
     ],
 )
@@ -265,6 +271,65 @@ def test_a_sample_is_what_agrees_up_to_the_first_dot(tmp_path):
     assert short(images) == ["a.tar/a.b/1.PNG", "a.tar/3.left.png"]
     assert [images.source(index) for index in (0, 1)] == [png(1), png(3)] and images.labels == [0, 1]
     assert images.others == {".mask.png": 1, ".txt": 1, ".cls": 1, ".right.png": 1, "without suffix or hidden": 2}
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [f"2024.05.01_{n:04}.jpg" for n in range(300)],
+        [f"2024.05.01_{n}.jpg" for n in range(3)],
+        [f"{year}.05.01_{n:04}.png" for year in (2023, 2024) for n in range(40)],
+        [f"v1.{n}.png" for n in range(20)] + [f"v2.{n}.png" for n in range(20)],
+        [f"J.{chr(97 + n)}.png" for n in range(20)],
+        ["photo.jpg", *(f"photo.{n}.jpg" for n in range(1, 30))],
+    ],
+)
+def test_names_with_dots_whose_images_would_be_lost_are_refused(tmp_path, capsys, names):
+    """As images and in an index; with one dot each, all of them are there."""
+    data = write_tar(tmp_path / "a.tar", [(name, png(1)) for name in names])
+    samples = {name.partition(".")[0] for name in names}
+    said = f"a.tar' would lose {len(names) - len(samples)} images: '{names[0]}' and '{names[1]}' are one sample"
+    with pytest.raises(ValueError, match=re.escape(said)):
+        open_images(data)
+    with pytest.raises(SystemExit):
+        main(["index", data, str(tmp_path / "index.json")])
+    assert said in capsys.readouterr().err
+    renamed = [name.rpartition(".")[0].replace(".", "_") + ".png" for name in names]
+    assert len(open_images(write_tar(tmp_path / "b.tar", [(name, png(1)) for name in renamed]))) == len(names)
+
+
+def test_a_name_that_stands_twice_in_a_sample_is_refused(tmp_path):
+    pair = [("0.png", png(0)), ("0.cls", b"cat")]
+    write_tar(tmp_path / "a.tar", [*pair, *pair])
+    for stream in (False, True):
+        with pytest.raises(ValueError, match=r"a\.tar' has '0\.png' twice beside one another"):
+            open_images(str(tmp_path), stream=stream)
+    write_tar(tmp_path / "a.tar", [*pair, ("1.png", png(1)), ("1.cls", b"dog"), *pair])
+    assert len(open_images(str(tmp_path))) == 3
+
+
+def test_kinds_of_images_are_one_sample_and_what_does_not_count_is_said(tmp_path, capsys):
+    members = [(f"{n}.{kind}.png", png(n)) for n in range(30) for kind in ("rgb", "depth7")]
+    members += [(f"{n}.0{n}x.txt", b"") for n in range(30)]
+    images = open_images(write_tar(tmp_path / "a.tar", members))
+    assert len(images) == 30 and images.others == {".depthN.png": 30} | {".Nx.txt": 30} | {}
+    assert "30 images are left out: '0.rgb.png' and '0.depth7.png' are one sample" in capsys.readouterr().err
+    assert (
+        images.left_out() == "30 .depthN.png, 30 .Nx.txt" and images.left_out(1) == "30 .depthN.png and 1 other kinds"
+    )
+
+
+def test_why_labels_do_not_count_is_said(tmp_path):
+    some = open_images(write_tar(tmp_path / "a.tar", [*samples(0, 3), ("9.png", png(9))]))
+    assert some.unlabelled.startswith("1 of 4 samples have no label, the first is '/a.tar/9.png'; label them")
+    tags = [
+        ("1.png", png(1)),
+        ("1.json", b'{"label": ["cat", 7]}'),
+        ("2.png", png(2)),
+        ("2.json", b'{"label": ["cat"]}'),
+    ]
+    several = open_images(write_tar(tmp_path / "b.tar", tags))
+    assert several.unlabelled.startswith("1 of 2 samples have several labels, the first is '/b.tar/1.png' (cat, 7);")
 
 
 @pytest.mark.parametrize("kind", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT])

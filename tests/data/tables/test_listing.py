@@ -26,10 +26,10 @@ def test_odd_names_are_names(tmp_path):
 
 
 def test_hidden_files_and_folders_and_other_files_are_left_out(tmp_path):
-    touch(tmp_path, "a.jpg", ".b.jpg", ".cache/c.jpg", "__MACOSX/._a.jpg", "notes.txt", "d.heic", "e.heic", "README")
+    touch(tmp_path, "a.jpg", ".b.jpg", ".cache/c.jpg", "__MACOSX/._a.jpg", "notes.txt", "d.mp4", "e.mp4", "README")
     found = list_folder(tmp_path)
     assert names(found, tmp_path) == ["a.jpg"]
-    assert found.others == {".heic": 2, ".txt": 1, "without suffix": 1}
+    assert found.others == {".mp4": 2, ".txt": 1, "without suffix": 1}
 
 
 def test_links_are_followed_once_and_dead_ones_are_kept_to_be_named(tmp_path):
@@ -54,8 +54,8 @@ def test_a_folder_that_cannot_be_listed_is_named(tmp_path, unprivileged):
 
 
 def test_an_empty_folder_says_what_it_holds_instead(tmp_path):
-    touch(tmp_path, "a.heic", "b.heic", "c.txt")
-    with pytest.raises(ValueError, match=r"holds no image files .*, but 2 \.heic, 1 \.txt"):
+    touch(tmp_path, "a.mp4", "b.mp4", "c.txt")
+    with pytest.raises(ValueError, match=r"holds no image files .*, but 2 \.mp4, 1 \.txt"):
         list_data(str(tmp_path), "train")
 
 
@@ -81,6 +81,37 @@ def test_a_split_never_holds_the_other_ones_images(tmp_path, held_out):
     assert splits == [["train/cat/a.jpg"], [f"{held_out}/cat/b.jpg"]]
 
 
+@pytest.mark.parametrize(
+    ("train", "test", "apart"),
+    [
+        ("Train", "Test", True),
+        ("TRAIN", "val", True),
+        ("Training", "Testing", True),
+        ("training", "Validation", True),
+        ("train", "Test", True),
+        ("Train", "Bus", False),
+        ("testing", "cooking", False),
+    ],
+)
+def test_capitals_are_splits_where_both_are_there_and_classes_else(tmp_path, train, test, apart):
+    touch(tmp_path, f"{train}/cat/a.jpg", f"{test}/dog/b.jpg")
+    found = [list_data(str(tmp_path), split) for split in ("train", "test")]
+    assert ([one.labels for one in found] == [["cat"], ["dog"]]) == apart
+    assert apart or sorted(found[0].labels or []) == sorted([train, test])
+
+
+def test_a_class_called_train_is_taken_for_a_split_and_that_is_said(tmp_path, capsys):
+    touch(tmp_path, "vehicles/train/a.jpg", "vehicles/bus/b.jpg", "vehicles/car/c.jpg", "plain/train/a.jpg")
+    (tmp_path / "plain" / "notes").mkdir()
+    for name in ("plain", "vehicles", "vehicles"):
+        assert len(list_data(str(tmp_path / name), "train").names) == 1
+    said = capsys.readouterr().err
+    assert said.count("left out") == 1
+    assert (
+        "vehicles/train' is taken for the training images, and 2 folders of images beside it are left out, the" in said
+    )
+
+
 def test_with_one_split_folder_the_other_split_is_the_rest_or_the_same(tmp_path):
     touch(tmp_path, "one/train/cat/a.jpg", "one/b.jpg", "two/test/cat/a.jpg", "two/cat/b.jpg", "two/cat/c.jpg")
     one = [names(list_data(str(tmp_path / "one"), split), tmp_path) for split in ("train", "test")]
@@ -100,7 +131,6 @@ def test_with_one_split_folder_the_other_split_is_the_rest_or_the_same(tmp_path)
         ("a.jpg,image\nb.jpg,file\n", ["a.jpg", "b.jpg"], ["image", "file"]),
         ("path,label\na.jpg,cat\nb.jpg,\n", ["a.jpg", "b.jpg"], None),
         ("path,label\na.jpg,cat\nb.jpg\n", ["a.jpg", "b.jpg"], None),
-        ("label,path\ncat,a.jpg\ndog\n", ["a.jpg"], ["cat"]),
     ],
 )
 def test_a_header_says_which_columns_are_paths_and_labels(tmp_path, text, files, labels):
@@ -121,3 +151,17 @@ def test_one_image_is_data(tmp_path):
     touch(tmp_path, "a cat.JPG", "b.jpg")
     found = list_data(str(tmp_path / "a cat.JPG"), "train")
     assert (names(found, tmp_path), found.labels, found.root) == (["a cat.JPG"], None, str(tmp_path))
+
+
+def test_dicom_files_need_no_suffix_and_arrays_count_where_there_is_no_picture(tmp_path):
+    dicom = bytes(128) + b"DICM"
+    for name in ("IM0001", "1.2.840.10008.5", "DICOMDIR", "scan.dcm", "notes.txt"):
+        (tmp_path / name).write_bytes(dicom)
+    (tmp_path / "README").write_text("words")
+    found = list_folder(tmp_path)
+    assert names(found, tmp_path) == ["1.2.840.10008.5", "IM0001", "scan.dcm"]
+    assert found.others == {".txt": 1, "without suffix": 2}
+    touch(tmp_path, "arrays/a.npy", "arrays/b.npz", "both/a.npy", "both/a.heic", "both/b.jph")
+    assert names(list_folder(tmp_path / "arrays"), tmp_path) == ["arrays/a.npy", "arrays/b.npz"]
+    beside = list_folder(tmp_path / "both")
+    assert names(beside, tmp_path) == ["both/a.heic", "both/b.jph"] and beside.others == {".npy": 1}

@@ -41,7 +41,7 @@ def test_ours_into_a_pth_and_back_is_the_same_to_the_bit(to, predicts, channels,
     assert_same(model, find(tmp_path / "a.pth"))
     with torch.no_grad():
         images = pictures(model, 2)
-        assert torch.equal(load(tmp_path / "a.pth").encoder.vit(images / 255), model.encoder.vit(images / 255))
+        assert torch.equal(load(tmp_path / "a.pth")(images).tokens, model(images).tokens)  # normalised as it was
     assert [path.name for path in tmp_path.iterdir()] == ["a.pth"]
 
 
@@ -65,6 +65,8 @@ def test_the_public_codes_file_holds_a_teacher_of_the_same_weights(tmp_path):
     assert torch.equal(content["model"]["decoder_pred.weight"], model.decoder.tensors["head.weight"])
     assert content["args"] == {
         "num_heads": 2,
+        "pcae_mean": [0.4] * 3,
+        "pcae_std": [0.2] * 3,
         "decoder_num_heads": 8,
         "decoder_depth": 2,
         "decoder_embed_dim": 32,
@@ -80,7 +82,8 @@ def test_what_has_no_decoder_of_pixels_becomes_a_file_without_one(options, tmp_p
     model = model_with(**{"predicts": None} | options)
     assert export(model, "mae", tmp_path / "a.pth", 0.0, [pictures(model, 3)]).max_difference == 0
     content = torch.load(tmp_path / "a.pth", weights_only=True)
-    assert content["args"] == {"num_heads": 2} and content["model"].keys() == model.encoder.vit.state_dict().keys()
+    said = {"num_heads": 2, "pcae_mean": [0.4] * 3, "pcae_std": [0.2] * 3}
+    assert content["args"] == said and content["model"].keys() == model.encoder.vit.state_dict().keys()
     facts = load(tmp_path / "a.pth").facts
     assert (facts.classes is None, facts.global_pool) == (model.facts.classes is None, model.facts.global_pool)
     left = "the decoder predicts features and is left out; --to pcae-code takes it"

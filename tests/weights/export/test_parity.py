@@ -37,7 +37,25 @@ def test_the_largest_difference_counts_up_to_the_tolerance():
     assert check([1.0, 1.00009], [[[0, 1], [0, 1]]]).holds
     parity = check([1.0, 1.0002], [[[0, 1], [0, 1]]])
     assert not parity.holds and parity.max_difference == pytest.approx(2e-4, rel=1e-3)
-    assert "largest difference 0.0002 (at most 0.0001)" in parity.describe()
+    assert "largest difference 0.0002 (at most 0.0001, for answers up to 1)" in parity.describe()
+
+
+@pytest.mark.parametrize("size", [1e-3, 24.0, 1e4])
+def test_what_the_difference_may_be_follows_the_size_of_the_answers(size):
+    ours = torch.full((2, 3), size)
+
+    def held(share: float):
+        return compare(lambda _: Answer(ours), lambda _: (ours * (1 + share),), [IMAGES], 1e-5)
+
+    assert held(8e-6).holds and not held(1.3e-5).holds
+    assert held(0.0).allowed == pytest.approx(size * 1e-5) and held(0.0).size == pytest.approx(size)
+
+
+def test_answers_of_another_model_are_refused():
+    with pytest.raises(ValueError, match=r"answers \(4,\) values for an image, the weights \(3,\): it is of another"):
+        compare(lambda _: Answer(torch.ones(2, 3)), lambda _: (torch.ones(2, 4),), [IMAGES], 1e-5)
+    with pytest.raises(ValueError, match="drops tokens 2 times, the weights 1 times; give its --drop-ratio"):
+        check([1.0, 1.0], [[[0, 1], [0, 1]], [[0], [0]]])
 
 
 @pytest.mark.parametrize("output", [float("nan"), float("inf")])
@@ -119,7 +137,7 @@ def test_an_export_that_keeps_other_tokens_is_not_kept(tmp_path, monkeypatch):
 
     def reopen(model, path):
         answer = program(model, path)
-        return lambda images: [value if place == 0 else 23 - value for place, value in enumerate(answer(images))]
+        return lambda images: tuple(value if place == 0 else 23 - value for place, value in enumerate(answer(images)))
 
     monkeypatch.setattr(FORMATS["torch-export"], "reopen", reopen)
     with pytest.raises(ValueError, match="4 by scores up to"):

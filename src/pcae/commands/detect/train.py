@@ -1,9 +1,7 @@
 """`pcae detect train`: a pre-trained encoder becomes a detector that finds and cuts out objects."""
 
-from typing import Any
-
+from pcae.results import RunSummary, print_result
 from pcae.runs.detection import choose_recipe, train_and_report
-from pcae.runs.dry_run import show_forecast
 from pcae.settings.verbs.detect import DetectTrainConfig
 from pcae.terminal import answer, console
 
@@ -12,10 +10,10 @@ __all__ = ["choose_recipe", "run"]
 
 def run(config: DetectTrainConfig) -> None:
     """Train, and say where everything lies; or with --dry-run what it would take."""
-    answer(train_and_report(config), config.json, show_forecast if config.dry_run else show)
+    answer(train_and_report(config), config.json, print_result if config.dry_run else show)
 
 
-def show(summary: dict[str, Any]) -> None:
+def show(summary: RunSummary) -> None:
     """Say how good the detector is, and where everything lies."""
     kinds = [kind for kind in ("box", "mask") if f"{kind}_ap" in summary]
     aps = [f"{kind} AP {100 * summary[f'{kind}_ap']:.1f} (AP50 {100 * summary[f'{kind}_ap50']:.1f})" for kind in kinds]

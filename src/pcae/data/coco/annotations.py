@@ -4,28 +4,28 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
-from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from pcae.data.coco.checks import Annotation, Content, check_content, faults, parse
-from pcae.data.coco.layout import CocoFiles, find_coco
+from pcae.data.coco.checks import Annotation, Content, Id, check_content, parse
+from pcae.data.coco.faults import Usable, usable
+from pcae.data.coco.file_names import image_files
+from pcae.data.coco.layout import find_coco
 from pcae.data.coco.segmentations import Rle, Size, area, to_rle
 from pcae.data.crops import to_tensor
 from pcae.data.files.bounds import decoding
-from pcae.data.files.decode import MIRRORED, ORIENTATION, Unreadable, opened
+from pcae.data.files.decode import Unreadable, opened
+from pcae.data.files.readers import read
+from pcae.data.files.stored import MIRRORED
 from pcae.data.images import Images
 from pcae.data.lazy import pick
 from pcae.settings.choices import Split
-from pcae.settings.reading import MAX_BAD_ANNOTATIONS
+from pcae.settings.reading import AnnotationConfig
 
-PHOTOGRAPHS = ("JPEG", "WEBP")
-"""Formats that cameras and phones store turned."""
+AS_THEY_ARE = AnnotationConfig()
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,15 +35,15 @@ class CocoImages:
     annotations: the file that they were read from. images: the pictures; `images.classes` has the names of
     the categories in the file's order. ids: of the images. sizes: height and width. category_ids: of labels 1, 2, ...
     starts: the objects of image i are the rows from starts[i] to starts[i + 1] of boxes (left, top, width and height,
-    as the file has them), labels, areas and crowds. segmentations: those of an image's objects as JSON, where the file
-    has any. notes: what is odd about the file, though no error, a line each.
+    as the file has them), labels, areas and crowds. segmentations: those of an image's objects as JSON; None where
+    boxes alone are taken. notes: what is odd about the file, though no error, a line each.
     """
 
     annotations: str
     images: Images
-    ids: Int[np.ndarray, " images"]
+    ids: list[Id]
     sizes: Int[np.ndarray, "images 2"]
-    category_ids: list[int]
+    category_ids: list[Id]
     starts: Int[np.ndarray, " images_and_1"]
     boxes: Float[np.ndarray, "objects 4"]
     labels: Int[np.ndarray, " objects"]
@@ -54,6 +54,11 @@ class CocoImages:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    @property
+    def objects(self) -> int:
+        """How many objects there are, crowds apart."""
+        return int((~self.crowds).sum())
 
     def size(self, index: int) -> Size:
         """Height and width of an image."""
@@ -71,7 +76,7 @@ class CocoImages:
         return boxes.clamp(min=0).minimum(boxes.new_tensor([width, height, width, height])).float()
 
     def rles(self, index: int) -> list[Rle]:
-        """The masks of the objects of an image. Raises ValueError where the file has boxes only."""
+        """The masks of the objects of an image. Raises ValueError where boxes alone are taken."""
         if self.segmentations is None:
             raise ValueError(f"annotations {self.annotations!r} have boxes only, no masks")
         return [to_rle(segmentation, self.size(index)) for segmentation in json.loads(self.segmentations[index])]
@@ -101,7 +106,7 @@ class CocoImages:
         return replace(
             self,
             images=replace(self.images, items=names, names=names),
-            ids=self.ids[chosen],
+            ids=[self.ids[place] for place in chosen],
             sizes=self.sizes[chosen],
             starts=starts,
             boxes=self.boxes[rows],
@@ -135,12 +140,9 @@ class CocoImages:
 
 
 def orientation_of(path: str) -> int:
-    """How a photograph is stored, by its EXIF data; 1, upright, for formats that are no photographs'."""
-    try:
-        with decoding(), opened(path) as file, Image.open(file, formats=PHOTOGRAPHS) as image:
-            return image.getexif().get(ORIENTATION, 1)
-    except UnidentifiedImageError:
-        return 1
+    """How an image is stored, as its file says; 1 is upright."""
+    with decoding(), opened(path) as file:
+        return read(file).orientation()
 
 
 def as_stored(
@@ -158,81 +160,91 @@ def open_coco(
     split: Split = "train",
     images: str | None = None,
     channels: int = 3,
-    max_bad_annotations: float = MAX_BAD_ANNOTATIONS,
+    config: AnnotationConfig = AS_THEY_ARE,
 ) -> CocoImages:
-    """The images and objects of a split of DATA (`find_coco`). Raises ValueError in one line for what is wrong."""
-    return read_coco(find_coco(data, split, images), channels, max_bad_annotations)
-
-
-def read_coco(files: CocoFiles, channels: int = 3, max_bad_annotations: float = MAX_BAD_ANNOTATIONS) -> CocoImages:
-    """Images and objects of a file of annotations; labels are 1, 2, ... in the order of its categories.
+    """The images and objects of a split of DATA (`find_coco`); labels are 1, 2, ... in the order of its categories.
 
     An annotation that is wrong in itself (a box of no area, one more than a pixel outside, a mask of nothing) is left
-    out while such are at most a share `max_bad_annotations`; else ValueError names the first.
+    out while such are at most a share `max_bad_annotations`; else ValueError names the first, in one line.
     """
+    files = find_coco(data, split, images)
     path, content = str(files.annotations), parse(files.annotations)
     check_content(path, content)
-    folder = folder_of(files, content)
-    names = [str(folder / image.file_name) for image in content.images]
-    images = Images(names, names, None, distinct(content), channels, str(folder))
-    bad = faults(path, content, max_bad_annotations)
-    kept = [annotation for place, annotation in enumerate(content.annotations) if place not in bad]
-    count = f"{len(bad)} of {len(content.annotations)} annotations"
-    notes = [f"{count} are left out: {reason}" for reason in list(bad.values())[:1]]
-    return arranged(path, images, content, kept, (*notes, *remarks(content, kept)))
+    found = image_files(files, content.images)
+    pictures = Images(found.paths, found.paths, None, distinct(content), channels, str(found.folder))
+    sizes, measured = sizes_of(pictures, content)
+    objects = usable(path, content, sizes, config)
+    notes = (*objects.notes, *found.notes, *measured, *remarks(content, objects.annotations, config))
+    return arranged(path, pictures, content, sizes, objects, config.crowds_as_objects, notes)
 
 
-def folder_of(files: CocoFiles, content: Content) -> Path:
-    """The folder that the images lie in. Raises ValueError when the images are in none or some are missing."""
-    names = [image.file_name for image in content.images]
-    folder = next((folder for folder in files.folders if any((folder / name).is_file() for name in names[:10])), None)
-    folder = folder or files.folders[0]
-    missing = [name for name in names if not (folder / name).is_file()]
-    if missing:
-        more = f" and {len(missing) - 1} more of {len(names)}" if len(missing) > 1 else ""
-        raise ValueError(
-            f"annotations {str(files.annotations)!r} name the image {missing[0]!r}{more}, which is not in "
-            f"{str(folder)!r}; give the folder by --images DIR, in training that of held-out images by "
-            "--validation-images DIR"
-        )
-    return folder
+def sizes_of(images: Images, content: Content) -> tuple[list[Size], list[str]]:
+    """Height and width of the images, read off those whose size the file does not say; and how many these are."""
+    sizes = [
+        (image.height, image.width) if image.height and image.width else measure(images, place)
+        for place, image in enumerate(content.images)
+    ]
+    count = sum(not (image.height and image.width) for image in content.images)
+    return sizes, [f"{count} of {len(sizes)} images have no size in the file; it is read off the pictures"][:count]
 
 
-def remarks(content: Content, kept: list[Annotation]) -> list[str]:
-    """What is odd about a file, though no error: gaps between categories, categories and images without objects."""
+def measure(images: Images, place: int) -> Size:
+    """Height and width of an image upright. Raises Unreadable."""
+    height, width = to_tensor(images.open(place)).shape[1:]
+    return height, width
+
+
+def remarks(content: Content, kept: list[Annotation], config: AnnotationConfig) -> list[str]:
+    """What is odd about a file, though no error: crowds, gaps between categories, categories and images without
+    objects."""
     ids = [category.id for category in content.categories]
-    used = {annotation.category_id for annotation in kept}
-    idle = [name for name, id in zip(distinct(content), ids, strict=True) if id not in used]
-    bare = len(content.images) - len({annotation.image_id for annotation in kept})
-    gaps = sorted(ids) != list(range(min(ids), min(ids) + len(ids)))
+    used, shown = ({str(getattr(one, name)) for one in kept} for name in ("category_id", "image_id"))
+    idle = [name for name, id in zip(distinct(content), ids, strict=True) if str(id) not in used]
+    bare = len(content.images) - len(shown)
+    crowds = 0 if config.crowds_as_objects else sum(one.iscrowd for one in kept)
     return [
-        *[f"{len(ids)} categories have ids from {min(ids)} to {max(ids)} with gaps; they are taken without"] * gaps,
+        *[f"{crowds} of {len(kept)} objects are crowds (iscrowd 1), which are neither learned nor counted; "
+          "--crowds-as-objects takes them as objects, as masks of supervision and datumaro are meant"] * bool(crowds),
+        *gaps([id for id in ids if isinstance(id, int)]),
         *[f"no object is of {len(idle)} of {len(ids)} categories, the first of which is {idle[0]!r}" for _ in idle[:1]],
         *[f"{bare} of {len(content.images)} images have no annotations"] * bool(bare),
-    ]
+    ]  # fmt: skip
 
 
-def arranged(path: str, images: Images, content: Content, kept: list[Annotation], notes: tuple[str, ...]) -> CocoImages:
-    """The images in the file's order, and their objects as arrays."""
-    places = {image.id: place for place, image in enumerate(content.images)}
-    labels = {category.id: place for place, category in enumerate(content.categories, 1)}
-    kept = sorted(kept, key=lambda annotation: places[annotation.image_id])
-    counts = np.bincount([places[annotation.image_id] for annotation in kept], minlength=len(places))
-    starts = np.concatenate([[0], np.cumsum(counts)])
-    sizes = np.array([(image.height, image.width) for image in content.images])
-    masks = any(annotation.segmentation for annotation in kept)
+def gaps(ids: list[int]) -> list[str]:
+    """Whether numbers are missing between the ids of the categories."""
+    if not ids or sorted(ids) == list(range(min(ids), min(ids) + len(ids))):
+        return []
+    return [f"{len(ids)} categories have ids from {min(ids)} to {max(ids)} with gaps; they are taken without"]
+
+
+def arranged(
+    path: str,
+    images: Images,
+    content: Content,
+    sizes: list[Size],
+    objects: Usable,
+    counted: bool,
+    notes: tuple[str, ...],
+) -> CocoImages:
+    """The images in the file's order, and their objects as arrays. counted: crowds are objects like others."""
+    places = {str(image.id): place for place, image in enumerate(content.images)}
+    labels = {str(category.id): place for place, category in enumerate(content.categories, 1)}
+    kept = sorted(objects.annotations, key=lambda one: places[str(one.image_id)])
+    shown = [places[str(one.image_id)] for one in kept]
+    starts = np.concatenate([[0], np.cumsum(np.bincount(shown, minlength=len(places)))]).astype(np.int64)
     return CocoImages(
         annotations=path,
         images=images,
-        ids=np.array(list(places)),
-        sizes=sizes,
-        category_ids=list(labels),
+        ids=[image.id for image in content.images],
+        sizes=np.array(sizes),
+        category_ids=[category.id for category in content.categories],
         starts=starts,
-        boxes=np.array([annotation.bbox for annotation in kept], dtype=np.float64).reshape(-1, 4),
-        labels=np.array([labels[annotation.category_id] for annotation in kept], dtype=np.int64),
-        areas=np.array([area_of(annotation, sizes[places[annotation.image_id]]) for annotation in kept]),
-        crowds=np.array([bool(annotation.iscrowd) for annotation in kept], dtype=bool),
-        segmentations=by_image(kept, starts) if masks else None,
+        boxes=np.array([one.bbox for one in kept], dtype=np.float64).reshape(-1, 4),
+        labels=np.array([labels[str(one.category_id)] for one in kept], dtype=np.int64),
+        areas=np.array([area_of(one, sizes[place]) for one, place in zip(kept, shown, strict=True)]),
+        crowds=np.array([bool(one.iscrowd) and not counted for one in kept], dtype=bool),
+        segmentations=by_image(kept, starts) if objects.masks else None,
         notes=notes,
     )
 
@@ -246,12 +258,13 @@ def distinct(content: Content) -> list[str]:
     ]
 
 
-def area_of(annotation: Annotation, size: Any) -> float:
-    """What the file says, else the pixels of the mask, else those of the box."""
-    if annotation.area is not None:
+def area_of(annotation: Annotation, size: Size) -> float:
+    """What the file says where that is an area, else the pixels of the mask, else those of the box."""
+    if annotation.area and annotation.area > 0:
         return annotation.area
     if annotation.segmentation:
-        return float(area(to_rle(annotation.segmentation, (int(size[0]), int(size[1])))))
+        return float(area(to_rle(annotation.segmentation, size)))
+    assert annotation.bbox is not None
     return annotation.bbox[2] * annotation.bbox[3]
 
 

@@ -15,10 +15,12 @@ REMEDY = (
 
 
 class CocoFiles(NamedTuple):
-    """A file of annotations, and the folders that its images may lie in, the likeliest first."""
+    """A file of annotations, the folders that its images may lie in, the likeliest first, and whether the user gave
+    the folder."""
 
     annotations: Path
     folders: list[Path]
+    given: bool = False
 
 
 def find_coco(data: str, split: Split = "train", images: str | None = None) -> CocoFiles:
@@ -37,7 +39,7 @@ def find_coco(data: str, split: Split = "train", images: str | None = None) -> C
         return CocoFiles(annotations, around(annotations))
     if not expand(images).is_dir():
         raise ValueError(f"images {images!r} is no folder; give the one that the files named in {data!r} lie in")
-    return CocoFiles(annotations, [expand(images)])
+    return CocoFiles(annotations, [expand(images)], given=True)
 
 
 def in_folder(folder: Path, split: Split) -> Path:
@@ -60,5 +62,5 @@ def in_folder(folder: Path, split: Split) -> Path:
 def around(annotations: Path) -> list[Path]:
     """Folders beside a file of annotations, below it, and beside its own folder."""
     beside, name = annotations.parent, annotations.stem.removeprefix("instances_")
-    inside = [place / part for place in (beside, beside.parent) for part in (name, f"images/{name}", "images")]
+    inside = [place / part for place in (beside, beside.parent) for part in (name, f"images/{name}", "images", "data")]
     return [beside, *inside, beside.parent]

@@ -47,6 +47,34 @@ def area(rle: Rle) -> int:
     return int(package().area(rle))
 
 
+def nested(polygons: list[list[int | float]], size: Size) -> bool:
+    """Whether more than half of one of an object's polygons lies within the others."""
+    parts = package().frPyObjects(polygons, *size)
+    areas = [area(part) for part in parts]
+    return sum(areas) - area(package().merge(parts)) > min(areas) / 2
+
+
+def extent(segmentation: Any, size: Size) -> list[float]:
+    """Left, top, width and height of polygons, or of run lengths in an image of this size."""
+    if not isinstance(segmentation, list):
+        return box_of(to_rle(segmentation, size))
+    across, down = ([value for part in segmentation for value in part[axis::2]] for axis in (0, 1))
+    left, top, right, bottom = (float(value) for value in (min(across), min(down), max(across), max(down)))
+    return [left, top, right - left, bottom - top]
+
+
+def shared(box: list[float], other: list[float]) -> float:
+    """What two boxes (left, top, width, height) share, of all that they cover."""
+    sides = [min(box[n] + box[n + 2], other[n] + other[n + 2]) - max(box[n], other[n]) for n in (0, 1)]
+    common = max(sides[0], 0) * max(sides[1], 0)
+    return common / max(box[2] * box[3] + other[2] * other[3] - common, 1e-9)
+
+
+def box_of(rle: Rle) -> list[float]:
+    """Left, top, width and height of a mask."""
+    return package().toBbox(rle).tolist()
+
+
 def boxes_of(masks: UInt8[Tensor, "objects height width"]) -> Int[Tensor, "objects 4"]:
     """Left, top, right and bottom of masks that are not empty; the last pixel is inside."""
     edges = []
@@ -59,6 +87,8 @@ def boxes_of(masks: UInt8[Tensor, "objects height width"]) -> Int[Tensor, "objec
 
 THIN = 4.0
 """Pixels around a polygon below which it is looked at whether it covers any."""
+MOST_OUTLINE = 2_000_000
+"""Pixels along a polygon that is drawn: memory is taken for each."""
 
 
 def fault(segmentation: Any, size: Size) -> str | None:
@@ -78,9 +108,17 @@ def polygon_fault(polygon: list[int | float], size: Size) -> str | None:
     if far is not None:
         return f"has a polygon that reaches to {far:g}, far outside its image"
     across, down = polygon[::2], polygon[1::2]
+    if len(polygon) * max(size) > MOST_OUTLINE and outline(polygon) > MOST_OUTLINE:
+        return f"has a polygon whose outline has more than {MOST_OUTLINE:,} pixels"
     thin = (max(across) - min(across)) * (max(down) - min(down)) < THIN
     outside = max(across) <= 0 or max(down) <= 0 or min(across) >= size[1] or min(down) >= size[0]
     return "has a polygon of nothing" if (thin or outside) and not area(to_rle([polygon], size)) else None
+
+
+def outline(polygon: list[int | float]) -> float:
+    """Pixels along a closed polygon."""
+    corners = np.asarray(polygon).reshape(-1, 2)
+    return float(np.abs(corners - np.roll(corners, 1, 0)).max(1).sum())
 
 
 def rle_fault(rle: Rle, size: Size) -> str | None:

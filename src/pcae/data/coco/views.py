@@ -1,6 +1,7 @@
 """Views of images in which boxes and masks move with the pixels, and loaders of lists of them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ from torchvision.tv_tensors import BoundingBoxes, BoundingBoxFormat, Image, Mask
 from pcae.data.batches import MicroBatches, leave_signals
 from pcae.data.coco.annotations import CocoImages
 from pcae.data.coco.segmentations import boxes_of, to_mask
-from pcae.data.crops import drawing
+from pcae.data.crops import seed_at
 from pcae.data.images import Images
 from pcae.data.unreadable import Read, Replaced
 from pcae.settings.bounds import check_bounds
@@ -25,6 +26,17 @@ Target = dict[str, Tensor]
 """The objects of a view as torchvision's detectors want them: boxes Float[n 4] (left, top, right and bottom), labels
 Int[n], and masks UInt8[n height width] where there are any."""
 Pixels = UInt8[Tensor, "channels height width"]
+
+
+@contextmanager
+def drawing(seed: int, position: int) -> Iterator[None]:
+    """Have torchvision draw what belongs to a position of the run; nobody else's numbers change."""
+    before = torch.get_rng_state()  # fork_rng and manual_seed do the same in ten times the time
+    try:
+        torch.default_generator.manual_seed(seed_at(seed, position))
+        yield
+    finally:
+        torch.set_rng_state(before)
 
 
 def check_view_config(config: ViewConfig) -> None:

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
-from PIL import Image
 from torch.utils.data import DataLoader
 
 from pcae.data.batches import Follow
-from pcae.data.crops import fit
-from pcae.data.files.decode import Planes, Unreadable, reason_of
+from pcae.data.crops import cut, fit, picture_of, to_array
+from pcae.data.files.decode import Unreadable, reason_of, size_of, whole
+from pcae.data.files.eight_bits import EightBits
 from pcae.data.images import Images
 from pcae.data.lazy import Lazy
 from pcae.data.packed.reading import ROW, UNFINISHED, blocks_of, fingerprint
@@ -36,13 +36,13 @@ class Pixels:
 
     image_size: tuple[int, int]
 
-    def shrink(self, planes: Planes) -> Planes:
+    def shrink(self, pixels: EightBits) -> np.ndarray:
         """The picture in that size."""
-        return fit(planes, (self.image_size[1], self.image_size[0]))
+        return to_array(fit(pixels, (self.image_size[1], self.image_size[0])))
 
-    def encode(self, planes: Planes) -> bytes:
+    def encode(self, pixels: EightBits) -> bytes:
         """All values, channel after channel of pixel after pixel."""
-        return np.dstack([np.asarray(plane) for plane in planes]).tobytes()
+        return pixels.tobytes()
 
 
 @dataclass(frozen=True)
@@ -52,18 +52,20 @@ class Jpeg:
     side: int
     quality: int
 
-    def shrink(self, planes: Planes) -> Planes:
+    def shrink(self, pixels: EightBits) -> np.ndarray:
         """The picture with that shorter side; a smaller one stays as it is."""
-        share = self.side / min(planes[0].size)
+        width, height = size_of(pixels)
+        share = self.side / min(width, height)
         if share >= 1:
-            return planes
-        size = (round(planes[0].width * share), round(planes[0].height * share))
-        return tuple(plane.resize(size, Image.Resampling.BICUBIC) for plane in planes)
+            return pixels
+        return to_array(
+            cut(pixels, (0.0, 0.0, float(width), float(height)), (round(width * share), round(height * share)))
+        )
 
-    def encode(self, planes: Planes) -> bytes:
+    def encode(self, pixels: EightBits) -> bytes:
         """All that stands in the file. Raises OSError for a picture that is too long for the format."""
         buffer = io.BytesIO()
-        planes[0].save(buffer, "JPEG", quality=self.quality)
+        picture_of(pixels).save(buffer, "JPEG", quality=self.quality)
         return buffer.getvalue()
 
 
@@ -79,12 +81,20 @@ class Shrunk(NamedTuple):
 def shrunk(images: Images, form: Pixels | Jpeg, index: int) -> Shrunk:
     """An image as it is packed."""
     try:
-        planes = form.shrink(images.open(index))
-        return Shrunk(form.encode(planes), *moments(planes))
+        pixels, _, missing = images.open_part(index, whole)
+        pixels = form.shrink(pixels)
+        return Shrunk(form.encode(pixels), *moments(pixels, shrunk_mask(form, missing)))
     except Unreadable as error:
         return Shrunk(reason=error.reason)
     except OSError as error:
         return Shrunk(reason=f"it cannot be packed: {reason_of(error)}")
+
+
+def shrunk_mask(form: Pixels | Jpeg, missing: np.ndarray | None) -> np.ndarray | None:
+    """Which pixels of the shrunk picture are of some that lack data, unless all do."""
+    if missing is None or missing.all():
+        return None
+    return form.shrink(missing[..., None] * np.uint8(255))[..., 0] > 0
 
 
 @dataclass(frozen=True)

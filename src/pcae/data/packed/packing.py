@@ -10,13 +10,15 @@ from typing import Any
 import PIL
 
 from pcae.data.batches import scanning_workers
-from pcae.data.files.decode import MODES
-from pcae.data.images import Images, open_images
+from pcae.data.files.eight_bits import MODES
+from pcae.data.images import Images, open_images, with_held_out
 from pcae.data.packed.chunks import Files, Jpeg, Pixels, alone, finish_split, pack_split, part_of, write_whole
 from pcae.data.packed.reading import BAD_FILES, FORMAT, HEADER, UNFINISHED, check_sizes, is_packed, read_header, sealed
 from pcae.data.unreadable import BadFiles
+from pcae.results import Block, Record, Table
 from pcae.settings.bounds import check_bounds
 from pcae.settings.choices import Split
+from pcae.settings.sources import Data, has_splits, in_words
 from pcae.settings.verbs.pack import PackConfig
 from pcae.terminal import bar
 from pcae.writing import check_place, cleared_on_failure, replace_text
@@ -24,7 +26,22 @@ from pcae.writing import check_place, cleared_on_failure, replace_text
 SIDE, QUALITY = 256, 90
 
 
-def pack_images(config: PackConfig) -> dict[str, Any]:
+class Packed(Record):
+    """What stands in a packed folder: `out`, `bytes`, what it was packed with, and its `splits`."""
+
+    def blocks(self) -> list[Block]:
+        """A row for each split."""
+        rows = [
+            [name, *(f"{facts[key]:,}" for key in ("images", "bad_files"))] for name, facts in self["splits"].items()
+        ]
+        return [Table(f"{self['bytes'] / 1e6:.4g} MB in {self['out']}", ["split", "images", "left out"], rows)]
+
+    def records(self) -> list[dict[str, Any]]:
+        """A row for each split."""
+        return [{"split": name, **facts} for name, facts in self["splits"].items()]
+
+
+def pack_images(config: PackConfig) -> Packed:
     """Decode and shrink DATA once, into a folder that every verb takes as DATA; go on, or find that it is done.
 
     What stands there, as JSON has it. Raises ValueError for what cannot be packed or written, and when too many images
@@ -44,7 +61,7 @@ def pack_images(config: PackConfig) -> dict[str, Any]:
             raise ValueError(f"out {str(config.out)!r} cannot be written: {error.strerror or error}") from error
     header = read_header(config.out)
     total = sum(size for chunks in header["files"].values() for size, _ in chunks)
-    return {"out": str(config.out), "bytes": total, **header["settings"], "splits": header["splits"]}
+    return Packed({"out": str(config.out), "bytes": total, **header["settings"], "splits": header["splits"]})
 
 
 def check(config: PackConfig) -> None:
@@ -70,19 +87,28 @@ def form_of(config: PackConfig, channels: int) -> Pixels | Jpeg:
 def open_splits(config: PackConfig) -> dict[Split, Images]:
     """The splits to pack; data without any are packed as train."""
     names: tuple[Split, ...] = (config.split,) if config.split else ("train", "test")
+    names = names if has_splits(config.data) else names[:1]
+    channels, pixel_range, bands = config.channels, config.pixel_range, config.bands
     found: dict[Split, Images] = {
-        name: open_images(config.data, name, config.channels, config.pixel_range) for name in names
+        name: open_images(data_of(config, name), name, channels, pixel_range, bands=bands, labels=True)
+        for name in names
     }
     if len(found) == 2 and list(found["train"].names) == list(found["test"].names):
         return {"train": found["train"]}
     return found
 
 
+def data_of(config: PackConfig, split: Split) -> Data:
+    """DATA; of several sources where all splits are packed, those that have held-out images give these."""
+    return with_held_out(config.data) if split == "test" and config.split is None else config.data
+
+
 def describe(form: Pixels | Jpeg, splits: Mapping[Split, Images]) -> dict[str, Any]:
     """What is to be packed, and how: two packings of which this is the same come to the same."""
     images = next(iter(splits.values()))
     kind = "pixels" if isinstance(form, Pixels) else "jpeg"
-    settings = {"form": kind, **vars(form), "channels": images.channels, "pixel_range": images.pixel_range}
+    settings = {"form": kind, **vars(form), "channels": images.channels}
+    settings |= {"pixel_range": images.pixel_range, "bands": images.bands}
     source = {name: {"images": len(images), "files": images.digest()} for name, images in splits.items()}
     return json.loads(json.dumps({"settings": settings, "source": source}))
 
@@ -158,7 +184,7 @@ def pack(config: PackConfig, form: Pixels | Jpeg, splits: Mapping[Split, Images]
                 files |= parts
             files |= write_bad_files(out, bad)
             made_by = f"pcae {version('pcae')}, Pillow {PIL.__version__}"
-            header = {"format": FORMAT, "made_by": made_by, "data": config.data, **task, "splits": found}
+            header = {"format": FORMAT, "made_by": made_by, "data": in_words(config.data), **task, "splits": found}
             replace_text(out / HEADER, sealed({**header, "files": files}))
             clear(out)
 

@@ -5,6 +5,7 @@ import json
 import mmap
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from math import prod
 from pathlib import Path
@@ -13,7 +14,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from pcae.data.files.decode import MODES, PixelRange, Planes, from_pillow
+from pcae.data.files.eight_bits import MODES, Bands, EightBits, PixelRange, from_pillow
+from pcae.data.files.stored import as_bands
 from pcae.data.lazy import Lazy, row_bytes
 from pcae.data.tables.listing import Listing
 from pcae.settings.choices import Split
@@ -99,7 +101,9 @@ def listing_of(path: Path, header: dict[str, Any], split: Split) -> Listing:
     labels = [classes[label] for label in index["label"].tolist()] if classes is not None else None
     pixel_range = settings["pixel_range"] and tuple(settings["pixel_range"])
     names, channels = Lazy(partial(name_of, path / name, text, index), range(count)), settings["channels"]
-    return Listing(items, names, labels, str(path / name), classes=classes, channels=channels, pixel_range=pixel_range)
+    bands = settings.get("bands") and tuple(settings["bands"])
+    listing = Listing(items, names, labels, str(path / name), classes=classes)
+    return replace(listing, channels=channels, pixel_range=pixel_range, bands=bands)
 
 
 def read_header(path: Path) -> dict[str, Any]:
@@ -185,30 +189,41 @@ def blocks_of(path: Path, start: int, size: int) -> Iterable[bytes]:
 
 
 def as_packed(
-    data: str, found: Listing, channels: int | None, pixel_range: PixelRange | None
-) -> tuple[int | None, PixelRange | None]:
-    """Channels and pixel range of a packed folder, where `found` is one; else those asked for.
+    data: str, found: Listing, channels: int | None, pixel_range: PixelRange | None, bands: Bands | None
+) -> tuple[int | None, PixelRange | None, Bands | None]:
+    """Channels, pixel range and bands of a packed folder, where `found` is one; else those asked for.
 
-    Gray and colour serve for one another. Raises ValueError for what cannot be had from it any more.
+    data: as it is named. Gray and colour serve for one another. Raises ValueError for what cannot be had from it any
+    more.
     """
     if found.channels is None:
-        return channels, pixel_range
+        return channels, pixel_range, bands
+    if bands is not None and tuple(bands) != found.bands:
+        theirs = " ".join(map(str, found.bands or ())) or "all"
+        raise ValueError(
+            f"data {data} was packed with bands {theirs}; pack it anew with --bands {' '.join(map(str, bands))}"
+        )
     if channels is not None and channels != found.channels and not {channels, found.channels} <= MODES.keys():
         raise ValueError(
-            f"data {data!r} was packed with {found.channels} channels, not {channels}; pack it anew with --channels "
+            f"data {data} was packed with {found.channels} channels, not {channels}; pack it anew with --channels "
             f"{channels}"
         )
     if pixel_range is not None and pixel_range != found.pixel_range:
         raise ValueError(
-            f"data {data!r} was packed with pixel_range {found.pixel_range}, not {pixel_range}; pack it anew "
+            f"data {data} was packed with pixel_range {found.pixel_range}, not {pixel_range}; pack it anew "
             f"with --pixel-range {pixel_range[0]:g} {pixel_range[1]:g}"
         )
-    return channels or found.channels, found.pixel_range
+    return channels or found.channels, found.pixel_range, found.bands
 
 
-def from_array(pixels: np.ndarray, channels: int) -> Planes:
-    """An image that is an array of height x width or height x width x channels, with these channels."""
-    flat = pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels
-    if flat.ndim == 2 or flat.shape[2] in MODES:
-        return from_pillow(Image.fromarray(flat), channels, None)
-    return tuple(Image.fromarray(np.ascontiguousarray(band)) for band in np.moveaxis(flat, -1, 0))
+def from_array(pixels: np.ndarray, channels: int) -> EightBits:
+    """An image that is an array of height x width or height x width x channels, with these channels.
+
+    Raises ValueError where that cannot be.
+    """
+    found = as_bands(pixels)
+    if found.shape[2] == channels:
+        return found
+    if found.shape[2] not in MODES:  # a fourth channel may be an opacity, and may be another band
+        raise ValueError(f"it has {found.shape[2]} channels, not {channels}; see --channels and --bands")
+    return from_pillow(Image.fromarray(found[..., 0] if found.shape[2] == 1 else found), 1, channels)

@@ -1,13 +1,15 @@
 """Hugging Face data sets, `hf:NAME`: the rows of a split whose images we decode ourselves."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pcae.data.files.decode import Source
 from pcae.data.lazy import Lazy
+from pcae.data.shards.columns import image_column, image_of, labels_of, path_below
+from pcae.data.shards.tar import list_shards
 from pcae.data.tables.listing import Listing
 from pcae.settings.choices import Split
 from pcae.settings.values import expand
@@ -17,35 +19,51 @@ SPLITS: dict[Split, tuple[str, ...]] = {"train": ("train",), "test": ("validatio
 """Names of the splits, the first that is there counts."""
 SAVED = ("dataset_dict.json", "state.json")
 """What stands in a folder that `save_to_disk` wrote."""
-LABELS = ("label", "labels")
-UNKNOWN = {-1, ""}
-"""What data sets write where a row has no label; some write nothing."""
+PACKAGES = {"lance": "pylance"}
+"""What modules are called where they are installed, if otherwise."""
 
 
 def list_rows(data: str, split: Split) -> Listing:
-    """The images of `hf:NAME`, `hf:NAME:CONFIG` or `hf:FOLDER`, by the column of type Image.
+    """The images of `hf:NAME`, `hf:NAME:CONFIG` or `hf:FOLDER`, by their column (`image_column`); of tars, as
+    `list_shards` has them.
 
-    Labels are the names of a ClassLabel, else what the column label or labels has; where a row has none, none has.
-    Raises ValueError in one line for what cannot be loaded or holds no images.
+    Labels are the names of a ClassLabel, else what a column of labels has (`labels_of`). Raises ValueError in one line
+    for what cannot be loaded or holds no images.
     """
     datasets = package()
     name, rows = choose(data, load(datasets, data), split)
-    column = next((key for key, kind in rows.features.items() if isinstance(kind, datasets.Image)), None)
-    if column is None:
-        raise ValueError(f"data {data!r} has no column of images, only {', '.join(map(str, rows.features))}")
-    labels, classes = labels_of(rows, datasets.ClassLabel)
+    if isinstance(rows, list):
+        return list_shards(rows, os.path.commonpath([os.path.dirname(path) for path in rows]))  # noqa: PTH120
+    names = Lazy(partial("{}/{}".format, name), range(len(rows)))
+    return list_table(rows, datasets, data, names, data, places(datasets, named(data)[0]))
+
+
+def list_table(rows: Any, datasets: Any, data: str, names: Lazy[str], root: str, folders: Sequence[str]) -> Listing:
+    """The images and labels of rows, whatever loaded them. folders: those whose images rows may name.
+
+    Raises ValueError for rows without images.
+    """
+    column, count = image_column(rows, datasets, data), range(len(rows))
+    labels, classes, fault, several = labels_of(rows, datasets)
     pictures = rows.select_columns([column]).cast_column(column, datasets.Image(decode=False))
-    count = range(len(rows))
-    items, names = Lazy(partial(image_of, pictures, column), count), Lazy(partial("{}/{}".format, name), count)
-    return Listing(items, names, labels, data, classes=classes)
+    check_paths(data, pictures[0][column] if count else None, folders)
+    items = Lazy(partial(image_of, pictures, column, folders), count)
+    return Listing(items, names, labels, root, classes=classes, unlabelled=fault, said=several)
 
 
-def image_of(pictures: Any, column: str, row: int) -> Source:
-    """The bytes of an image, or its path. Raises ValueError where there is none."""
-    image = pictures[row][column]
-    if image is None:
-        raise ValueError("the row has no image")
-    return image["bytes"] or str(image["path"])
+def places(datasets: Any, name: str) -> tuple[str, ...]:
+    """The folders whose images rows may name: the data set's own, and those into which it is downloaded."""
+    own = (os.path.abspath(name), os.path.realpath(name)) if os.path.isdir(name) else ()  # noqa: PTH100, PTH112
+    return *own, str(datasets.config.HF_DATASETS_CACHE), str(datasets.config.HF_CACHE_HOME)
+
+
+def check_paths(data: str, image: Mapping[str, Any] | None, folders: Sequence[str]) -> None:
+    """Raise ValueError where already the first row names an image elsewhere: then more of them do."""
+    if image and image["path"] and not image["bytes"]:
+        try:
+            path_below(str(image["path"]), folders)
+        except ValueError as error:
+            raise ValueError(f"data {data!r}, row 0: {error}") from error
 
 
 def package() -> Any:
@@ -58,10 +76,19 @@ def package() -> Any:
 
 
 def load(datasets: Any, data: str) -> Any:
-    """The data set that DATA names, one split or all by name. Raises ValueError when there is none."""
+    """The data set that DATA names, one split or all by name; the paths of its files where these are tars.
+
+    Raises ValueError when there is none.
+    """
     name, config = named(data)
     with said_in_one_line(data):
-        return datasets.load_from_disk(name) if is_saved(name) else datasets.load_dataset(name, config)
+        if is_saved(name):
+            return datasets.load_from_disk(name)
+        files = datasets.load_dataset_builder(name, config).config.data_files or {}
+        if files and all(str(file).lower().endswith(".tar") for some in files.values() for file in some):
+            download = datasets.DownloadManager().download
+            return {str(split): download([str(file) for file in some]) for split, some in files.items()}
+        return datasets.load_dataset(name, config)
 
 
 def parquet_files(data: str, split: Split) -> list[str]:
@@ -101,8 +128,21 @@ def said_in_one_line(data: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
+        missing = missing_module(error)
+        if missing:
+            package = PACKAGES.get(missing, missing)
+            raise ValueError(f"data {data!r} needs the package {package}: pip install {package}") from error
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"data {data!r} cannot be loaded ({reason}); check the name and the network") from error
+
+
+def missing_module(error: BaseException | None) -> str | None:
+    """The module whose lack an error comes from, if it does."""
+    while error is not None:
+        if isinstance(error, ImportError):
+            return (error.name or "").partition(".")[0] or None
+        error = error.__cause__
+    return None
 
 
 def choose(data: str, found: Any, split: Split) -> tuple[str, Any]:
@@ -111,7 +151,7 @@ def choose(data: str, found: Any, split: Split) -> tuple[str, Any]:
     Raises ValueError for several of which none is known.
     """
     if not isinstance(found, Mapping):
-        return f"{data}/{split}", found
+        return f"{data}/train", found
     own, other = (next((name for name in SPLITS[part] if name in found), None) for part in SPLITS)
     if split == "test":
         own = other or own
@@ -120,16 +160,3 @@ def choose(data: str, found: Any, split: Split) -> tuple[str, Any]:
         wanted = ", ".join(SPLITS[split])
         raise ValueError(f"data {data!r} has the splits {', '.join(found)}; for {split}, one of {wanted} is wanted")
     return f"{data}/{own}", found[own]
-
-
-def labels_of(rows: Any, class_label: type) -> tuple[Sequence[str] | None, Sequence[str] | None]:
-    """The label of each row, and all classes in order where a ClassLabel has them."""
-    named = [key for key, kind in rows.features.items() if isinstance(kind, class_label)]
-    column = next((key for key in (*LABELS, *named) if key in rows.features), None)
-    if column is None:
-        return None, None
-    values, classes = rows.select_columns([column])[:][column], rows.features[column].names if column in named else None
-    if not all(type(value) in {int, str} and value not in UNKNOWN for value in values):
-        return None, classes
-    words = classes or {value: str(value) for value in set(values)}
-    return [words[value] for value in values], classes

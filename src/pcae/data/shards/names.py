@@ -7,6 +7,8 @@ from pathlib import Path
 from pcae.data.tables.listing import FOLDERS
 from pcae.settings.choices import Split
 
+Belongs = Callable[[str, str], bool]
+"""Whether a path is of a split's word."""
 SHARD = re.compile(r".\.(tar(\.(gz|bz2|xz|zst|lz4))?|tgz|tbz2?|txz)$", re.IGNORECASE)
 """How shards are named, compressed ones among them, which are refused by name."""
 BRACES = re.compile(r"\{(?:(\d+)\.\.(\d+)|([^{}]*,[^{}]*))\}")
@@ -42,18 +44,33 @@ def numbers(first: str, last: str) -> Iterator[str]:
     return (f"{number:0{len(first)}d}" for number in range(int(first), int(last) + step, step))
 
 
-def of_split(paths: Sequence[str], split: Split, belongs: Callable[[str, str], bool] | None = None) -> list[str]:
+def of_split(paths: Sequence[str], split: Split, belongs: Belongs | None = None) -> list[str]:
     """The shards of a split by how their names begin: its own, else what is beside the other one's, else all.
 
-    belongs: whether a path is of a split's word, where that is not its name's beginning.
+    Where no name begins so, a word within counts where both splits have some: imagenet1k-train-0000.tar.
+    belongs: whether a path is of a split's word, where that is not for its name to say.
     """
-    belongs = belongs or begins
+    belongs = belongs or (begins if any_of(paths, "train", begins) or any_of(paths, "test", begins) else within(paths))
     own = {part: [[path for path in paths if belongs(path, word)] for word in FOLDERS[part]] for part in FOLDERS}
     train, test = (next((shards for shards in own[part] if shards), []) for part in FOLDERS)
     if split == "train":
         held_out = set(test)
         return train or [path for path in paths if path not in held_out] or list(paths)
     return test or train or list(paths)
+
+
+def any_of(paths: Sequence[str], split: Split, belongs: Belongs) -> bool:
+    """Whether any path is of a split."""
+    return any(belongs(path, word) for path in paths for word in FOLDERS[split])
+
+
+def within(paths: Sequence[str]) -> Belongs:
+    """Whether a file's name has a whole word in it, where both splits have such names."""
+
+    def has(path: str, word: str) -> bool:
+        return re.search(rf"(?<![a-z]){word}(?![a-z])", Path(path).name, re.IGNORECASE) is not None
+
+    return has if any_of(paths, "train", has) and any_of(paths, "test", has) else begins
 
 
 def begins(path: str, word: str) -> bool:

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from pcae.data.files.bounds import MOST_BYTES
+from pcae.data.shards.columns import WITH_BYTES, usual
 from pcae.data.shards.remote import CHUNK, SMALL_CHUNK, RemoteShard, Unreachable, is_address
-from pcae.data.shards.tar import AnyShard, Member, open_shard, samples_of
+from pcae.data.shards.tar import AnyShard, Crowds, Member, open_shard, samples_of
 from pcae.data.tables.listing import is_image
 
 ROWS = 16
@@ -62,6 +63,7 @@ def parquet_samples(shard: AnyShard, path: str, wanted: Wanted) -> Iterator[tupl
     try:
         file = open_parquet(shard)
         column, first = image_column(file, path), 0
+        check_bytes(file, column, path)
         for group in range(file.num_row_groups):
             rows = file.metadata.row_group(group).num_rows
             if first + rows > wanted():
@@ -92,18 +94,46 @@ def open_parquet(shard: AnyShard) -> Any:
 
 
 def image_column(file: Any, path: str) -> str:
-    """The column of images: the one that Hugging Face's note in the file names, else the first that holds bytes.
+    """The column of images, of several the `usual` one. Raises BrokenShard when there is none."""
+    return usual(image_columns(file, path))
+
+
+def image_columns(file: Any, path: str) -> list[str]:
+    """The columns that hold images by Hugging Face's note in the file, else all that hold bytes.
 
     Raises BrokenShard when there is none.
     """
     columns = {field.name: field.type for field in file.schema_arrow if holds_bytes(field.type)}
     said = json.loads((file.schema_arrow.metadata or {}).get(b"huggingface", b"{}"))
     kinds = {name: kind.get("_type") for name, kind in said.get("info", {}).get("features", {}).items()}
-    named = [name for word in ("Image", None) for name in columns if kinds.get(name) == word]
-    if not named:
+    named = [[name for name in columns if kinds.get(name) == word] for word in ("Image", None)]
+    if not any(named):
         names = ", ".join(file.schema_arrow.names)
         raise BrokenShard(f"shard {path!r} has no column of images (of bytes and path), only {names}")
-    return named[0]
+    return named[0] or named[1]
+
+
+def other_column(path: str) -> str:
+    """The column of images of a .parquet where that is not the first, which streams read before; else nothing.
+
+    Raises ValueError for a shard that is none.
+    """
+    if suffix_of(path) != ".parquet":
+        return ""
+    columns = image_columns(open_parquet(open_any(path, SMALL_CHUNK)), path)
+    return "" if usual(columns) == columns[0] else usual(columns)
+
+
+def check_bytes(file: Any, column: str, path: str) -> None:
+    """Raise BrokenShard, with the remedy, where the file says of itself that it has paths of images and no bytes."""
+    place = [name for name in range(len(file.schema)) if file.schema.column(name).path == f"{column}.bytes"]
+    groups = [file.metadata.row_group(group).column(place[0]) for group in range(file.num_row_groups)]
+    empty = [group.statistics is not None and group.statistics.null_count == group.num_values for group in groups]
+    if groups and all(empty):
+        raise BrokenShard(
+            f"shard {path!r} has paths of images, not their bytes; {WITH_BYTES.replace('FILES', repr(path))}, and give "
+            "hf:FOLDER"
+        )
 
 
 def holds_bytes(kind: Any) -> bool:
@@ -134,7 +164,17 @@ def count_samples(path: str) -> int:
     """The samples of a shard, read off its headers. Raises ValueError for a shard that is none."""
     shard = open_any(path, SMALL_CHUNK)
     if suffix_of(path) == ".tar":
-        return sum(1 for _ in samples_of(path, shard, Counter()))
+        return count_tar(path, shard)
     for _ in parquet_samples(shard, path, lambda: 2**62):
         pass
     return open_parquet(shard).metadata.num_rows
+
+
+def count_tar(path: str, shard: AnyShard) -> int:
+    """The samples of a tar. Raises ValueError where images would be lost (`Crowds`)."""
+    count, crowds = 0, Crowds()
+    for members in samples_of(path, shard, Counter()):
+        crowds.add([member for member in members if is_image(member.name)])
+        count += 1
+    crowds.check(path)
+    return count

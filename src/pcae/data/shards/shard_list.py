@@ -15,7 +15,7 @@ from jaxtyping import Int
 
 from pcae.data.shards.names import of_split
 from pcae.data.shards.remote import check_address, fetch, is_address, size_of
-from pcae.data.shards.samples import WALKS, count_samples
+from pcae.data.shards.samples import WALKS, count_samples, other_column
 from pcae.settings.choices import Split
 from pcae.settings.reading import THREADS
 from pcae.settings.values import expand
@@ -74,10 +74,15 @@ class ShardList:
         return found
 
     def digest(self) -> str:
-        """A fingerprint of which samples these are, in which order, wherever they lie."""
+        """A fingerprint of which samples these are, in which order, wherever they lie.
+
+        A column of images other than the first is part of it: runs that began when streams read the first one do not
+        resume.
+        """
         digest = hashlib.blake2b(digest_size=8)
         for shard, samples in enumerate(self.counts.tolist()):
             digest.update(f"{self.short(shard)}\t{samples}\n".encode("utf-8", "surrogateescape"))
+        digest.update(other_column(self.paths[0]).encode())
         return digest.hexdigest()
 
     def some(self, most: int, few: int = 16) -> list[int]:
@@ -125,7 +130,7 @@ def read_index(data: str, split: Split) -> ShardList:
     every = shard_list(counts, data)
 
     def lies_in(path: str, folder: str) -> bool:
-        return path.removeprefix(every.root).lstrip("/\\").startswith(f"{folder}/")
+        return path.removeprefix(every.root).lstrip("/\\").lower().startswith(f"{folder}/")
 
     chosen = of_split(of_split(every.paths, split, lies_in), split)
     return shard_list({path: counts[path] for path in chosen}, data)

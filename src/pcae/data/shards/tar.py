@@ -18,7 +18,9 @@ import numpy as np
 from pcae.data.files.bounds import MOST_BYTES
 from pcae.data.lazy import Lazy, row_bytes
 from pcae.data.shards.remote import RemoteShard, Unreachable
-from pcae.data.tables.listing import Listing, is_image
+from pcae.data.tables.labels import Label, Said, one_each
+from pcae.data.tables.listing import Listing, is_image, kind_of
+from pcae.terminal import is_main_process, warn
 
 MOST_OPEN = 64
 """Shards that a process keeps open."""
@@ -26,6 +28,8 @@ MOST_TEXT = 2**24
 """Bytes of a .cls or .json; more is no label."""
 COMPRESSED = (b"\x1f\x8b", b"BZh91AY", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
 """How gzip, bzip2, xz and zstd files begin."""
+MOST_KINDS = 16
+"""Images that a sample may have beside one another: kinds, or views, with the same suffixes in all samples."""
 ROW = np.dtype([("shard", "<i4"), ("offset", "<i8"), ("size", "<i8"), ("name_end", "<i8")])
 """An image of several shards: the number of its shard, its place and size in bytes, and where its name ends."""
 SAMPLE = re.compile(r"((?:.*/)?[^./]+)\.([^/]+)$", re.DOTALL)
@@ -93,20 +97,75 @@ class Index:
 
 
 @dataclass
+class Crowds:
+    """Samples of several images, none of them with a plain suffix, so that one counts and the others do not.
+
+    Names with dots look like that: 2024.05.01_0000.jpg and 2024.05.01_0001.jpg are one sample, 2024. So do kinds of
+    images, as rgb.png and depth.png; but then the samples have the same few suffixes.
+    """
+
+    samples: int = 0
+    images: int = 0
+    suffixes: set[str] = field(default_factory=set)
+    first: str = ""
+    twice: str = ""
+
+    def add(self, pictures: Sequence[Member]) -> None:
+        """The images of one more sample."""
+        counts = Counter(member.suffix for member in pictures)
+        self.twice = self.twice or next((member.name for member in pictures if counts[member.suffix] > 1), "")
+        is_plain = any("." not in member.suffix for member in pictures) and len(pictures) <= MOST_KINDS
+        if len(pictures) < 2 or is_plain:
+            return
+        self.first = self.first or f"{pictures[0].name!r} and {pictures[1].name!r}"
+        self.samples, self.images = self.samples + 1, self.images + len(pictures)
+        for member in pictures[: MOST_KINDS + 1]:
+            if len(self.suffixes) <= MOST_KINDS:
+                self.suffixes.add(member.suffix)
+
+    def check(self, path: str) -> None:
+        """Raise ValueError, with the remedy, where names have dots and are no kinds of images: words, or the same ones
+        in all samples; and for a name that stands twice in one."""
+        if self.twice:
+            raise ValueError(
+                f"shard {path!r} has {self.twice!r} twice beside one another, of which one image would be lost; write "
+                "the names anew, each once"
+            )
+        kinds, words = len(self.suffixes), not any(re.search(r"\d.*\.", suffix) for suffix in self.suffixes)
+        shared = self.samples > 1 and 2 * self.images > kinds * self.samples
+        if self.samples and (kinds > MOST_KINDS or not (words or shared)):
+            raise ValueError(
+                f"shard {path!r} would lose {self.lost:,} images: {self.first} are one sample to WebDataset, since "
+                "their names agree up to the first dot; write the names anew with no dot but that before the suffix"
+            )
+
+    @property
+    def lost(self) -> int:
+        """Images that do not count."""
+        return self.images - self.samples
+
+    def say(self) -> None:
+        """Remark on images that do not count."""
+        if self.samples and is_main_process():
+            warn(f"{self.lost:,} images are left out: {self.first} are one sample, of which the first image counts")
+
+
+@dataclass
 class Found:
     """What the shards hold, as they are read one by one: 28 bytes (`ROW`) an image beside its name."""
 
     rows: bytearray = field(default_factory=bytearray)
     text: bytearray = field(default_factory=bytearray)
-    labels: list[str | None] = field(default_factory=list)
+    labels: list[Label] = field(default_factory=list)
     others: Counter[str] = field(default_factory=Counter)
     words: dict[str, str] = field(default_factory=dict)
+    crowds: Crowds = field(default_factory=Crowds)
 
-    def add(self, shard: int, image: Member, label: str | None) -> None:
+    def add(self, shard: int, image: Member, label: Label) -> None:
         """One more image; equal labels are one string."""
         self.text += image.name.encode("utf-8", "surrogateescape")
         self.rows += np.array((shard, image.offset, image.size, len(self.text)), ROW).tobytes()
-        self.labels.append(label if label is None else self.words.setdefault(label, label))
+        self.labels.append(self.words.setdefault(label, label) if isinstance(label, str) else label)
 
 
 def list_shards(paths: Sequence[str], root: str) -> Listing:
@@ -121,10 +180,13 @@ def list_shards(paths: Sequence[str], root: str) -> Listing:
         shard = open_shard(path)
         for members in samples_of(path, shard, found.others):
             add_sample(found, number, shard, list(members))
-    known = [label for label in found.labels if label is not None]
-    labels = known if known and len(known) == len(found.labels) else None
+        found.crowds.check(path)
+    found.crowds.say()
     index, rows = Index(paths, np.frombuffer(found.rows, ROW), bytes(found.text)), range(len(found.labels))
-    return Listing(Lazy(index.read, rows), Lazy(index.name, rows), labels, root, found.others)
+    names = Lazy(index.name, rows)
+    labels, fault = one_each(found.labels, lambda row: names[row].removeprefix(root), "samples")
+    said = Said(found.labels, "samples") if any(found.labels) else None
+    return Listing(Lazy(index.read, rows), names, labels, root, found.others, unlabelled=fault, said=said)
 
 
 def open_shard(path: str) -> OpenShard:
@@ -136,16 +198,19 @@ def open_shard(path: str) -> OpenShard:
 
 
 def add_sample(found: Found, number: int, shard: OpenShard, members: list[Member]) -> None:
-    """Put the image of a sample and its label to what was found; count what is neither."""
+    """Put the image of a sample and its label to what was found; count what is neither, by how its name ends."""
     pictures = [member for member in members if is_image(member.name)]
     image = min(pictures, key=lambda member: member.suffix.count("."), default=None)
     labels = [member for member in members if member.suffix in {"cls", "json"}] if image else []
-    found.others.update(f".{member.suffix}" for member in members if member is not image and member not in labels)
+    for member in members:
+        if member is not image and member not in labels:
+            found.others[kind_of(f".{member.suffix}")] += 1
     if image:
+        found.crowds.add(pictures)
         found.add(number, image, label_of(shard, labels))
 
 
-def label_of(shard: OpenShard, members: Iterable[Member]) -> str | None:
+def label_of(shard: OpenShard, members: Iterable[Member]) -> Label:
     """The label that the .cls or else the .json of a sample says. Raises ValueError for one that is too large."""
     for member in sorted(members, key=lambda member: member.suffix):
         if member.size > MOST_TEXT:
@@ -157,14 +222,19 @@ def label_of(shard: OpenShard, members: Iterable[Member]) -> str | None:
     return None
 
 
-def json_label(text: bytes) -> str | None:
-    """What stands under "label" or "cls", if it is a name or a whole number."""
+def json_label(text: bytes) -> Label:
+    """What stands under "label" or "cls": a name or a whole number, or a list of them."""
     try:
         values = json.loads(text)
     except (ValueError, RecursionError):  # the latter for a thousand brackets
         return None
     both = [values.get(key) for key in ("label", "cls")] if isinstance(values, dict) else []
-    return next((str(value) for value in both if type(value) in {int, str}), None)
+    for value in both:
+        if isinstance(value, list) and value and all(type(one) in {int, str} for one in value):
+            return [str(one) for one in value]
+        if type(value) in {int, str}:
+            return str(value)
+    return None
 
 
 def samples_of(path: str, shard: AnyShard, others: Counter[str]) -> Iterator[Iterator[Member]]:

@@ -54,6 +54,8 @@ class BenchmarkConfig:
     """Of matrix products; auto is bf16 on GPUs that have it, else fp32."""
     compile: Literal["auto", "always", "never"] = "auto"
     """Compile the transformer blocks of our rows, and in inference; auto does on CUDA."""
+    grad_checkpointing: bool = False
+    """In training: blocks of our rows are computed again in the backward pass, as `pretrain` has it."""
     device: str = "auto"
     """cpu, cuda, mps, ...; auto is the first accelerator, else the CPU."""
     out: Path | None = None

@@ -2,11 +2,8 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
-from tyro.conf import Positional, arg
-
-from pcae.settings.bounds import Natural, Portion
+from pcae.settings.bounds import AnyData, Count, Natural, Portion
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +15,7 @@ class CheckDataConfig:
 
     EXAMPLES = ("photos", "photos --validation held-out --out photos.html")
 
-    data: Annotated[str, Positional, arg(metavar="DATA")]
+    data: AnyData
     """Folder, .txt or .csv list, WebDataset shards, `hf:NAME`, `sample` or `fashion-mnist`."""
     validation: str | None = None
     """Other data to hold against DATA: images that stand in both leak."""
@@ -28,6 +25,8 @@ class CheckDataConfig:
     """Channels that a run would read; without it, 1 for `sample` and `fashion-mnist`, 3 for image files."""
     pixel_range: tuple[float, float] | None = None
     """Values of 16-bit and float pixels that become black and white; without it 0 65535 and 0 1."""
+    bands: tuple[Count, ...] | None = None
+    """Which bands of a file become the channels, from 1, in their order, such as 4 3 2; without it, all of them."""
     alike: Portion = 0.985
     """Correlation of small gray copies from which on two images are near duplicates, in (0, 1]."""
     workers: Natural | None = None

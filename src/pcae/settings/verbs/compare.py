@@ -9,6 +9,7 @@ from tyro.conf import Positional, arg
 
 from pcae.settings.bounds import Natural, Positive, Seed
 from pcae.settings.choices import Measure, ScaleName
+from pcae.settings.sources import Data
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +23,7 @@ class CompareConfig:
 
     EXAMPLES = ("--table 3 --scale smoke --out table-3", "labelled --rows rows.yaml --seeds 0 1 2 --out comparison")
 
-    data: Annotated[str | None, Positional, arg(metavar="DATA")] = None
+    data: Annotated[Data | None, Positional, arg(metavar="DATA")] = None
     """Labelled images, as for `pcae probe`; with --table, those of the scale."""
     rows: Path | None = None
     """YAML file of rows: docs/compare.md has the format."""

@@ -2,14 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
-from tyro.conf import Positional, arg
-
-from pcae.settings.bounds import Positive, Share
+from pcae.settings.bounds import AnyImages, OneData, Share
 from pcae.settings.choices import Split
+from pcae.settings.intervals import EveryOrEpochs
 from pcae.settings.network import NetworkConfig
-from pcae.settings.reading import MAX_BAD_ANNOTATIONS, ViewConfig
+from pcae.settings.reading import AnnotationConfig, ViewConfig
 from pcae.settings.run import OptimizerConfig, RunConfig
 from pcae.settings.tasks import DetectionConfig
 from pcae.settings.trained import UsedConfig
@@ -18,7 +16,8 @@ from pcae.settings.training import RunSettings
 
 @dataclass(frozen=True, kw_only=True)
 class DetectTrainConfig(RunSettings):
-    """Train a detector (Mask R-CNN with a feature pyramid, section 3.5 of the paper) from an encoder, end to end.
+    """Train a detector (Mask R-CNN with a feature pyramid, section 3.5 of the paper; Faster R-CNN where there are no
+    masks) from an encoder, end to end.
 
     DATA is in COCO's format: a folder with annotations/instances_train*.json beside train*/ (and the same for val),
     Roboflow's export, train.json and val.json beside images/, or one .json file with --validation OTHER.json.
@@ -28,38 +27,33 @@ class DetectTrainConfig(RunSettings):
         "coco --weights runs/photos --recipe detect-small --out runs/detector",
         "annotations.json --images pictures --from-scratch --dry-run --out runs/detector",
     )
-    USUAL = "data out weights from_scratch recipe images validation drop_ratio epochs batch_size device dry_run"
+    USUAL = "data out weights from_scratch recipe images validation masks drop_ratio epochs batch_size device dry_run"
+    packs = False
 
-    data: Annotated[str, Positional, arg(metavar="DATA")]
+    data: OneData
     """Folder of COCO-format data, or a .json file of annotations."""
     weights: str | None = None
-    """Run folder, .safetensors or .pth file, folder of Hugging Face's ViT or ViTMAE, or timm:NAME."""
+    """Run folder, .safetensors or .pth file, folder of Hugging Face's ViT or ViTMAE, timm:NAME or hf-hub:OWNER/NAME."""
     from_scratch: bool = False
     """Begin with random weights; --weights then only says the architecture, without it --model and so on do."""
     images: str | None = None
-    """Folder of the images, where it is not found beside the annotations."""
+    """Folder of the images, where it is not found beside the annotations; the last parts of their names are enough."""
     validation: str | None = None
     """Held-out annotations in another place; without it, the val part of DATA."""
     validation_images: str | None = None
     """Folder of the held-out images, where it is not found; without it, that of --images."""
-    evaluate_every: Positive = 1.0
-    """Epochs between looks at the held-out images; there is always one at the end."""
+    evaluate_every: EveryOrEpochs = "1ep"
+    """Steps, or epochs as in 1ep, between looks at the held-out images; there is always one at the end."""
     empty_images: bool = False
     """Train on images without objects, too, which teach what is background; as usual on COCO, they are left out."""
-    max_bad_annotations: Share = MAX_BAD_ANNOTATIONS
-    """Share of the annotations that may be wrong in themselves, such as boxes of no area; they are left out."""
     dry_run: bool = False
     """Make a few steps, say what the run would take in time and memory, and write nothing."""
     network: NetworkConfig = NetworkConfig()
     detection: DetectionConfig = DetectionConfig()
+    annotations: AnnotationConfig = AnnotationConfig()
     view: ViewConfig = ViewConfig()
     optimizer: OptimizerConfig = OptimizerConfig(base_lr=1.6e-3, betas=(0.9, 0.999))
     run: RunConfig = RunConfig(batch_size=16)
-
-    @property
-    def packs(self) -> bool:
-        """Packed images have no objects."""
-        return False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,15 +70,14 @@ class DetectEvaluateConfig:
     )
     USUAL = "data weights images split drop_ratio reduce_after window shortest_side predictions device json"
 
-    data: Annotated[str, Positional, arg(metavar="DATA")]
+    data: OneData
     """Folder of COCO-format data, or a .json file of annotations."""
     model: UsedConfig
     images: str | None = None
-    """Folder of the images, where it is not found beside the annotations."""
+    """Folder of the images, where it is not found beside the annotations; the last parts of their names are enough."""
     split: Split = "test"
     """Which part of a folder; test is also its val part."""
-    max_bad_annotations: Share = MAX_BAD_ANNOTATIONS
-    """Share of the annotations that may be wrong in themselves, such as boxes of no area; they are left out."""
+    annotations: AnnotationConfig = AnnotationConfig()
     predictions: Path | None = None
     """The .json file that all predictions are written to, as COCO's results."""
     json: bool = False
@@ -105,7 +98,7 @@ class DetectPredictConfig:
     )
     USUAL = "data weights out threshold pictures split drop_ratio reduce_after shortest_side device json"
 
-    data: Annotated[str, Positional, arg(metavar="IMAGES")]
+    data: AnyImages
     """An image, a folder, a .txt or .csv list, WebDataset shards, `hf:NAME`, or a built-in word."""
     model: UsedConfig
     out: Path

@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Annotated
 
 from annotated_types import Interval
-from tyro.conf import Positional, arg
 
-from pcae.settings.bounds import Count
+from pcae.settings.bounds import AnyImages, Count
 from pcae.settings.choices import Dropping
 from pcae.settings.trained import ModelsConfig, ShownConfig
 
@@ -26,7 +25,7 @@ class DiversityConfig:
     )
     USUAL = "data weights labels model seeds reductions keep_ratio stages most_images split out device json"
 
-    data: Annotated[str, Positional, arg(metavar="IMAGES")]
+    data: AnyImages
     """An image, a folder, a .txt or .csv list, WebDataset shards, `hf:NAME`, or a built-in word."""
     models: ModelsConfig = ModelsConfig()
     reductions: tuple[Dropping, ...] = ("none", "random", "ptr")

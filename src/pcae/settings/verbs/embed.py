@@ -2,11 +2,8 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
-from tyro.conf import Positional, arg
-
-from pcae.settings.bounds import Count
+from pcae.settings.bounds import AnyData, Count
 from pcae.settings.choices import Pool
 from pcae.settings.trained import ShownConfig, TrainedConfig
 
@@ -23,7 +20,7 @@ class EmbedConfig:
         "photos --weights timm:vit_small_patch16_224 --pool cls --out features.parquet",
     )
 
-    data: Annotated[str, Positional, arg(metavar="DATA")]
+    data: AnyData
     """Folder, image, .txt or .csv list, WebDataset shards, `hf:NAME`, `sample` or `fashion-mnist`."""
     model: TrainedConfig
     out: Path

@@ -2,11 +2,8 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
-from tyro.conf import Positional, arg
-
-from pcae.settings.bounds import Count, Natural
+from pcae.settings.bounds import AnyData, Count, Natural
 from pcae.settings.choices import CriterionName
 from pcae.settings.trained import ShownConfig, TrainedConfig
 
@@ -23,9 +20,9 @@ class EvaluateConfig:
         "labelled --weights runs/classifier",
         "labelled --weights runs/dial --drop-ratio 0 0.2 0.4 --out accuracy-speed.png",
     )
-    USUAL = "data weights drop_ratio pool_dropped split image_size batch_size rounds out confusion device json"
+    USUAL = "data weights drop_ratio pool_dropped only image_size batch_size rounds out confusion mistakes device json"
 
-    data: Annotated[str, Positional, arg(metavar="DATA")]
+    data: AnyData
     """Folder with val/CLASS/... folders, .csv of path,label, WebDataset shards, `hf:NAME`, or a built-in word."""
     model: TrainedConfig
     drop_ratio: tuple[float, ...] | None = None
@@ -46,5 +43,9 @@ class EvaluateConfig:
     accuracy-speed.png."""
     confusion: Path | None = None
     """Picture of the confusion matrix at the first drop ratio (.png, .svg or .pdf)."""
+    mistakes: Path | None = None
+    """Page (.html) of the wrong predictions at the first drop ratio that the model was surest of, with pictures."""
+    only: Path | None = None
+    """File of the images that count, by their names below DATA, one a line: the validation.txt of a run."""
     json: bool = False
     """Print as JSON."""

@@ -17,19 +17,22 @@ class ExportConfig:
 
     EXAMPLES = (
         "--weights runs/classifier --to onnx --out classifier.onnx",
-        "--weights runs/photos --to hf --out encoder",
+        "--weights runs/classifier --check classifier-int8.onnx",
     )
 
     model: TrainedConfig
-    to: ExportFormat
+    to: ExportFormat | None = None
     """onnx (ONNX file), torch-export (.pt2), timm (folder), hf (folder for transformers), vitmae (the same with the
     decoder that predicts pixels), mae (.pth of MAE's code, with that decoder where there is one), pcae-code (.pth of
     the public PCAE code, with the decoder that predicts features), safetensors (ours)."""
-    out: Path
+    out: Path | None = None
     """The .onnx, .pt2, .pth or .safetensors file, or the new folder, to write."""
+    check: Path | None = None
+    """Write nothing, and hold this exported file or folder against the weights: one that was quantised, cast or made by
+    another tool. How far it is off is printed."""
     drop_ratio: Share | None = None
     """Share of the patch tokens that each of three stages drops, for onnx and torch-export; without it, as it was
-    fine-tuned."""
+    fine-tuned, or as the file of --check says."""
     pool_dropped: bool = False
     """Pool the means of dropped tokens, too, each for as many as it stands for, for onnx and torch-export: without
     training it keeps more of the accuracy. Weights that were fine-tuned so always do."""

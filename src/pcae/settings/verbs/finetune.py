@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
-from pcae.settings.bounds import Portion, Positive
+from pcae.settings.bounds import OnlyPython, Portion
+from pcae.settings.intervals import EveryOrEpochs
+from pcae.settings.labels import LabelsConfig
 from pcae.settings.network import NetworkConfig
 from pcae.settings.reading import DataConfig, PolicyConfig
 from pcae.settings.run import OptimizerConfig
@@ -22,18 +24,27 @@ class FinetuneConfig(RunSettings):
         "labelled --weights runs/photos --recipe auto --out runs/classifier",
         "labelled --weights runs/photos --drop-ratio 0:0.4 --epochs 50 --out runs/dial",
     )
-    USUAL = "data out weights from_scratch recipe drop_ratio validation image_size epochs steps batch_size device"
+    USUAL = (
+        "data out weights from_scratch recipe drop_ratio freeze validation image_size epochs steps batch_size device "
+        "dry_run"
+    )
 
     weights: str | None = None
-    """Run folder, .safetensors or .pth file, folder of Hugging Face's ViT or ViTMAE, or timm:NAME."""
+    """Run folder, .safetensors or .pth file, folder of Hugging Face's ViT or ViTMAE, timm:NAME or hf-hub:OWNER/NAME."""
     from_scratch: bool = False
     """Begin with random weights; --weights then only says the architecture, without it --model and so on do."""
     validation: str | None = None
     """Held-out images in another place; without it, the val folder or test split of DATA."""
-    evaluate_every: Positive = 1.0
-    """Epochs between looks at the held-out images; there is always one at the end."""
+    evaluate_every: EveryOrEpochs = "1ep"
+    """Steps, or epochs as in 1ep, between looks at the held-out images; there is always one at the end."""
+    dry_run: bool = False
+    """Make a few steps, write nothing, and say what the run takes: hours, images/s, memory, the largest batch. Steps
+    that drop more tokens than the next ones are faster than that."""
     crop_pct: Portion | None = None
     """Share of the shorter side that evaluation looks at, in (0, 1]; without it, that of the weights (MAE: 0.875)."""
+    labels: LabelsConfig = LabelsConfig()
+    transform: OnlyPython = None
+    """A callable on an image, in place of crops, mirroring, RandAugment and erasing; from Python alone."""
     network: NetworkConfig = NetworkConfig()
     task: ClassificationConfig = ClassificationConfig()
     policy: PolicyConfig = PolicyConfig()

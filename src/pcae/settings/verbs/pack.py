@@ -1,13 +1,11 @@
 """What `pcae pack` is told."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
 from annotated_types import Interval
-from tyro.conf import Positional, arg
 
-from pcae.settings.bounds import Count, Natural, Share
+from pcae.settings.bounds import AnyData, Count, Natural, Share, Written
 from pcae.settings.choices import Form, Split
 
 
@@ -20,9 +18,9 @@ class PackConfig:
 
     EXAMPLES = ("photos photos-256", "photos photos-jpeg --form jpeg --quality 95")
 
-    data: Annotated[str, Positional, arg(metavar="DATA")]
+    data: AnyData
     """Folder, .txt or .csv list, WebDataset shards, `hf:NAME`, `sample` or `fashion-mnist`."""
-    out: Annotated[Path, Positional, arg(metavar="OUT")]
+    out: Written
     """The folder to write."""
     form: Form = "pixels"
     """pixels: 8-bit values of images of one size, the fastest to read. jpeg: the smallest, for 1 or 3 channels."""
@@ -36,6 +34,8 @@ class PackConfig:
     """Channels to keep; without it, 1 for `sample` and `fashion-mnist`, 3 for image files."""
     pixel_range: tuple[float, float] | None = None
     """Values of 16-bit and float pixels that become black and white; without it 0 65535 and 0 1."""
+    bands: tuple[Count, ...] | None = None
+    """Which bands of a file become the channels, from 1, in their order, such as 4 3 2; without it, all of them."""
     split: Split | None = None
     """The only split to pack, where DATA has several; without it, all."""
     max_bad_files: Share = 0.05

@@ -2,11 +2,8 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
-from tyro.conf import Positional, arg
-
-from pcae.settings.bounds import Count
+from pcae.settings.bounds import AnyImages, Count, Share
 from pcae.settings.trained import ShownConfig, TrainedConfig
 
 
@@ -22,7 +19,7 @@ class PredictConfig:
         "photos --weights runs/classifier --drop-ratio 0.3 --top 1 --out labels.jsonl",
     )
 
-    data: Annotated[str, Positional, arg(metavar="IMAGES")]
+    data: AnyImages
     """An image, a folder, a .txt or .csv list, WebDataset shards, `hf:NAME`, or a built-in word."""
     model: TrainedConfig
     out: Path | None = None
@@ -34,6 +31,9 @@ class PredictConfig:
     accuracy. Weights that were fine-tuned so always do."""
     top: Count = 5
     """Classes that are named for each image."""
+    threshold: Share | None = None
+    """Name every class of at least this probability instead, however many these are; 0.5 suits weights that were
+    fine-tuned with --multi-label, whose probabilities stand for themselves."""
     shown: ShownConfig = ShownConfig()
     batch_size: Count = 32
     """Images that are classified at once."""

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from pcae.settings.bounds import OnlyPython
 from pcae.settings.methods import WITHOUT_TEACHER, MethodConfig, inapplicable_settings
 from pcae.settings.network import DecoderConfig, EncoderConfig
 from pcae.settings.run import HealthConfig
@@ -28,11 +29,14 @@ class PretrainConfig(RunSettings):
 
     init: str | None = None
     """Weights to go on from, with their decoder where it fits: a run folder, MAE's .pth, a folder of Hugging Face's
-    ViTMAE, timm:NAME. Network and normalisation are theirs where none are given; so is an image size of 224 224."""
+    ViTMAE, timm:NAME, hf-hub:OWNER/NAME. Network and normalisation are theirs where none are given; so is an image
+    size of 224 224."""
     teacher: str | None = None
     """Weights of a fixed teacher in place of the moving average of the student, of the same patches."""
     dry_run: bool = False
     """Make a few steps, write nothing, and say what the run takes: hours, images/s, memory, the largest batch."""
+    transform: OnlyPython = None
+    """A callable on an image, in place of crops and mirroring; from Python alone."""
     encoder: EncoderConfig = EncoderConfig()
     method: MethodConfig = MethodConfig()
     decoder: DecoderConfig = DecoderConfig()

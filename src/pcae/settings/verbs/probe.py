@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from annotated_types import Interval
-from tyro.conf import Positional, arg
 
-from pcae.settings.bounds import Count, Natural, Share
+from pcae.settings.bounds import AnyData, Count, Natural, Share
 from pcae.settings.choices import Pool, Probe
+from pcae.settings.labels import SplitConfig
 from pcae.settings.trained import ProbeTrainingConfig, TrainedConfig
 
 
@@ -22,7 +22,7 @@ class ProbeConfig:
     EXAMPLES = ("labelled --weights runs/photos", "labelled --weights runs/photos --probes knn attentive --pixels")
     USUAL = "data weights validation probes k pool pixels most_images epochs device json"
 
-    data: Annotated[str, Positional, arg(metavar="DATA")]
+    data: AnyData
     """Labelled images: a folder with train/CLASS and val/CLASS, `sample`, ...; or any with --validation."""
     validation: str | None = None
     """Held-out images from another folder or csv list."""
@@ -45,4 +45,5 @@ class ProbeConfig:
     json: bool = False
     """Print everything as JSON."""
     model: TrainedConfig
+    split: SplitConfig = SplitConfig()
     training: ProbeTrainingConfig = ProbeTrainingConfig()

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Annotated
 
 from annotated_types import Interval
-from tyro.conf import Positional, arg
 
+from pcae.settings.bounds import AnyImages
 from pcae.settings.trained import KeepingConfig, ShownConfig, TrainedConfig
 
 
@@ -25,7 +25,7 @@ class ShowConfig:
     )
     USUAL = "data weights out most_images modes mask_ratio keep_ratio drop_ratio seed split image_size device"
 
-    data: Annotated[str, Positional, arg(metavar="IMAGES")]
+    data: AnyImages
     """An image, a folder, a .txt or .csv list, WebDataset shards, `hf:NAME`, or a built-in word."""
     model: TrainedConfig
     out: Path

@@ -11,6 +11,7 @@ from pcae.model.blocks import Encoded, Stage
 from pcae.model.pretrained import Pretrained
 from pcae.model.reduced import reduce
 from pcae.model.reduction import kept_counts
+from pcae.model.tokens import all_ids
 
 
 class Answer(NamedTuple):
@@ -41,6 +42,7 @@ class Deployed(nn.Module):
         self.pool_dropped, classifies = model.facts.pool_dropped, model.facts.classes is not None
         self.reduced = reduce(model.encoder.vit, drop_ratio, pool_dropped=self.pool_dropped and classifies)
         kept_counts(prod(model.encoder.grid), self.reduced.reduction)  # where none is left it says so here
+        self.register_buffer("ids", all_ids(1, prod(model.encoder.grid), model.device))
         self.head = self.logits if classifies else self.features
 
     def forward(self, images: UInt8[Tensor, "batch channels height width"]) -> tuple[Tensor, ...]:
@@ -50,7 +52,7 @@ class Deployed(nn.Module):
 
     def answer(self, images: UInt8[Tensor, "batch channels height width"]) -> Answer:
         """The same, with the scores that decided."""
-        encoded = self.reduced.encode(self.normalise(images))
+        encoded = self.reduced.encode(self.normalise(images), self.get_buffer("ids"))
         return Answer(self.head(encoded), encoded.stages)
 
     def logits(self, encoded: Encoded) -> Float[Tensor, "batch classes"]:

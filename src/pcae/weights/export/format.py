@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from pcae.model.pretrained import Pretrained
 from pcae.weights.export.deployed import whole_answer
@@ -13,7 +14,7 @@ class Format(ABC):
     """A format.
 
     suffix: of its file; none for a folder. packages: what it needs beside pcae's own. reduces: whether it can drop
-    tokens. tolerance: largest difference of logits or features.
+    tokens. tolerance: largest difference of logits or features, as a share of the largest of them.
     """
 
     suffix: str | None = None
@@ -28,6 +29,10 @@ class Format(ABC):
     @abstractmethod
     def reopen(self, model: Pretrained, place: Path) -> Reopened:
         """What was written, read and run by the program that the format is for."""
+
+    def said(self, place: Path) -> dict[str, Any]:
+        """What a file says of how its model answers: `drop_ratio` and `pool_dropped`, where it does."""
+        return {}
 
     def check(self, model: Pretrained) -> None:  # noqa: B027  # most hold every model
         """Raise ValueError, with the remedy, for a model that the format cannot hold."""

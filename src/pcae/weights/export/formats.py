@@ -18,6 +18,7 @@ from pcae.weights.export.place import check_folder, folder_in_one_move
 from pcae.weights.export.timm_folder import TimmFolder
 from pcae.weights.export.vit_mae import TransformersMAE
 from pcae.weights.files import load, save_model
+from pcae.weights.reading import reason_of
 from pcae.writing import check_writable, in_one_move
 
 
@@ -71,23 +72,48 @@ def check_format(to: ExportFormat, out: Path, drop_ratio: float | None, pool_dro
         check_writable(out, form.suffix)
 
 
+def running(reopened: Reopened, place: Path) -> Reopened:
+    """The same; where it cannot take the images, it raises ValueError that names the file."""
+
+    def answer(images: Tensor) -> tuple[Tensor, ...]:
+        try:
+            return reopened(images)
+        except Exception as error:  # errors of ONNX Runtime, timm and transformers are of many kinds
+            raise ValueError(
+                f"{place} does not take the images of {images.shape[2]} x {images.shape[3]} that the weights take: "
+                f"{reason_of(error)}; give the size that it was made for by --image-size H W"
+            ) from error
+
+    return answer
+
+
+def held_against(form: Format, model: Pretrained, place: Path, drop_ratio: float, batches: Iterable[Tensor]) -> Parity:
+    """What a file or folder answers, compared with the model in PyTorch."""
+    again, ours = running(form.reopen(model, place), place), form.reference(model, drop_ratio)
+    return compare(ours, again, batches, form.tolerance, ranks=model.facts.classes is not None)
+
+
 def export(
     model: Pretrained,
     to: ExportFormat,
     out: Path,
     drop_ratio: float,
     batches: Iterable[Tensor],
+    beside: dict[str, str] | None = None,
 ) -> Parity:
     """Write a model, on the CPU and in evaluation mode, read it back by the program that it is for, and compare both.
 
-    drop_ratio: for onnx and torch-export. batches: uint8 images to compare on. Raises ValueError with the numbers when
-    the answers differ, and for a model that the format cannot hold; nothing is written then.
+    drop_ratio: for onnx and torch-export. batches: uint8 images to compare on. beside: texts that go into a folder with
+    the model, by their file names. Raises ValueError with the numbers when the answers differ, and for a model that the
+    format cannot hold; nothing is written then.
     """
     form = FORMATS[to]
     form.check(model)
-    with (in_one_move if form.suffix else folder_in_one_move)(out) as beside:
-        form.write(model, drop_ratio, beside)
-        parity = compare(form.reference(model, drop_ratio), form.reopen(model, beside), batches, form.tolerance)
+    with (in_one_move if form.suffix else folder_in_one_move)(out) as place:
+        form.write(model, drop_ratio, place)
+        for name, text in (beside or {}).items():
+            (place / name).write_text(text, encoding="utf-8")
+        parity = held_against(form, model, place, drop_ratio, batches)
         if not parity.holds:
             raise ValueError(
                 f"the exported model does not answer as PyTorch does: {parity.describe()}; nothing was kept"

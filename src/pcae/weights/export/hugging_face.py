@@ -15,6 +15,7 @@ from pcae.weights.export.graphs import quiet
 from pcae.weights.export.parity import Reopened
 from pcae.weights.export.timm_folder import CONFIG, TENSORS, save_tensors
 from pcae.weights.hugging_face import PREPROCESSING, in_their_names
+from pcae.weights.loaded import SEVERAL
 from pcae.weights.timm_models import sizes_of
 
 FIRST = "vit_base_patch16_224"
@@ -85,6 +86,7 @@ def describe(model: Pretrained) -> dict[str, Any]:
     assert isinstance(block, Block) and isinstance(block.mlp.fc1, nn.Linear)
     classes = dict(enumerate(facts.classes or []))
     labels = {"id2label": classes, "label2id": {name: place for place, name in classes.items()}} if classes else {}
+    labels |= {"problem_type": SEVERAL} if facts.multi_label else {}
     return {
         "architectures": ["ViTForImageClassification" if classes else "ViTModel"],
         "model_type": "vit",

@@ -24,16 +24,18 @@ from pcae.weights.export.hugging_face import WORDS, check_kind, oddities
 from pcae.weights.export.parity import Reopened
 from pcae.weights.files import fill
 from pcae.weights.reading import read_torch
+from pcae.weights.structure import usual_heads
 from pcae.weights.timm_models import sizes_of
-from pcae.weights.untyped_files import HEADS_OF_ENCODER, find_untyped, usual_heads
+from pcae.weights.untyped_files import HEADS_OF_ENCODER, MEAN, STD, find_untyped
 
 EPSILON = 1e-6
 """Of the norms in MAE's code."""
 
 
-def heads_of(model: Pretrained, decoder: TrainedDecoder | None) -> dict[str, Any]:
-    """Attention heads, in the words of MAE's code, which does not read them from a file; pcae does."""
-    heads = {HEADS_OF_ENCODER: sizes_of(model.encoder)["heads"]}
+def unsaid_settings(model: Pretrained, decoder: TrainedDecoder | None) -> dict[str, Any]:
+    """Attention heads, in the words of MAE's code, and mean and std of pixels: pcae reads them from a file, MAE's code
+    does not."""
+    heads = {HEADS_OF_ENCODER: sizes_of(model.encoder)["heads"], MEAN: model.facts.mean, STD: model.facts.std}
     return heads if decoder is None else heads | {HEADS_OF_DECODER: decoder.facts.decoder.decoder_heads}
 
 
@@ -124,7 +126,7 @@ class MAEFile(Format):
     def write(self, model: Pretrained, drop_ratio: float, place: Path) -> None:
         """Write the encoder, and the decoder if it predicts pixels."""
         decoder = self.decoder(model)
-        settings = heads_of(model, decoder)
+        settings = unsaid_settings(model, decoder)
         if decoder is not None and decoder.facts.norm_pix_loss is not None:
             settings[OF_MAE] = decoder.facts.norm_pix_loss
         save({"model": tensors_of(model, decoder), "args": settings}, place)
@@ -165,5 +167,8 @@ class PCAEFile(MAEFile):
         """Write student, decoder and, with the student's weights, the teacher, as that code's `--resume` has it."""
         decoder = model.decoder
         assert decoder is not None
-        settings = heads_of(model, decoder) | {"decoder_depth": decoder.depth, "decoder_embed_dim": decoder.width}
+        settings = unsaid_settings(model, decoder) | {
+            "decoder_depth": decoder.depth,
+            "decoder_embed_dim": decoder.width,
+        }
         save({"model": tensors_of(model, decoder), "teacher": tensors_of(model, None), "args": settings}, place)

@@ -24,33 +24,43 @@ Reopened = Callable[[Tensor], tuple[Tensor, ...]]
 class Parity:
     """How an exported model's answers compare with PyTorch's.
 
-    max_difference: of the logits or features, over the images that keep the same sets at every stage; `tolerance` is
-    what it may be. same_kept: how many of the images do. ties: images that do not, because tokens were exchanged whose
-    scores differ by less than 1e-5. different: images whose exchanged tokens differ by more, by up to `widest_gap`.
+    max_difference: of the logits or features, over the images that keep the same sets at every stage. size: of
+    PyTorch's largest answer; `tolerance` is what the difference may be for an answer of size 1. same_kept: how many of
+    the images keep the same. ties: images that do not, because tokens were exchanged whose scores differ by less than
+    1e-5. different: images whose exchanged tokens differ by more, by up to `widest_gap`. same_top1: images whose most
+    likely class is the same, of all; None for features.
     """
 
     images: int
     max_difference: float
+    size: float
     tolerance: float
     same_kept: int
     ties: int
     different: int
     widest_gap: float
+    same_top1: int | None = None
+
+    @property
+    def allowed(self) -> float:
+        """What the difference may be: rounding is a share of the answers."""
+        return self.tolerance * self.size
 
     @property
     def holds(self) -> bool:
         """Whether the exported model may take the place of the original."""
-        return not self.different and self.same_kept > 0 and self.max_difference <= self.tolerance
+        return not self.different and self.same_kept > 0 and self.max_difference <= self.allowed
 
     def describe(self) -> str:
         """The numbers in a line."""
         kept = f"{self.same_kept} of {self.images} images keep the same tokens, {self.ties} differ by a tie"
         wide = f", {self.different} by scores up to {self.widest_gap:.2g} apart" if self.different else ""
-        return f"largest difference {self.max_difference:.2g} (at most {self.tolerance:g}), {kept}{wide}"
+        most = f"at most {self.allowed:.3g}, for answers up to {self.size:.3g}"
+        return f"largest difference {self.max_difference:.2g} ({most}), {kept}{wide}"
 
     def to_plain(self) -> dict[str, Any]:
         """The numbers by name."""
-        return asdict(self) | {"holds": self.holds}
+        return asdict(self) | {"allowed": self.allowed, "holds": self.holds}
 
 
 def compare(
@@ -58,14 +68,23 @@ def compare(
     reopened: Reopened,
     batches: Iterable[Tensor],
     tolerance: float,
+    *,
+    ranks: bool = False,
 ) -> Parity:
-    """Run both on all batches of uint8 images. Raises ValueError when there are none."""
-    differences, gaps = [], []
+    """Run both on all batches of uint8 images.
+
+    tolerance: as a share of the largest answer. ranks: the answers are logits, whose largest is compared too. An answer
+    without kept ids is compared without them. Raises ValueError when there are no images, and for answers of another
+    shape.
+    """
+    differences, gaps, tops, size = [], [], [], 0.0
     with torch.inference_mode():
         for images in batches:
             answer, (output, *kept) = reference(images), reopened(images)
-            assert output.shape == answer.output.shape and len(kept) == len(answer.stages)
+            check_shapes(answer, output, kept)
             differences += (output - answer.output).abs().flatten(1).amax(dim=1).tolist()
+            size = max(size, answer.output.abs().max().item())
+            tops += (output.argmax(-1) == answer.output.argmax(-1)).tolist() if ranks else []
             gaps += [exchanged(answer.stages, kept, row) for row in range(images.shape[0])]
     if not gaps:
         raise ValueError("there is no image to check the exported model on; give others by --data")
@@ -74,20 +93,33 @@ def compare(
     return Parity(
         images=len(gaps),
         max_difference=math.nan if any(map(math.isnan, same)) else max(same, default=math.nan),
+        size=size,
         tolerance=tolerance,
         same_kept=len(same),
         ties=len(gaps) - len(same) - len(wide),
         different=len(wide),
         widest_gap=max((gap for gap in gaps if gap is not None), default=0.0),
+        same_top1=sum(tops) if ranks else None,
     )
+
+
+def check_shapes(answer: Answer, output: Tensor, kept: list[Tensor]) -> None:
+    """Raise ValueError for an answer that is none of the network's."""
+    if output.shape != answer.output.shape:
+        ours, theirs = tuple(answer.output.shape[1:]), tuple(output.shape[1:])
+        raise ValueError(f"the file answers {theirs} values for an image, the weights {ours}: it is of another model")
+    if len(kept) not in (0, len(answer.stages)):
+        raise ValueError(
+            f"the file drops tokens {len(kept)} times, the weights {len(answer.stages)} times; give its --drop-ratio"
+        )
 
 
 def exchanged(stages: Iterable[Stage], kept: Iterable[Tensor], row: int) -> float | None:
     """How far apart the scores of the tokens are that an image's first differing stage exchanged; None if none differs.
 
-    Later stages see other tokens then, so the first one alone counts.
+    Nobody knows without `kept`. Later stages see other tokens then, so the first one alone counts.
     """
-    gaps = (gap_of(stage, ids, row) for stage, ids in zip(stages, kept, strict=True))
+    gaps = (gap_of(stage, ids, row) for stage, ids in zip(stages, kept, strict=False))
     return next((gap for gap in gaps if gap is not None), None)
 
 

@@ -12,9 +12,11 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from pcae.model.architecture import parts_of
 from pcae.model.pretrained import Pretrained, build_model
 from pcae.weights.export.format import Format
 from pcae.weights.export.parity import Reopened
+from pcae.weights.loaded import SEVERAL
 from pcae.weights.timm_models import sizes_of
 
 CONFIG, TENSORS = "config.json", "model.safetensors"
@@ -33,7 +35,7 @@ def describe(model: Pretrained) -> dict[str, Any]:
     """timm's description of a pretrained model."""
     facts, vit = model.facts, model.encoder.vit
     channels, (height, width) = facts.encoder.channels or 3, facts.encoder.image_size
-    sizes = sizes_of(model.encoder)
+    sizes, (name, options) = sizes_of(model.encoder), parts_of(facts.encoder.model)
     arguments = {"img_size": [height, width], "in_chans": channels, "patch_size": sizes["patch_size"]}
     arguments |= {"embed_dim": sizes["width"], "depth": sizes["depth"]}
     heads = sizes.get("heads", facts.encoder.heads)
@@ -49,14 +51,15 @@ def describe(model: Pretrained) -> dict[str, Any]:
         "first_conv": "patch_embed.proj",
         "classifier": "head",
     }
-    named = {"label_names": facts.classes} if facts.classes is not None else {}
+    named: dict[str, Any] = {"label_names": facts.classes} if facts.classes is not None else {}
+    named |= {"problem_type": SEVERAL} if facts.multi_label else {}
     return {
-        "architecture": facts.encoder.model.split(".", maxsplit=1)[0],  # without the tag of timm's own weights
+        "architecture": name.split(".", maxsplit=1)[0],  # without the tag of timm's own weights
         "num_classes": vit.num_classes,
         "num_features": vit.num_features,
         "global_pool": facts.global_pool,
         **named,
-        "model_args": arguments | {"global_pool": facts.global_pool},
+        "model_args": options | arguments | {"global_pool": facts.global_pool},
         "pretrained_cfg": said,
     }
 

@@ -1,0 +1,146 @@
+"""The labels of a Dataset: from its targets and classes, those of what it is a part of, or from all of its items."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from torch import Tensor
+from torch.utils.data import ConcatDataset, Subset, TensorDataset
+
+from pcae.data.objects.items import Items, label_in, said
+from pcae.data.shards.columns import UNKNOWN
+from pcae.data.shards.columns import said as word_of
+from pcae.data.tables.labels import Label, one_each
+from pcae.terminal import bar, console, is_main_process
+
+TARGETS = ("targets", "labels")
+"""What Datasets call the labels of all their items."""
+
+
+class Labels(NamedTuple):
+    """The label of each item, all classes in order where they are said, why labels do not count, and the items that
+    could not be read, by number.
+    """
+
+    each: list[str] | None = None
+    classes: Sequence[str] | None = None
+    fault: str = ""
+    failed: Mapping[int, str] | None = None
+
+
+def labels_of(items: Items, count: int, first: Any, wanted: bool) -> Labels:
+    """The labels of an object. first: its first item, None where that cannot be read.
+
+    Targets count where they have a label for each item, that of the first one among them. Else the labels stand in the
+    items: all are read, once, where they are wanted. Raises ValueError for a label beyond the classes.
+    """
+    check_parts(items.value, items.words)
+    classes, targets, own = classes_of(items.value), targets_of(items.value), value_of(label_in(first))
+    if targets is not None and own in (None, value_of(targets[0])) and not changed(items.value):
+        return judged(targets, classes, items.words)
+    if own is None and first is not None:
+        return Labels()
+    if not wanted:
+        return Labels(fault="they stand in its items; open_images(..., labels=True) reads all of them for it")
+    found, failed = read_all(items, count)
+    return judged(found, classes, items.words, failed)
+
+
+def check_parts(value: Any, words: str) -> None:
+    """Raise ValueError, with the remedy, for a chain of data sets that number other classes alike."""
+    parts = value.datasets if isinstance(value, ConcatDataset) else []
+    named = [tuple(found) for part in parts if (found := classes_of(part))]
+    if len(set(named)) > 1:
+        raise ValueError(f"the parts of data {words!r} have other classes; give them in a list, which tells them apart")
+
+
+def changed(value: Any) -> bool:
+    """Whether labels come out of an object's items as others than it has them, by a transform of its own."""
+    if isinstance(value, Subset):
+        return changed(value.dataset)
+    if isinstance(value, ConcatDataset):
+        return any(map(changed, value.datasets))
+    alone, both = (getattr(value, name, None) is not None for name in ("target_transform", "transforms"))
+    return alone or (both and getattr(value, "transform", None) is None)
+
+
+def targets_of(value: Any) -> Sequence[Any] | None:
+    """What an object says of the labels of all its items, if it does; of parts and chains of others, what these say."""
+    if isinstance(value, Subset):
+        targets = targets_of(value.dataset)
+        return targets and [targets[index] for index in value.indices]
+    if isinstance(value, ConcatDataset):
+        parts = [targets_of(part) for part in value.datasets]
+        alike = len({tuple(classes_of(part) or ()) for part in value.datasets}) == 1
+        return [one for part in parts for one in part or ()] if alike and all(parts) else None
+    if isinstance(value, TensorDataset):
+        return value.tensors[1].tolist() if len(value.tensors) > 1 else None
+    found = next((found for name in TARGETS if (found := getattr(value, name, None)) is not None), None)
+    found = found.tolist() if isinstance(found, Tensor | np.ndarray) else found
+    return found if isinstance(found, list | tuple) and len(found) == len(value) and found else None
+
+
+def classes_of(value: Any) -> list[str] | None:
+    """The names of an object's classes, in the order of its labels; several names of one with a comma between them.
+
+    A name that two classes have, as ImageNet's crane, gets the number of its class.
+    """
+    if isinstance(value, Subset):
+        return classes_of(value.dataset)
+    if isinstance(value, ConcatDataset):
+        return classes_of(value.datasets[0])
+    found = getattr(value, "classes", None)
+    if not isinstance(found, list | tuple) or not all(isinstance(name, str | tuple) for name in found):
+        return None
+    names = [name if isinstance(name, str) else ", ".join(map(str, name)) for name in found]
+    return [f"{name} ({place})" if names.count(name) > 1 else name for place, name in enumerate(names)]
+
+
+def read_all(items: Items, count: int) -> tuple[list[Any], dict[int, str]]:
+    """The labels in all items, and the reasons of those that cannot be read; None is their label."""
+    if is_main_process():
+        console.print(f"labels: read from all {count} items of {items.words}, once; its .targets would spare that")
+    labels: list[Any] = []
+    failed: dict[int, str] = {}
+    for index in bar("labels")(range(count)):
+        try:
+            labels.append(label_in(items.item(index)))
+        except ValueError as error:
+            labels.append(None)
+            failed[index] = said(error)
+    return labels, failed
+
+
+def judged(
+    targets: Sequence[Any], classes: Sequence[str] | None, words: str, failed: Mapping[int, str] | None = None
+) -> Labels:
+    """The labels as words, where each item that can be read has one. Raises ValueError for one beyond the classes."""
+    values = [value_of(target) for target in targets]
+    if classes:
+        check_range(values, len(classes), words)
+    named: list[Label] = [word_of(value, classes) for value in values]
+    odd = next((row for row, value in enumerate(values) if named[row] is None and value is not None), None)
+    if odd is not None:
+        fault = f"that of item {odd} is {type(values[odd]).__name__}, no whole number and no word; give one each"
+        return Labels(classes=classes, fault=fault, failed=failed)
+    usual = next((name for name in named if name), None)
+    named = [usual if row in (failed or ()) else name for row, name in enumerate(named)]  # they are never read again
+    each, fault = one_each(named, "item {}".format, "items", classes is not None)
+    return Labels(each, classes, fault, failed)
+
+
+def check_range(values: Sequence[Any], classes: int, words: str) -> None:
+    """Raise ValueError for a number beyond the classes; -1 says that there is none."""
+    for index, value in enumerate(values):
+        if isinstance(value, int) and value not in UNKNOWN and not 0 <= value < classes:
+            raise ValueError(
+                f"data {words!r} has the label {value} at item {index}, and its classes are 0 to {classes - 1}; mend "
+                "its labels or its .classes"
+            )
+
+
+def value_of(label: Any) -> Any:
+    """A label as Python has it: numbers of NumPy and of torch as its own, True as 1."""
+    if isinstance(label, Tensor | np.ndarray | np.generic):
+        label = label.tolist()
+    return int(label) if isinstance(label, bool) else str(label) if isinstance(label, str) else label

@@ -1,0 +1,110 @@
+"""The settings of a verb as the arguments of a function: their names, types and defaults, and what `help` says."""
+
+import inspect
+import re
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from inspect import Parameter, Signature
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+from pcae.settings.arguments import NOT_HERE, required, role
+from pcae.settings.help import explanations
+from pcae.settings.values import build, flatten, leaves
+
+WIDTH = 112
+"""Columns of a line in a docstring."""
+PLACES = {"data", "images", "validation", "validation_images", "weights", "resume"}
+"""Settings that are text because more than paths go there, and paths as well."""
+NAMES = {"data": "Data", "weights": "Weights"}
+"""What stubs call what such settings take."""
+OBJECTS = {"transform": "Callable[[Any], Any]"}
+"""What stubs say of settings that are objects of the caller's, where a verb has them; the command line has not."""
+SIMPLE: dict[Any, str] = {
+    int: "int", float: "float", str: "str", bool: "bool", Path: "str | PathLike[str]", type(None): "None",
+}  # fmt: skip
+
+
+class Words(str):
+    """A type in words: `help` shows it as it is."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def signature_of(
+    cls: Any, verb: str, first: Sequence[str], more: Mapping[str, str], optional: Iterable[str], returns: str
+) -> Signature:
+    """What a verb takes from Python. first: arguments that need no name. more: those that are no settings, and their
+    types; None without them. optional: settings that only the command line needs."""
+    needed, kinds = set(required(cls)) - set(optional), leaves(cls)
+    defaults = flatten(build(cls, {}))
+    names = [name for name in in_order(cls, first, needed) if name not in NOT_HERE]
+    parameters = [
+        Parameter(
+            name,
+            Parameter.POSITIONAL_OR_KEYWORD if name in first else Parameter.KEYWORD_ONLY,
+            default=Parameter.empty if name in needed else defaults[name],
+            annotation=type_of(kinds, verb, name, defaults[name] is None and name not in needed),
+        )
+        for name in names
+    ]
+    parameters += [
+        Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=Words(f"{kind} | None"))
+        for name, kind in more.items()
+    ]
+    return Signature(parameters, return_annotation=Words(returns))
+
+
+def in_order(cls: Any, first: Sequence[str], needed: set[str]) -> list[str]:
+    """The settings of a verb: the first ones, those that are needed, the usual ones, and all others."""
+    every = list(leaves(cls))
+    usual = cls.USUAL.split() if "USUAL" in vars(cls) else []
+    return list(dict.fromkeys([*first, *(name for name in every if name in needed), *usual, *every]))
+
+
+def type_of(kinds: Mapping[str, Any], verb: str, name: str, without: bool) -> Words:
+    """The type of a setting in words. without: whether it may be left out, which None stands for."""
+    told = NAMES.get(role(kinds, verb, name)) or OBJECTS.get(name)
+    text = told or in_words(Path | kinds[name] if name in PLACES else kinds[name])
+    return Words(f"{text} | None" if without and not text.endswith("None") else text)
+
+
+def in_words(kind: Any) -> str:
+    """A type as Python writes it; of several values, what a caller may give for them."""
+    if kind in SIMPLE:
+        return SIMPLE[kind]
+    inner = get_args(kind)
+    if get_origin(kind) is Literal:
+        return f"Literal[{', '.join(map(repr, inner)).replace(chr(39), chr(34))}]"
+    if get_origin(kind) is tuple:
+        return several(inner)
+    pair = ["tuple[float, float]"] if set(inner) == {float, str} else []  # a range A:B
+    return " | ".join(dict.fromkeys(word for one in [*map(in_words, inner), *pair] for word in one.split(" | ")))
+
+
+def several(inner: tuple[Any, ...]) -> str:
+    """A type of several values: any number of them, where one stands for itself, or so many."""
+    if Ellipsis in inner:
+        one = in_words(inner[0])
+        return f"{one} | Sequence[{one}]"
+    pair = f"tuple[{', '.join(map(in_words, inner))}]"
+    return f"int | {pair}" if inner == (int, int) else pair  # a side of a square
+
+
+def doc_of(cls: Any, names: Iterable[str], more: Mapping[str, str], returns: str) -> str:
+    """What `help` says of a verb: what it does, a paragraph for each argument, and what comes of it."""
+    said = explanations(cls) | dict(more)
+    lines = [in_python(inspect.getdoc(cls) or ""), ""]
+    lines += [
+        textwrap.fill(f"{name}: {in_python(said[name])}", WIDTH, subsequent_indent="    ", break_on_hyphens=False)
+        for name in names
+    ]
+    return "\n".join([*lines, "", textwrap.fill(f"{returns} Raises ValueError for what cannot be.", WIDTH)])
+
+
+def in_python(text: str) -> str:
+    """A sentence of the command line's with its flags as arguments."""
+    return re.sub(r"(?<![\w-])--([a-z][a-z-]*[a-z])", lambda flag: flag[1].replace("-", "_"), text)

@@ -1,0 +1,145 @@
+"""Models that the caller holds, as weights: what is known of them, and their tensors."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import zip_longest
+from typing import Any
+
+import timm
+import torch
+from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+from timm.models.vision_transformer import VisionTransformer
+from timm.utils.model import unwrap_model
+from torch import Tensor, nn
+
+from pcae.methods.masked import Masked
+from pcae.model.architecture import with_options
+from pcae.model.criteria import name_of
+from pcae.model.encoder import Encoder, plain_vit
+from pcae.model.pretrained import Pretrained, PretrainedFacts, build_model
+from pcae.model.reduced import ReducedViT
+from pcae.model.reduction import Reduction
+from pcae.settings.network import EncoderConfig
+from pcae.weights.loaded import Loaded, class_names
+from pcae.weights.reading import reason_of
+from pcae.weights.structure import options_of, read_off
+from pcae.weights.timm_models import settings, sizes_of
+
+UNUSUAL = "the model computes otherwise than timm's of any name and sizes"
+"""Why a model cannot be built again."""
+
+
+def find_object(model: Any, words: str) -> Loaded:
+    """The tensors of a model and what is known of it: Pretrained, Encoder, ReducedViT or timm's VisionTransformer.
+
+    Tensors are the model's own, which whoever fills a model with them copies. Raises ValueError for other objects, by
+    name, and for a model that no name and sizes of timm's describe.
+    """
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"weights are a path, timm:NAME or a model, got {words}: {model!r:.60}")
+    model = unwrap_model(model)  # of DistributedDataParallel, torch.compile and timm's moving averages
+    if isinstance(model, Pretrained):
+        return Loaded(tensors=tensors_of(model.encoder.vit), facts=model.facts, source=words, decoder=model.decoder)
+    if isinstance(model, Masked):
+        raise ValueError(f"weights are an encoder, {words} is a method of pre-training; give its .student")
+    vit = model.vit if isinstance(model, Encoder | ReducedViT) else plain_vit(model)
+    facts = described(vit, facts_of(vit))
+    if isinstance(model, Encoder):
+        facts = replace(facts, crop_pct=1.0)  # whole images, as our own runs have it
+    if isinstance(model, ReducedViT):
+        rule = name_of(model.reduction.criterion)
+        facts = replace(facts, pool_dropped=model.pool_dropped, drop_ratios=drop_ratios_of(model), criterion=rule)
+    granted = f"taken for granted: mean {facts.mean} and std {facts.std}, as timm has them for it"
+    return Loaded(tensors=tensors_of(vit), facts=facts, source=words, remarks=(granted,))
+
+
+def tensors_of(vit: VisionTransformer) -> dict[str, Tensor]:
+    """A model's tensors by timm's names, on the CPU."""
+    return {name: value.detach().cpu() for name, value in vit.state_dict().items()}
+
+
+def facts_of(vit: VisionTransformer) -> PretrainedFacts:
+    """What timm says of a model's data and classes; the network is still to be found."""
+    said, channels = config_of(vit), Encoder(vit).channels
+    names = said.get("label_names") or ()
+    named = {str(index): name for index, name in enumerate(names)} if len(names) == vit.num_classes else {}
+    return PretrainedFacts(
+        encoder=EncoderConfig(),
+        mean=for_channels(said.get("mean") or IMAGENET_DEFAULT_MEAN, channels),
+        std=for_channels(said.get("std") or IMAGENET_DEFAULT_STD, channels),
+        classes=class_names(vit.state_dict(), named),
+        global_pool=vit.global_pool,
+        crop_pct=said.get("crop_pct") or 1.0,
+    )
+
+
+def config_of(vit: VisionTransformer) -> dict[str, Any]:
+    """timm's description of a model; empty for one that was made without `timm.create_model`."""
+    return dict(getattr(vit, "pretrained_cfg", None) or {})
+
+
+def for_channels(values: Sequence[float], channels: int) -> list[float]:
+    """A value for each channel; their mean where they are of another number of channels."""
+    return list(values) if len(values) == channels else [sum(values) / len(values)] * channels
+
+
+def described(vit: VisionTransformer, facts: PretrainedFacts) -> PretrainedFacts:
+    """The facts with the first network that computes what this one does. Raises ValueError where there is none."""
+    encoder, differs, eps = Encoder(vit), UNUSUAL, norm_eps_of(vit)
+    height, width = encoder.patch_size
+    if height != width:
+        raise ValueError(f"only square patches are supported, the model has {height} x {width}")
+    for config in candidates(encoder):
+        for norm_eps in (None, eps):
+            found = replace(facts, encoder=config, norm_eps=norm_eps)
+            differs = difference(vit, found)
+            if differs is None:
+                return found
+    raise ValueError(f"{UNUSUAL}: {differs}; such a model works in a loop of one's own alone: pcae.PCAE(model)")
+
+
+def candidates(encoder: Encoder) -> Iterator[EncoderConfig]:
+    """Networks that a model may be: by timm's name for it, the same with options, and as its tensors have it."""
+    name, sizes = config_of(encoder.vit).get("architecture"), sizes_of(encoder)
+    named = []
+    if name is not None and timm.is_model(name):
+        named = [EncoderConfig(model=name, image_size=encoder.image_size, channels=encoder.channels, **sizes)]
+    yield from named
+    tensors = dict(encoder.vit.state_dict())
+    if "pos_embed" in tensors:
+        options = options_of(tensors, encoder.grid, "the model") | norm_options(encoder.vit)
+        yield from (replace(config, model=with_options(config.model, options)) for config in named)
+        yield read_off(tensors, encoder.image_size, options, sizes.get("heads"))
+
+
+def norm_options(vit: VisionTransformer) -> dict[str, Any]:
+    """Whether there is a norm after the pooling, where timm would decide otherwise."""
+    there = not isinstance(vit.fc_norm, nn.Identity)
+    return {} if there == (vit.global_pool in ("avg", "avgmax", "max")) else {"fc_norm": there}
+
+
+def norm_eps_of(vit: VisionTransformer) -> float | None:
+    """Epsilon of the norms, where it is the same for all."""
+    found = {part.eps for part in vit.modules() if isinstance(part, nn.LayerNorm)}
+    return found.pop() if len(found) == 1 else None
+
+
+def difference(vit: VisionTransformer, facts: PretrainedFacts) -> str | None:
+    """What a model has that the network of these facts does not have, or the other way round; None where they agree."""
+    try:
+        with torch.device("meta"):
+            twin = build_model(facts).encoder.vit
+            twin.load_state_dict(vit.state_dict(), assign=True)
+    except (ValueError, RuntimeError) as error:
+        return reason_of(error)
+    pairs = zip_longest(settings(vit), settings(twin))
+    return next((str(ours or theirs) for ours, theirs in pairs if ours != theirs), None)
+
+
+def drop_ratios_of(model: ReducedViT) -> tuple[float, float]:
+    """The drop ratio of a reduced model, as the least and the most. Raises ValueError for stages of its own."""
+    ratio = round(1 - model.reduction.keep, 9)
+    usual = Reduction.for_finetuning(len(model.vit.blocks), drop_ratio=ratio, criterion=model.reduction.criterion)
+    if replace(model.reduction, keep=usual.keep) != usual:
+        raise ValueError("the model drops tokens at stages of its own, which weights cannot say; give its .vit")
+    return ratio, ratio
