@@ -5,6 +5,7 @@ import json
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -44,12 +45,23 @@ def test_a_section_that_fails_or_no_longer_fits_is_named_and_passed_over(script,
         while True:
             time.sleep(0.01)
 
+    now = [0.0]  # seconds by a clock of the test's own, which a busy machine does not slow
+    clock = SimpleNamespace(perf_counter=lambda: now[0])
+
+    def measured(rows):
+        def measure(said):
+            now[0] += 0.1
+            return {"rows": rows}
+
+        return measure
+
+    monkeypatch.setattr(script, "time", clock)
     sections = [
-        ("training-1", 1, lambda said: {"rows": FAST}),
+        ("training-1", 1, measured(FAST)),
         ("broken", 1, fail),
         ("endless", 20, endless),
         ("long", 600, fail),
-        ("training-2", 1, lambda said: {"rows": SLOW}),
+        ("training-2", 1, measured(SLOW)),
     ]
     monkeypatch.setattr(script, "SECTIONS", [script.Section(*section) for section in sections])
     found = run("--minutes", "0.1")
