@@ -11,6 +11,7 @@ from torchvision.datasets import ImageFolder
 from pcae.data import Images, open_images
 from pcae.data.survey import look
 from pcae.data.tables.labelled import open_labelled
+from pcae.data.tables.several_labels import with_label_sets
 from pcae.data.unreadable import BadFiles
 from pcae.evaluation.recipe_choice import typical_side
 from pcae.settings.sources import as_data
@@ -271,7 +272,7 @@ def test_labels_that_cannot_be_are_refused(folder):
         open_images(data)
     train, test = open_labelled(as_data(ImageFolder(folder)), validation=as_data(ImageFolder(folder)))
     assert train.labels == test.labels
-    with pytest.raises(ValueError, match=r"item 1 is float, no whole number"):
+    with pytest.raises(ValueError, match=r"item 1 is 0.5; give a whole number or a word each"):
         open_labelled(as_data(Own([(GRAY, 0), (GRAY, 0.5)])), validation=as_data(ImageFolder(folder)))
 
 
@@ -284,3 +285,36 @@ def test_the_same_object_twice_is_refused(folder):
 def test_a_stream_of_objects_is_refused():
     with pytest.raises(ValueError, match="is no stream"):
         open_images([GRAY], stream=True)
+
+
+HOT = [[0, 1, 1], [0, 0, 1], [0, 0, 0], [1, 1, 0]]
+SETS = [("b", "c"), ("c",), (), ("a", "b")]
+
+
+def sets(data) -> list[tuple[str, ...]]:
+    images = with_label_sets(open_images(as_data(data), labels=True), as_data(data))
+    return [tuple(images.classes[place] for place in some) for some in images.label_sets]
+
+
+@pytest.mark.parametrize("labels", [torch.tensor(HOT).float(), np.array(HOT, bool), HOT, [[1, 2], [2], [], [0, 1]]])
+def test_datasets_of_several_labels_have_them_in_items_or_targets(labels):
+    data = Own([(GRAY, label) for label in labels])
+    data.classes = ["a", "b", "c"]
+    assert sets(data) == SETS and open_images(data, labels=True).labels is None
+    data.targets = labels
+    data.items = [GRAY] * 4
+    assert sets(data) == SETS and sets(Subset(data, [3, 1])) == [SETS[3], SETS[1]]
+
+
+def test_classes_without_names_are_numbered_and_names_may_stand_in_items():
+    assert sets(Own([(GRAY, torch.tensor(label)) for label in HOT])) == [("1", "2"), ("2",), (), ("0", "1")]
+    assert sets(Own([{"image": GRAY, "labels": list(label)} for label in SETS])) == SETS
+    assert sets(Own([(GRAY, [12, 7]), (GRAY, [7])])) == [("7", "12"), ("7",)]
+
+
+@pytest.mark.parametrize("label", [[0.0, 0.5, 1.0], [0, -1, 1], [2, 2], [[0, 1, 1]], torch.rand(2, 3), {"a": 1}])
+def test_labels_that_are_neither_marks_nor_classes_are_named(label):
+    data = Own([(GRAY, HOT[0]), (GRAY, label)])
+    with pytest.raises(ValueError, match=r"that of item 1 is .*; give a whole number or a word each, or") as refused:
+        with_label_sets(open_images(as_data(data), labels=True), as_data(data))
+    assert "\n" not in str(refused.value)

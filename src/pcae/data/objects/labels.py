@@ -1,6 +1,7 @@
 """The labels of a Dataset: from its targets and classes, those of what it is a part of, or from all of its items."""
 
 from collections.abc import Mapping, Sequence
+from textwrap import shorten
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,22 +11,25 @@ from torch.utils.data import ConcatDataset, Subset, TensorDataset
 from pcae.data.objects.items import Items, label_in, said
 from pcae.data.shards.columns import UNKNOWN
 from pcae.data.shards.columns import said as word_of
-from pcae.data.tables.labels import Label, one_each
+from pcae.data.tables.labels import Label, Said, one_each
 from pcae.terminal import bar, console, is_main_process
 
 TARGETS = ("targets", "labels")
 """What Datasets call the labels of all their items."""
+KINDS = "give a whole number or a word each, or for --multi-label a list of these or 0 and 1 for every class"
+"""What a label may be."""
 
 
 class Labels(NamedTuple):
-    """The label of each item, all classes in order where they are said, why labels do not count, and the items that
-    could not be read, by number.
+    """The label of each item, all classes in order where they are said, why labels do not count, the items that could
+    not be read, by number, and what is said where an item may have several.
     """
 
     each: list[str] | None = None
     classes: Sequence[str] | None = None
     fault: str = ""
     failed: Mapping[int, str] | None = None
+    said: Said | None = None
 
 
 def labels_of(items: Items, count: int, first: Any, wanted: bool) -> Labels:
@@ -116,27 +120,53 @@ def judged(
 ) -> Labels:
     """The labels as words, where each item that can be read has one. Raises ValueError for one beyond the classes."""
     values = [value_of(target) for target in targets]
+    if marks := marked(values, classes):
+        classes = classes or [str(place) for place in range(marks)]
+        values = [value and [place for place, mark in enumerate(value) if mark] for value in values]
     if classes:
         check_range(values, len(classes), words)
     named: list[Label] = [word_of(value, classes) for value in values]
-    odd = next((row for row, value in enumerate(values) if named[row] is None and value is not None), None)
-    if odd is not None:
-        fault = f"that of item {odd} is {type(values[odd]).__name__}, no whole number and no word; give one each"
+    if faults := [row for row, value in enumerate(values) if is_odd(value, named[row])]:
+        odd = min(faults, key=lambda row: all_marks(values[row]))  # the first one, or the first among marks
+        fault = f"that of item {odd} is {shorten(repr(values[odd]), 60)}; {KINDS}"
         return Labels(classes=classes, fault=fault, failed=failed)
     usual = next((name for name in named if name), None)
     named = [usual if row in (failed or ()) else name for row, name in enumerate(named)]  # they are never read again
     each, fault = one_each(named, "item {}".format, "items", classes is not None)
-    return Labels(each, classes, fault, failed)
+    return Labels(each, classes, fault, failed, Said(named, "items", classes is not None))
+
+
+def marked(values: Sequence[Any], classes: Sequence[str] | None) -> int:
+    """How many classes have a mark, 0 or 1, in the label of every item; 0 where labels are something else."""
+    lists = [value for value in values if value is not None]
+    if not lists or not all(map(all_marks, lists)):
+        return 0
+    lengths = {len(value) for value in lists}
+    wanted = len(classes) if classes else max(lengths)
+    return wanted if lengths == {wanted} and wanted > 1 else 0
+
+
+def all_marks(value: Any) -> bool:
+    """Whether this is a list of 0 and 1."""
+    return isinstance(value, list) and all(isinstance(one, int | float) and one in {0, 1} for one in value)
+
+
+def is_odd(value: Any, name: Label) -> bool:
+    """Whether a label is none that counts: of another kind, or a list that has a class twice, or -1 for one."""
+    if name is None or not isinstance(value, list):
+        return name is None and value is not None
+    return len(set(value)) < len(value) or any(one in UNKNOWN for one in value)
 
 
 def check_range(values: Sequence[Any], classes: int, words: str) -> None:
     """Raise ValueError for a number beyond the classes; -1 says that there is none."""
     for index, value in enumerate(values):
-        if isinstance(value, int) and value not in UNKNOWN and not 0 <= value < classes:
-            raise ValueError(
-                f"data {words!r} has the label {value} at item {index}, and its classes are 0 to {classes - 1}; mend "
-                "its labels or its .classes"
-            )
+        for one in value if isinstance(value, list) else [value]:
+            if isinstance(one, int) and one not in UNKNOWN and not 0 <= one < classes:
+                raise ValueError(
+                    f"data {words!r} has the label {one} at item {index}, and its classes are 0 to {classes - 1}; mend "
+                    "its labels or its .classes"
+                )
 
 
 def value_of(label: Any) -> Any:

@@ -64,7 +64,7 @@ def list_object(
         return list_table(rows, datasets, data, names, root, (os.getcwd(), os.sep))  # noqa: PTH109
     first_of(items)
     each, classes, fault, said = labels_of_rows(rows, datasets)
-    return replace(listed(items, names, Labels(each, classes, fault), root), said=said)
+    return listed(items, names, Labels(each, classes, fault, said=said), root)
 
 
 def is_plain(rows: Any, datasets: Any) -> bool:
@@ -76,7 +76,7 @@ def is_plain(rows: Any, datasets: Any) -> bool:
 def listed(items: Items, names: Lazy[str], found: Labels, root: str) -> Listing:
     """Items with their labels."""
     images = Lazy(replace(items, failed=found.failed or {}), range(len(names)))
-    return Listing(images, names, found.each, root, classes=found.classes, unlabelled=found.fault)
+    return Listing(images, names, found.each, root, classes=found.classes, unlabelled=found.fault, said=found.said)
 
 
 def first_of(items: Items) -> Any:
