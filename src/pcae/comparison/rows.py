@@ -2,16 +2,15 @@
 
 import hashlib
 import json
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from pcae.data.files.decode import Unreadable
 from pcae.data.images import Images
 from pcae.runs import finetuning, pretraining
+from pcae.runs.identity import stored
 from pcae.settings.choices import Measure
 from pcae.settings.recipes import configure
 from pcae.settings.sources import Data
@@ -213,9 +212,7 @@ def fingerprint(images: Images) -> str:
     """A short name of images: their names, labels and what is stored of 64 of them."""
     digest = hashlib.blake2b(f"{images.digest()} {images.labels} {images.classes}".encode())
     for index in images.some(64):
-        with suppress(Unreadable, OSError):
-            source = images.source(index)
-            digest.update(Path(source).read_bytes() if isinstance(source, str) else bytes(source))
+        digest.update(stored(images, index))
     return digest.hexdigest()
 
 

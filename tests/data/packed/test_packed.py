@@ -25,6 +25,7 @@ from pcae.data.images import Images, open_images
 from pcae.data.packed import chunks
 from pcae.data.packed.reading import BAD_FILES, HEADER, verify
 from pcae.data.tables.labelled import open_labelled
+from pcae.data.tables.several_labels import with_label_sets
 from tests.photographs import TORN, photographs
 
 SIZE = (24, 32)
@@ -362,3 +363,22 @@ def test_a_crop_of_the_whole_in_its_own_size_is_the_image():
     assert torch.equal(crop_batch(pixels, torch.tensor([[0, 0, 32, 24]] * 2), (24, 32)), pixels)
     out = crop_batch(pixels, torch.tensor([[4.0, 3.0, 20.0, 11.0], [0.0, 16.0, 16.0, 24.0]]), (8, 16))
     assert torch.equal(out[0], pixels[0, :, 3:11, 4:20]) and torch.equal(out[1], pixels[1, :, 16:, :16])
+
+
+def test_several_labels_an_image_are_packed_and_other_labels_are_others(tree, tmp_path, capsys):
+    paths = sorted(str(path) for path in (tree / "train").rglob("*.*"))
+    labels = ["roof|petal", "roof", "", "sky", "petal", "petal|sky", "roof", "roof|sky"]
+    table = tmp_path / "list.csv"
+
+    def write(labels: list[str]) -> None:
+        table.write_text("\n".join(["path,labels", *map(",".join, zip(paths, labels, strict=True))]))
+
+    write(labels)
+    source, images = (open_images(data) for data in (table, pack(table, tmp_path / "out", *PIXELS)))
+    assert images.labels is None and images.unlabelled == source.unlabelled.replace(paths[2], images.names[2])
+    several = [with_label_sets(found, "it") for found in (source, images)]
+    assert several[0].label_sets == several[1].label_sets and several[1].classes == ["petal", "roof", "sky"]
+    write(labels[::-1])
+    with pytest.raises(SystemExit):
+        pack(table, tmp_path / "out", *PIXELS)
+    assert "holds other labels of the split train" in capsys.readouterr().err

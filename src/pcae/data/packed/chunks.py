@@ -20,7 +20,7 @@ from pcae.data.files.decode import Unreadable, reason_of, size_of, whole
 from pcae.data.files.eight_bits import EightBits
 from pcae.data.images import Images
 from pcae.data.lazy import Lazy
-from pcae.data.packed.reading import ROW, UNFINISHED, blocks_of, fingerprint
+from pcae.data.packed.reading import ROW, SAID, UNFINISHED, blocks_of, fingerprint
 from pcae.data.survey import moments
 from pcae.data.unreadable import BadFiles, read_or_not
 
@@ -223,7 +223,17 @@ def finish_split(images: Images, chunks: Sequence[Chunk], folder: Path, name: st
         "std": np.sqrt((sums[1] - sums[0] ** 2).clip(0)).tolist(),
     }
     data = [(chunk.length, chunk.digest) for chunk in chunks]
-    return facts, {f"{name}.data": data, names.name: part_of(names), index.name: part_of(index)}
+    files = {f"{name}.data": data, names.name: part_of(names), index.name: part_of(index)}
+    return facts, files | write_said(images.at(kept), folder / f"{name}{SAID}")
+
+
+def write_said(images: Images, path: Path) -> Files:
+    """Write what the source says of images that may have several labels each, if it does."""
+    if images.said is None:
+        return {}
+    facts = asdict(images.said) | {"labels": list(images.said.labels), "classes": list(images.classes)}
+    write_whole(path, json.dumps(facts).encode())
+    return {path.name: part_of(path)}
 
 
 def write_whole(path: Path, content: bytes) -> None:

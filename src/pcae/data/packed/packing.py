@@ -13,7 +13,17 @@ from pcae.data.batches import scanning_workers
 from pcae.data.files.eight_bits import MODES
 from pcae.data.images import Images, open_images, with_held_out
 from pcae.data.packed.chunks import Files, Jpeg, Pixels, alone, finish_split, pack_split, part_of, write_whole
-from pcae.data.packed.reading import BAD_FILES, FORMAT, HEADER, UNFINISHED, check_sizes, is_packed, read_header, sealed
+from pcae.data.packed.reading import (
+    BAD_FILES,
+    FORMAT,
+    HEADER,
+    UNFINISHED,
+    check_sizes,
+    fingerprint,
+    is_packed,
+    read_header,
+    sealed,
+)
 from pcae.data.unreadable import BadFiles
 from pcae.results import Block, Record, Table
 from pcae.settings.bounds import check_bounds
@@ -109,8 +119,18 @@ def describe(form: Pixels | Jpeg, splits: Mapping[Split, Images]) -> dict[str, A
     kind = "pixels" if isinstance(form, Pixels) else "jpeg"
     settings = {"form": kind, **vars(form), "channels": images.channels}
     settings |= {"pixel_range": images.pixel_range, "bands": images.bands}
-    source = {name: {"images": len(images), "files": images.digest()} for name, images in splits.items()}
+    source = {
+        name: {"images": len(images), "files": images.digest(), "labels": digest_of_labels(images)}
+        for name, images in splits.items()
+    }
     return json.loads(json.dumps({"settings": settings, "source": source}))
+
+
+def digest_of_labels(images: Images) -> str:
+    """A fingerprint of what is said of each image, and of the classes."""
+    said = images.said and [images.said.declared, *images.said.labels]
+    labels = None if images.labels is None else [*map(int, images.labels)]
+    return fingerprint([json.dumps([labels, list(images.classes), said]).encode()])
 
 
 def is_done(out: Path, task: Mapping[str, Any]) -> bool:
@@ -133,8 +153,12 @@ def check_same(out: Path, theirs: Mapping[str, Any], task: Mapping[str, Any]) ->
                 "choose another folder"
             )
     for name in task["source"].keys() | theirs["source"].keys():
-        if task["source"].get(name) != theirs["source"].get(name):
-            raise ValueError(f"out {str(out)!r} holds other images of the split {name}; choose another folder")
+        mine, there = task["source"].get(name, {}), theirs["source"].get(name, {})
+        odd = [key for key in mine.keys() | there.keys() if mine.get(key) != there.get(key)]
+        odd = [key for key in odd if key != "labels" or "labels" in there]  # which folders of before do not name
+        if odd:
+            what = "labels" if odd == ["labels"] else "images"
+            raise ValueError(f"out {str(out)!r} holds other {what} of the split {name}; choose another folder")
 
 
 def check_vacant(out: Path, task: Mapping[str, Any]) -> None:

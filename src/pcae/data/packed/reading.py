@@ -17,6 +17,7 @@ from PIL import Image
 from pcae.data.files.eight_bits import MODES, Bands, EightBits, PixelRange, from_pillow
 from pcae.data.files.stored import as_bands
 from pcae.data.lazy import Lazy, row_bytes
+from pcae.data.tables.labels import Said, one_each
 from pcae.data.tables.listing import Listing
 from pcae.settings.choices import Split
 from pcae.settings.values import expand
@@ -30,6 +31,8 @@ FORMAT = 1
 BAD_FILES = "bad-files.jsonl"
 ROW = np.dtype([("end", "<i8"), ("name_end", "<i8"), ("label", "<i4")])
 """An image in SPLIT.index: where its bytes end in SPLIT.data and its name in SPLIT.names, and its class, or -1."""
+SAID = ".labels"
+"""How the file of a split ends that has what is said of each image, where that may be several labels, as JSON."""
 BLOCK = 2**24
 """Bytes that are read at once where a file is checked."""
 
@@ -103,7 +106,19 @@ def listing_of(path: Path, header: dict[str, Any], split: Split) -> Listing:
     names, channels = Lazy(partial(name_of, path / name, text, index), range(count)), settings["channels"]
     bands = settings.get("bands") and tuple(settings["bands"])
     listing = Listing(items, names, labels, str(path / name), classes=classes)
-    return replace(listing, channels=channels, pixel_range=pixel_range, bands=bands)
+    listing = replace(listing, channels=channels, pixel_range=pixel_range, bands=bands)
+    return with_said(listing, path / f"{name}{SAID}") if f"{name}{SAID}" in header["files"] else listing
+
+
+def with_said(listing: Listing, path: Path) -> Listing:
+    """Packed images with what is said of each, any number of labels. Raises ValueError for a damaged file."""
+    try:
+        facts = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"packed file {str(path)!r} is damaged; pack the images anew") from error
+    classes, said = facts.pop("classes") or None, Said(**facts)
+    _, fault = one_each(said.labels, lambda row: listing.names[row], said.what, said.declared)
+    return replace(listing, classes=listing.classes or classes, unlabelled=fault, said=said)
 
 
 def read_header(path: Path) -> dict[str, Any]:
