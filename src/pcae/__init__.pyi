@@ -380,7 +380,7 @@ def finetune(
 ) -> RunSummary:
     """Fine-tune an encoder to classify images, dropping redundant tokens on the way (section 3.4 of the paper).
 
-    DATA has labels: train/CLASS/... and val/CLASS/... folders, a .csv of path,label with validation OTHER,
+    DATA has labels: train/CLASS/... and val/CLASS/... folders, a .csv of path,label with validation=OTHER,
     WebDataset shards, hf:NAME, `sample` or `fashion-mnist`. The defaults are MAE's recipe for ViT-B.
 
     data: Folder, .txt or .csv list, WebDataset shards (a folder, a .tar or 'shard-{000..099}.tar') or their index
@@ -460,24 +460,25 @@ def finetune(
     multi_label: Images show any number of classes, also none: a .csv of path,labels with | or ; between labels, or
         with a column of 0 and 1 for each class. Binary cross-entropy; the weights with the best mAP are kept.
     class_weights: balanced: in the loss an image of a class counts images / (classes * images of the class); with
-        multi_label, the same for having and for lacking each class. Without it, all count alike.
+        multi_label=True, the same for having and for lacking each class. Without it, all count alike.
     sampler: shuffle: an epoch shows each image once. balanced: as many images, but each class alike; those of a
         rare class several times, of a frequent one a part, another one in every epoch.
     transform: A callable on an image, in place of crops, mirroring, RandAugment and erasing; from Python alone.
-    model: Name of a timm VisionTransformer, with from_scratch; without it, vit_base_patch16_224.
-    patch_size: Side of a patch in pixels, with from_scratch; without it, the model's own.
-    channels: Channels of the images, with from_scratch; without it, 1 for `sample` and `fashion-mnist`, else 3.
-    width: Width of a token, with from_scratch; without it, the model's own.
-    depth: Number of blocks, with from_scratch; without it, the model's own.
-    heads: Attention heads of a block, with from_scratch; without it, the model's own.
-    patch_scale: Factor on the initial patch embedding, with from_scratch (for small patches).
+    model: Name of a timm VisionTransformer, with from_scratch=True; without it, vit_base_patch16_224.
+    patch_size: Side of a patch in pixels, with from_scratch=True; without it, the model's own.
+    channels: Channels of the images, with from_scratch=True; without it, 1 for `sample` and `fashion-mnist`, else
+        3.
+    width: Width of a token, with from_scratch=True; without it, the model's own.
+    depth: Number of blocks, with from_scratch=True; without it, the model's own.
+    heads: Attention heads of a block, with from_scratch=True; without it, the model's own.
+    patch_scale: Factor on the initial patch embedding, with from_scratch=True (for small patches).
     criterion: Which tokens go: those most like the mean (the method), or random ones, to compare it with.
     drop_start_epochs: Epochs in which nothing is dropped; without it, a tenth of the run (the paper: 10 of 100).
     drop_ramp_epochs: Epochs over which the drop ratio then climbs; without it, a quarter of the run (the paper: 25
         of 100).
     drop_ramp: How it climbs: cosine, as in EViT, or linear; in steps of 0.05.
     global_pool: What is classified: the mean of the patch tokens with a norm of its own, or the class token.
-    pool_dropped: Pool the means of dropped tokens, too, each for as many as it stands for; needs global_pool avg.
+    pool_dropped: Pool the means of dropped tokens, too, each for as many as it stands for; needs global_pool='avg'.
         Ours: the paper pools what is left.
     layer_decay: Factor on the learning rate from each block to the one before it; without it 0.65, and 1 from
         scratch.
@@ -655,7 +656,7 @@ def pretrain(
     """Pre-train a Vision Transformer on images without labels, by PCAE or by what it is compared with.
 
     DATA is a folder (flat or nested), a .txt or .csv list, WebDataset shards, hf:NAME, `sample` or `fashion-mnist`.
-    Flags come before config FILE, that before recipe NAME, that before the defaults, which are the paper's ViT-B.
+    Flags come before config=FILE, that before recipe=NAME, that before the defaults, which are the paper's ViT-B.
 
     data: Folder, .txt or .csv list, WebDataset shards (a folder, a .tar or 'shard-{000..099}.tar') or their index
         (.json, also at an address), `hf:NAME`, `sample` or `fashion-mnist`.

@@ -100,7 +100,7 @@ def train(
     masks) from an encoder, end to end.
 
     DATA is in COCO's format: a folder with annotations/instances_train*.json beside train*/ (and the same for val),
-    Roboflow's export, train.json and val.json beside images/, or one .json file with validation OTHER.json.
+    Roboflow's export, train.json and val.json beside images/, or one .json file with validation=OTHER.json.
 
     data: Folder of COCO-format data, or a .json file of annotations.
     out: Run folder; a run that stands there already goes on.
@@ -169,15 +169,16 @@ def train(
         end.
     empty_images: Train on images without objects, too, which teach what is background; as usual on COCO, they are
         left out.
-    model: Name of a timm VisionTransformer, with from_scratch; without it, vit_base_patch16_224.
+    model: Name of a timm VisionTransformer, with from_scratch=True; without it, vit_base_patch16_224.
     image_size: Height and width of the images in pixels; without it, those of the weights, or 224 224. Positions
         are resized.
-    patch_size: Side of a patch in pixels, with from_scratch; without it, the model's own.
-    channels: Channels of the images, with from_scratch; without it, 1 for `sample` and `fashion-mnist`, else 3.
-    width: Width of a token, with from_scratch; without it, the model's own.
-    depth: Number of blocks, with from_scratch; without it, the model's own.
-    heads: Attention heads of a block, with from_scratch; without it, the model's own.
-    patch_scale: Factor on the initial patch embedding, with from_scratch (for small patches).
+    patch_size: Side of a patch in pixels, with from_scratch=True; without it, the model's own.
+    channels: Channels of the images, with from_scratch=True; without it, 1 for `sample` and `fashion-mnist`, else
+        3.
+    width: Width of a token, with from_scratch=True; without it, the model's own.
+    depth: Number of blocks, with from_scratch=True; without it, the model's own.
+    heads: Attention heads of a block, with from_scratch=True; without it, the model's own.
+    patch_scale: Factor on the initial patch embedding, with from_scratch=True (for small patches).
     pyramid: fpn: maps of four blocks, a quarter of the depth apart, through an FPN; simple: all of the last, as in
         ViTDet.
     pyramid_channels: Channels of the pyramid's maps.

@@ -7,8 +7,10 @@ from importlib import import_module
 from typing import Any
 
 from pcae.settings.arguments import check_complete, prepared, settings_from
+from pcae.settings.python_words import in_python
 from pcae.settings.signatures import doc_of, signature_of
 from pcae.settings.training import RunSettings
+from pcae.settings.values import leaves
 from pcae.settings.verbs import config_of
 
 
@@ -158,7 +160,12 @@ def function(name: str) -> Callable[..., Any]:
     told = FUNCTIONS[name]
 
     def call(*values: Any, **named: Any) -> Any:
-        return run(told, name, arguments(told, name, values, named))
+        try:
+            return run(told, name, arguments(told, name, values, named))
+        except ValueError as error:
+            if error.args and isinstance(error.args[0], str):
+                error.args = (in_python(error.args[0], leaves(told.config)), *error.args[1:])
+            raise
 
     def embed(*values: Any, **named: Any) -> Any:
         of_model = "weights" not in named and len(values) + len({"model", "images"} & named.keys()) > 1

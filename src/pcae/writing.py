@@ -48,7 +48,8 @@ def check_writable(path: Path, *suffixes: str) -> None:
         beside.touch()
         beside.unlink()
     except OSError as error:
-        raise ValueError(f"out {str(path)!r} cannot be written: {error.strerror}") from error
+        reason = error.strerror if path.parent.exists() else f"there is no folder {str(path.parent)!r}; make it first"
+        raise ValueError(f"out {str(path)!r} cannot be written: {reason}") from error
     if path.is_dir():
         raise ValueError(f"out {str(path)!r} is a folder; give a file")
 

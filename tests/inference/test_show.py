@@ -131,8 +131,8 @@ def test_unreadable_images_are_left_out_and_named(places, tmp_path, capsys):
     ("words", "message"),
     [
         (["--most-images", "0"], "most_images must lie in [1, 200], got 0"),
-        (["--keep-ratio", "0"], "keep must lie in (0, 1], got 0"),
-        (["--keep-ratio", "1.5"], "keep must lie in (0, 1], got 1.5"),
+        (["--keep-ratio", "0"], "keep (keep_ratio) must lie in (0, 1], got 0"),
+        (["--keep-ratio", "1.5"], "keep (keep_ratio) must lie in (0, 1], got 1.5"),
         (["--keep-ratio", "1"], "nothing to show"),
         (["--keep-ratio", "0.1"], "leaves none"),
         (["--stages", "0"], "nothing to show"),

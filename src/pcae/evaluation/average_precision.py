@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from pcae.evaluation.estimates import SEED, Interval, percentiles
 
 DRAWS = 200
 """Times that images are drawn again, as many as there are, with replacement."""
+AT_ONCE = 2_000_000
+"""Images in all draws that are counted together: memory of some 100 MB."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +50,11 @@ class Ranked:
     def interval(self) -> Interval:
         """Of the mean, by drawing the images again; classes that a draw lacks do not count in it."""
         random, images = np.random.default_rng(SEED), self.images
-        counts = np.stack([np.bincount(random.integers(images, size=images), minlength=images) for _ in range(DRAWS)])
-        return percentiles(self.precisions(torch.from_numpy(counts)).nanmean(dim=1).numpy())
+        draws = (np.bincount(random.integers(images, size=images), minlength=images) for _ in range(DRAWS))
+        means = []
+        while some := list(islice(draws, max(1, AT_ONCE // max(1, images)))):
+            means.append(self.precisions(torch.from_numpy(np.stack(some))).nanmean(dim=1))
+        return percentiles(torch.cat(means).numpy())
 
     def details(self, classes: Sequence[str]) -> dict[str, Any]:
         """The 95 % interval of the mean; the images that show each class, and its average precision; and the classes

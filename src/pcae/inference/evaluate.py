@@ -103,11 +103,12 @@ def measured_images(config: EvaluateConfig, images: Images, facts: PretrainedFac
     """The images that count, with labels by the places of the classifier's classes."""
     images = images if config.only is None else with_names(images, config.only, config.data)
     classes = facts.classes or []
-    return (
-        with_label_sets(images, config.data, classes)
-        if facts.multi_label
-        else for_classifier(images, classes, config.data)
-    )
+    if facts.multi_label:
+        return with_label_sets(images, config.data, classes)
+    counted = for_classifier(images, classes, config.data)
+    if not set(images.classes) <= set(classes):
+        console.print(f"the classifier's classes have no names; it is taken that 0 is {images.classes[0]!r} and so on")
+    return counted
 
 
 def remark_on(config: EvaluateConfig) -> str:

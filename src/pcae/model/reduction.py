@@ -56,7 +56,7 @@ class Reduction:
 
     def __post_init__(self) -> None:
         if not 0 < self.keep <= 1:
-            raise ValueError(f"keep must lie in (0, 1], got {self.keep}")
+            raise ValueError(f"keep (keep_ratio) must lie in (0, 1], got {self.keep}")
         if sorted(set(self.after)) != list(self.after) or min(self.after, default=0) < 0:
             raise ValueError(f"blocks to reduce after must be ascending and not negative, got {self.after}")
 

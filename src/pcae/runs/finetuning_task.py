@@ -20,6 +20,7 @@ from pcae.data.unreadable import BadFiles
 from pcae.evaluation.accuracy import Tally
 from pcae.evaluation.average_precision import Ranked
 from pcae.inference.held_out import classify
+from pcae.model.architecture import parts_of, with_options
 from pcae.model.encoder import Encoder
 from pcae.model.pretrained import Classifier, PretrainedFacts, build_vit
 from pcae.model.reduced import reduce
@@ -31,6 +32,7 @@ from pcae.runs.initial_weights import InitialWeights, load_weights
 from pcae.runs.run import TrainingRun
 from pcae.runs.task import Validated
 from pcae.settings.bounds import check_bounds
+from pcae.settings.network import EncoderConfig
 from pcae.settings.verbs.finetune import USUAL_EPOCHS, FinetuneConfig
 from pcae.tasks.classification import Classification, MultiLabel, check_classification, drop_schedule, layer_groups
 from pcae.tasks.dial import parse_drop_ratio
@@ -204,7 +206,19 @@ def open_task(config: FinetuneConfig, world: World) -> tuple[InitialWeights, Ima
     initial = world.main_first(lambda: load_weights(config))
     images, held_out = world.main_first(lambda: open_both(config, initial.encoder.channels, initial.reading))
     check_policy(config.policy, images.channels)
+    if config.task.freeze == "encoder" and config.task.global_pool == "avg":
+        initial = replace(initial, encoder=with_own_norm(initial))
     return replace(initial, encoder=replace(initial.encoder, channels=images.channels)), images, held_out
+
+
+def with_own_norm(initial: InitialWeights) -> EncoderConfig:
+    """The network with the last norm of the weights, before average pooling, which timm would put a new one behind:
+    that would stay as it begins in a frozen encoder."""
+    encoder, loaded = initial.encoder, initial.loaded
+    if loaded is None or initial.random or "norm.weight" not in loaded.tensors:
+        return encoder
+    name, options = parts_of(encoder.model)
+    return replace(encoder, model=with_options(name, options | {"fc_norm": False}))
 
 
 def build_method(
@@ -216,7 +230,7 @@ def build_method(
     vit = build_vit(initial.encoder, len(images.classes), config.task.global_pool, initial.norm_eps)
     schedule = drop_schedule(config.task, plan.steps, plan.images / plan.batch_size)
     token_counts(Encoder(vit), schedule.high)  # a ratio that leaves no tokens is refused before any work
-    lines = [f"weights: {initial.source}{initial.remedy}", *initial.fill(vit)]
+    lines = [f"weights: {initial.source}{initial.remedy}", *initial.fill(vit), *remarks_on(config, initial)]
     said = None if initial.facts is None else (initial.facts.classes, initial.facts.multi_label)
     if initial.random or said != (list(images.classes), config.labels.multi_label):
         head = cast(nn.Linear, vit.head)
@@ -226,6 +240,17 @@ def build_method(
         console.print(line)
     weights = None if config.labels.class_weights is None else balanced_weights(counts_of(images), len(images))
     return (MultiLabel if config.labels.multi_label else Classification)(vit, config.task, schedule, weights)
+
+
+def remarks_on(config: FinetuneConfig, initial: InitialWeights) -> list[str]:
+    """What of the settings and the weights may not be meant to go together."""
+    lines = []
+    if initial.random and config.task.freeze is not None:
+        lines.append("frozen weights that are random stay so: what is trained sees random features")
+    dropped = max(initial.facts.drop_ratios) if initial.facts else 0.0
+    if dropped and not max(parse_drop_ratio(config.task.drop_ratio)):
+        lines.append(f"the weights drop tokens, up to {dropped:g}; this run drops none: --drop-ratio {dropped:g} does")
+    return lines
 
 
 def facts_of(run: TrainingRun[FinetuneConfig, Classification], initial: InitialWeights) -> PretrainedFacts:

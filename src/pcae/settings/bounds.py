@@ -7,6 +7,7 @@ from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
 from annotated_types import Interval
 from tyro.conf import Positional, Suppress, arg
+from tyro.constructors import PrimitiveConstructorSpec
 
 from pcae.settings.intervals import HowOften, interval_of
 from pcae.settings.sources import Data
@@ -15,6 +16,17 @@ R = TypeVar("R")
 OneData = Annotated[str, Positional, arg(metavar="DATA")]
 AnyData = Annotated[Data, Positional, arg(metavar="DATA")]
 AnyImages = Annotated[Data, Positional, arg(metavar="IMAGES")]
+HeldOut = Annotated[
+    Data | None,
+    PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="STR",
+        instance_from_str=lambda words: words[0],
+        is_instance=lambda value: value is None or isinstance(value, str | tuple),
+        str_from_instance=lambda value: [str(value)],
+    ),
+]
+"""Images beside DATA: a flag takes one source, callers from Python and files may give several."""
 OnlyPython = Annotated[str | None, Suppress]
 """An object that callers from Python give, and config.yaml has in words; the command line has no flag for it."""
 Written = Annotated[Path, Positional, arg(metavar="OUT")]

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Interval
 
-from pcae.settings.bounds import Natural, NotNegative, Positive, Seed, Share
+from pcae.settings.bounds import HeldOut, Natural, NotNegative, Positive, Seed, Share
 from pcae.settings.choices import TrackerName
 from pcae.settings.intervals import Every, EveryOrEpochs, EveryOrNever, EveryOrUsual
 
@@ -82,7 +82,7 @@ class HealthConfig:
     health_every: EveryOrNever = None
     """Steps, or epochs as in 2ep, between looks at the features of 128 images, which warn of a collapse; 0 never looks.
     Without it, so many that it costs less than 1 % of the time."""
-    knn_data: str | None = None
+    knn_data: HeldOut = None
     """Labelled images, with held-out ones, to sort by 20 nearest neighbours during the run; DATA as probe takes it."""
     knn_every: EveryOrEpochs = "10ep"
     """Steps, or epochs as in 10ep, between these probes; there is always one at the end."""

@@ -1,7 +1,6 @@
 """The settings of a verb as the arguments of a function: their names, types and defaults, and what `help` says."""
 
 import inspect
-import re
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from inspect import Parameter, Signature
@@ -10,6 +9,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from pcae.settings.arguments import NOT_HERE, required, role
 from pcae.settings.help import explanations
+from pcae.settings.python_words import in_python
 from pcae.settings.values import build, flatten, leaves
 
 WIDTH = 112
@@ -97,14 +97,10 @@ def several(inner: tuple[Any, ...]) -> str:
 def doc_of(cls: Any, names: Iterable[str], more: Mapping[str, str], returns: str) -> str:
     """What `help` says of a verb: what it does, a paragraph for each argument, and what comes of it."""
     said = explanations(cls) | dict(more)
-    lines = [in_python(inspect.getdoc(cls) or ""), ""]
+    kinds = leaves(cls)
+    lines = [in_python(inspect.getdoc(cls) or "", kinds), ""]
     lines += [
-        textwrap.fill(f"{name}: {in_python(said[name])}", WIDTH, subsequent_indent="    ", break_on_hyphens=False)
+        textwrap.fill(f"{name}: {in_python(said[name], kinds)}", WIDTH, subsequent_indent="    ", break_on_hyphens=False)
         for name in names
     ]
     return "\n".join([*lines, "", textwrap.fill(f"{returns} Raises ValueError for what cannot be.", WIDTH)])
-
-
-def in_python(text: str) -> str:
-    """A sentence of the command line's with its flags as arguments."""
-    return re.sub(r"(?<![\w-])--([a-z][a-z-]*[a-z])", lambda flag: flag[1].replace("-", "_"), text)

@@ -16,7 +16,7 @@ from pcae.methods.masked import Masked
 from pcae.model.architecture import with_options
 from pcae.model.criteria import name_of
 from pcae.model.encoder import Encoder, plain_vit
-from pcae.model.pretrained import Pretrained, PretrainedFacts, build_model
+from pcae.model.pretrained import Classifier, Pretrained, PretrainedFacts, build_model
 from pcae.model.reduced import ReducedViT
 from pcae.model.reduction import Reduction
 from pcae.settings.network import EncoderConfig
@@ -40,6 +40,8 @@ def find_object(model: Any, words: str) -> Loaded:
     model = unwrap_model(model)  # of DistributedDataParallel, torch.compile and timm's moving averages
     if isinstance(model, Pretrained):
         return Loaded(tensors=tensors_of(model.encoder.vit), facts=model.facts, source=words, decoder=model.decoder)
+    if isinstance(model, Classifier):
+        raise ValueError(f"weights are the model that was loaded, {words} is made of one: give what pcae.load returned")
     if isinstance(model, Masked):
         raise ValueError(f"weights are an encoder, {words} is a method of pre-training; give its .student")
     vit = model.vit if isinstance(model, Encoder | ReducedViT) else plain_vit(model)

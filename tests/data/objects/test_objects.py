@@ -230,7 +230,7 @@ REFUSED = [
     (None, "data must be a path, .* got NoneType"),
     ((image for image in [GRAY]), "got generator"),
     (Endless(), "got Endless; .* a list or shards"),
-    (Counted(), "can only be gone through, .* give a map-style Dataset"),
+    (Counted(), "is an IterableDataset, .* give a map-style Dataset"),
     (Image.fromarray(GRAY), r"got Image; give \[image\] for one image"),
     ([], "names no source"),
     (Own([]), r"'Own\(0\)' is empty"),

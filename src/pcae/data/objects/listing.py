@@ -46,8 +46,8 @@ def list_object(
     value = data.value
     if isinstance(value, IterableDataset):
         raise ValueError(
-            f"data {data!r} can only be gone through, and images are asked for by number; give a map-style Dataset, or "
-            "write shards of it (docs/scale.md)"
+            f"data {data!r} is an IterableDataset, whose images cannot be asked for by number; give a map-style "
+            "Dataset (with __len__ and __getitem__), or write its images into shards (docs/scale.md)"
         )
     if not len(value):
         raise ValueError(f"data {data!r} is empty; give at least one image")

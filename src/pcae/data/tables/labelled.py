@@ -19,7 +19,7 @@ def open_labelled(
     data: Data,
     channels: int | None = None,
     pixel_range: PixelRange | None = None,
-    validation: str | None = None,
+    validation: Data | None = None,
     bands: Bands | None = None,
     multi_label: bool = False,
 ) -> tuple[Images, Images]:

@@ -15,11 +15,11 @@ from pcae.settings.sources import Data, each, quoted
 from pcae.settings.values import expand
 
 
-def check_split(split: SplitConfig, validation: str | None) -> None:
+def check_split(split: SplitConfig, validation: Data | None) -> None:
     """Raise ValueError, with the remedy, for settings that do not go together."""
     if split.val_fraction is not None and validation is not None:
         raise ValueError(
-            f"val_fraction {split.val_fraction:g} and validation {validation!r} both say what is held out; leave one "
+            f"val_fraction {split.val_fraction:g} and validation {quoted(validation)} both say what is held out; leave one "
             "of them out"
         )
     if split.group_column is not None and split.val_fraction is None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from pcae.settings.bounds import AnyData, Count, Natural, Portion
+from pcae.settings.bounds import AnyData, Count, HeldOut, Natural, Portion
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +17,7 @@ class CheckDataConfig:
 
     data: AnyData
     """Folder, .txt or .csv list, WebDataset shards, `hf:NAME`, `sample` or `fashion-mnist`."""
-    validation: str | None = None
+    validation: HeldOut = None
     """Other data to hold against DATA: images that stand in both leak."""
     out: Path | None = None
     """A page to write, .html, with thumbnails."""

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from pcae.settings.bounds import OnlyPython, Portion
+from pcae.settings.bounds import HeldOut, OnlyPython, Portion
 from pcae.settings.intervals import EveryOrEpochs
 from pcae.settings.labels import LabelsConfig
 from pcae.settings.network import NetworkConfig
@@ -33,7 +33,7 @@ class FinetuneConfig(RunSettings):
     """Run folder, .safetensors or .pth file, folder of Hugging Face's ViT or ViTMAE, timm:NAME or hf-hub:OWNER/NAME."""
     from_scratch: bool = False
     """Begin with random weights; --weights then only says the architecture, without it --model and so on do."""
-    validation: str | None = None
+    validation: HeldOut = None
     """Held-out images in another place; without it, the val folder or test split of DATA."""
     evaluate_every: EveryOrEpochs = "1ep"
     """Steps, or epochs as in 1ep, between looks at the held-out images; there is always one at the end."""

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from annotated_types import Interval
 
-from pcae.settings.bounds import AnyData, Count, Natural, Share
+from pcae.settings.bounds import AnyData, Count, HeldOut, Natural, Share
 from pcae.settings.choices import Pool, Probe
 from pcae.settings.labels import SplitConfig
 from pcae.settings.trained import ProbeTrainingConfig, TrainedConfig
@@ -24,7 +24,7 @@ class ProbeConfig:
 
     data: AnyData
     """Labelled images: a folder with train/CLASS and val/CLASS, `sample`, ...; or any with --validation."""
-    validation: str | None = None
+    validation: HeldOut = None
     """Held-out images from another folder or csv list."""
     probes: tuple[Probe, ...] = ("knn", "linear")
     """Which probes: knn, linear, attentive."""
