@@ -413,7 +413,10 @@ WRONG = [
     (["show", "{photos}", "--weights", "{whole}", "--out", "{out}", "--modes", "classifier"], "is for a fine-tuned"),
     (["show", "{photos}", "--weights", "{whole}", "--out", "{out}", "--drop-ratio", "0.3"], "for mode classifier"),
     (["show", "{photos}", "--weights", "{whole}", "--out", "{out}", "--mask-ratio", "1.5"], "mask_ratio must lie in"),
-    (["show", "{photos}", "--weights", "{whole}", "--out", "{out}", "--keep-ratio", "0"], "keep (keep_ratio) must lie in (0, 1]"),
+    (
+        ["show", "{photos}", "--weights", "{whole}", "--out", "{out}", "--keep-ratio", "0"],
+        "keep (keep_ratio) must lie in (0, 1]",
+    ),
     (["show", "{photos}", "--weights", "{whole}", "--out", "{out}", "--keep-ratio", "0.9999999999999"], "drop nothing"),
     (["show", "{photos}", "--weights", "{whole}", "--out", "{out}", "--keep-ratio", "0.02"], "leaves none"),
     (["show", "{photos}", "--weights", "{whole}", "--out", "{out}", "--criterion", "best"], "--criterion takes one of"),

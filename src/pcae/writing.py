@@ -48,10 +48,14 @@ def check_writable(path: Path, *suffixes: str) -> None:
         beside.touch()
         beside.unlink()
     except OSError as error:
-        reason = error.strerror if path.parent.exists() else f"there is no folder {str(path.parent)!r}; make it first"
-        raise ValueError(f"out {str(path)!r} cannot be written: {reason}") from error
+        raise ValueError(f"out {str(path)!r} cannot be written: {reason_beside(path, error)}") from error
     if path.is_dir():
         raise ValueError(f"out {str(path)!r} is a folder; give a file")
+
+
+def reason_beside(path: Path, error: OSError) -> str:
+    """Why nothing can be written beside a path."""
+    return error.strerror or str(error) if path.parent.exists() else f"there is no folder {str(path.parent)!r}; make it"
 
 
 def replace_text(path: Path, text: str) -> None:

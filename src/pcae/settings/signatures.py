@@ -100,7 +100,9 @@ def doc_of(cls: Any, names: Iterable[str], more: Mapping[str, str], returns: str
     kinds = leaves(cls)
     lines = [in_python(inspect.getdoc(cls) or "", kinds), ""]
     lines += [
-        textwrap.fill(f"{name}: {in_python(said[name], kinds)}", WIDTH, subsequent_indent="    ", break_on_hyphens=False)
+        textwrap.fill(
+            f"{name}: {in_python(said[name], kinds)}", WIDTH, subsequent_indent="    ", break_on_hyphens=False
+        )
         for name in names
     ]
     return "\n".join([*lines, "", textwrap.fill(f"{returns} Raises ValueError for what cannot be.", WIDTH)])

@@ -60,8 +60,16 @@ def one_each(
     if counts[()] == len(labels):
         return None, ""
     for odd, fault, remedy in (
-        ({()}, "no label", f"label them, or take these {what} out; finetune --multi-label takes images that show nothing"),
-        (several, "several labels", "keep one each, with _ between the words of a class, or fine-tune with --multi-label"),
+        (
+            {()},
+            "no label",
+            f"label them, or take these {what} out; finetune --multi-label takes images that show nothing",
+        ),
+        (
+            several,
+            "several labels",
+            "keep one each, with _ between the words of a class, or fine-tune with --multi-label",
+        ),
     ):
         count = sum(counts[label] for label in odd)
         if count:

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pcae.writing import reason_beside
+
 
 def check_folder(path: Path) -> None:
     """Raise ValueError unless a folder could be written there and would replace nothing, before the work is done."""
@@ -18,7 +20,7 @@ def check_folder(path: Path) -> None:
     try:
         start_beside(path).rmdir()
     except OSError as error:
-        raise ValueError(f"out {str(path)!r} cannot be written: {error.strerror}") from error
+        raise ValueError(f"out {str(path)!r} cannot be written: {reason_beside(path, error)}") from error
 
 
 def start_beside(path: Path) -> Path:
