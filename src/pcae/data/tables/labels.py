@@ -63,12 +63,12 @@ def one_each(
         (
             {()},
             "no label",
-            f"label them, or take these {what} out; finetune --multi-label takes images that show nothing",
+            f"label them, or take these {what} out; finetune --multi-label takes images without",
         ),
         (
             several,
             "several labels",
-            "keep one each, with _ between the words of a class, or fine-tune with --multi-label",
+            "keep one each, _ between words of a class, or fine-tune with --multi-label",
         ),
     ):
         count = sum(counts[label] for label in odd)

@@ -19,8 +19,8 @@ def check_split(split: SplitConfig, validation: Data | None) -> None:
     """Raise ValueError, with the remedy, for settings that do not go together."""
     if split.val_fraction is not None and validation is not None:
         raise ValueError(
-            f"val_fraction {split.val_fraction:g} and validation {quoted(validation)} both say what is held out; leave one "
-            "of them out"
+            f"val_fraction {split.val_fraction:g} and validation {quoted(validation)} both say what is held out; leave "
+            "one of them out"
         )
     if split.group_column is not None and split.val_fraction is None:
         raise ValueError(f"group_column {split.group_column!r} is for --val-fraction; give it, or leave the column out")
