@@ -9,6 +9,9 @@ import pytest
 import timm
 import torch
 from PIL import Image
+from torch.utils.data import Dataset
+from torchvision.datasets import ImageFolder
+from torchvision.transforms import v2
 
 import pcae
 
@@ -127,6 +130,63 @@ def test_detection(place: Path) -> None:
     assert figures["images"] == 3 and figures["mask"] is None and "AP50" in str(figures)
     found = pcae.detect.predict(pictures, weights=place / "detector", out=place / "found", threshold=0.0, device="cpu")
     assert len(found.images) == 3 and len(found.records()) == len(found.results)
+
+
+class Findings(Dataset[tuple[Image.Image, torch.Tensor]]):
+    """Images that show any number of three things: 0 or 1 for each."""
+
+    classes = ("red", "round", "soft")
+
+    def __len__(self) -> int:
+        return 8
+
+    def __getitem__(self, index: int) -> tuple[Image.Image, torch.Tensor]:
+        if index >= len(self):
+            raise IndexError(index)
+        return Image.new("RGB", (40, 40), (30 * index, 90, 0)), torch.tensor([index % 2, index // 2 % 2, 0])
+
+
+@pytest.mark.slow
+def test_data_sets_and_models_stand_where_paths_do(place: Path) -> None:
+    splits = {name: ImageFolder(place / "labelled" / name) for name in ("train", "val")}
+    held_out, heard = splits["val"], list[int]()
+    train = ImageFolder(place / "labelled" / "train", transform=v2.RandomCrop(36))
+
+    class Listener(pcae.Callback):
+        def on_step(self, step: int, numbers: dict[str, int | float]) -> None:
+            heard.append(step)
+
+    flips = v2.Compose([v2.Resize((32, 32)), v2.RandomHorizontalFlip()])
+    pcae.pretrain(train, place / "own", transform=flips, callbacks=[Listener()], **NETWORK, **SHORT)
+    model = pcae.load(place / "own")
+    assert set(heard) == {0, 1}
+    summary = pcae.finetune(splits, place / "of objects", weights=model, freeze="encoder", **SHORT)
+    classifier = pcae.load(place / "of objects")
+    assert classifier.classes == ["cats", "dogs"]
+    found = pcae.evaluate(held_out, weights=classifier, rounds=0, drop_ratio=0)
+    assert found.rows[0]["top1"] == summary["top1"]
+    assert len(pcae.predict(held_out, weights=classifier, top=1).rows) == 6
+    assert pcae.embed([picture for picture, _ in held_out], weights=model, device="cpu").features.shape == (6, 24)
+    probed = pcae.probe(train, weights=model, validation=[held_out], probes="knn", k=1, device="cpu")
+    assert 0 <= probed.probes[0]["accuracy"] <= 1
+    assert pcae.check_data(splits, workers=0)["images"] == {"train": 6, "validation": 6}
+    assert {row["split"] for row in pcae.pack(splits, place / "packed objects", side=32, workers=0).records()} == {
+        "train",
+        "test",
+    }
+    assert pcae.show(held_out, weights=classifier, out=place / "kept", most_images=1, drop_ratio=0.5).records()
+    assert pcae.export(classifier, to="timm", out=place / "exported").check["holds"]
+    timms = timm.create_model("vit_tiny_patch16_224", img_size=32, patch_size=8, num_classes=0)
+    assert pcae.embed(held_out, weights=pcae.reduce(timms, drop_ratio=0.2)).features.shape == (6, 192)
+
+
+@pytest.mark.slow
+def test_several_labels_come_from_any_data_set(place: Path) -> None:
+    found = pcae.finetune(
+        Findings(), place / "findings", weights=place / "run", multi_label=True, val_fraction=0.5, **SHORT
+    )
+    assert 0 <= found["map"] <= 1 and pcae.load(place / "findings").classes == ["red", "round", "soft"]
+    assert pcae.evaluate(Findings(), weights=place / "findings", rounds=0).rows
 
 
 def test_any_timm_model_is_made_faster() -> None:
