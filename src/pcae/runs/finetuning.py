@@ -12,7 +12,6 @@ from pcae.runs.dry_run import forecast
 from pcae.runs.finetuning_task import build_task
 from pcae.runs.roll_back import with_roll_backs
 from pcae.settings.recipes import configure
-from pcae.settings.sources import as_data
 from pcae.settings.verbs.finetune import FinetuneConfig
 from pcae.training.callbacks import Callback
 from pcae.training.distributed import World, open_world
@@ -30,7 +29,7 @@ def finetune(
     knobs: the command's flags with underscores, such as weights="runs/photos", drop_ratio="0:0.4", epochs=50.
     Raises ValueError for an unknown knob or a value that cannot be.
     """
-    config = configure(FinetuneConfig, "finetune", choose_recipe, data=as_data(data), out=str(out), **knobs)
+    config = configure(FinetuneConfig, "finetune", choose_recipe, data=data, out=str(out), **knobs)
     return train_and_report(config, callbacks)
 
 

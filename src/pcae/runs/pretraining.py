@@ -29,7 +29,7 @@ from pcae.runs.run import TrainingRun
 from pcae.runs.task import Task
 from pcae.settings.bounds import check_bounds
 from pcae.settings.recipes import configure, recipe_names
-from pcae.settings.sources import as_data, each
+from pcae.settings.sources import each
 from pcae.settings.verbs.pretrain import PretrainConfig
 from pcae.terminal import console
 from pcae.training.callbacks import Callback
@@ -56,7 +56,7 @@ def pretrain(
     knobs: the command's flags with underscores, such as recipe="auto", model="vit_small_patch16_224", epochs=100.
     Raises ValueError for an unknown knob or a value that cannot be.
     """
-    config = configure(PretrainConfig, "pretrain", choose_recipe, data=as_data(data), out=str(out), **knobs)
+    config = configure(PretrainConfig, "pretrain", choose_recipe, data=data, out=str(out), **knobs)
     return train_and_report(config, callbacks)
 
 

@@ -5,7 +5,7 @@ from numbers import Integral, Real
 from typing import Any, get_args, get_origin
 
 from pcae.settings.bounds import check_bounds
-from pcae.settings.sources import as_data, as_weights
+from pcae.settings.sources import as_weights
 from pcae.settings.values import at_home, build, check_values, flatten, leaves
 
 NOT_HERE = {"json"}
@@ -72,7 +72,7 @@ def value_for(kind: Any, role: str, value: Any) -> Any:
     if value is None:
         return None
     if role:
-        return as_data(value) if role == "data" else as_weights(value)
+        return value if role == "data" else as_weights(value)  # the check makes DATA of it
     several, value = tuple_of(kind), plain(value)
     if several and not isinstance(value, list):
         return [value] if Ellipsis in several else [value, value] if several == (int, int) else value
