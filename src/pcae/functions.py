@@ -7,8 +7,7 @@ from importlib import import_module
 from typing import Any
 
 from pcae.settings.arguments import check_complete, prepared, settings_from
-from pcae.settings.python_words import in_python
-from pcae.settings.signatures import doc_of, signature_of
+from pcae.settings.signatures import doc_of, in_python, signature_of
 from pcae.settings.training import RunSettings
 from pcae.settings.values import leaves
 from pcae.settings.verbs import config_of

@@ -1,6 +1,7 @@
 """The settings of a verb as the arguments of a function: their names, types and defaults, and what `help` says."""
 
 import inspect
+import re
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from inspect import Parameter, Signature
@@ -9,7 +10,6 @@ from typing import Any, Literal, get_args, get_origin
 
 from pcae.settings.arguments import NOT_HERE, required, role
 from pcae.settings.help import explanations
-from pcae.settings.python_words import in_python
 from pcae.settings.values import build, flatten, leaves
 
 WIDTH = 112
@@ -20,6 +20,8 @@ NAMES = {"data": "Data", "weights": "Weights"}
 """What stubs call what such settings take."""
 OBJECTS = {"transform": "Callable[[Any], Any]"}
 """What stubs say of settings that are objects of the caller's, where a verb has them; the command line has not."""
+FLAG = re.compile(r"(?<!\w)--(no-)?([a-z][a-z0-9-]*)(?: (\d[\d.:]*\d|\d|[A-Z]+\b|[a-z][\w-]*))?")
+"""A flag, and what may be its value: a number, what stands for a value, a word."""
 SIMPLE: dict[Any, str] = {
     int: "int", float: "float", str: "str", bool: "bool", Path: "str | PathLike[str]", type(None): "None",
 }  # fmt: skip
@@ -106,3 +108,30 @@ def doc_of(cls: Any, names: Iterable[str], more: Mapping[str, str], returns: str
         for name in names
     ]
     return "\n".join([*lines, "", textwrap.fill(f"{returns} Raises ValueError for what cannot be.", WIDTH)])
+
+
+def in_python(message: str, kinds: Mapping[str, Any]) -> str:
+    """A message with arguments in the place of flags: `use --val-fraction 0.2` becomes `use val_fraction=0.2`.
+
+    kinds: the type of each argument, by its name.
+    """
+    return FLAG.sub(lambda found: argument(found[2].replace("-", "_"), found[3], kinds, not found[1]), message)
+
+
+def argument(name: str, value: str | None, kinds: Mapping[str, Any], positive: bool) -> str:
+    """A flag and what stands behind it, as an argument; a word that is no value of it stays a word."""
+    kind = kinds.get(name)
+    if kind is bool:
+        return " ".join(filter(None, [f"{name}={positive}", value]))
+    if value is None:
+        return name
+    if value in choices(kind) or ":" in value:
+        return f"{name}={value!r}"
+    return f"{name}={value}" if value.isupper() or value[0].isdigit() else f"{name} {value}"
+
+
+def choices(kind: Any) -> set[Any]:
+    """The words that a setting takes."""
+    if get_origin(kind) is Literal:
+        return set(get_args(kind))
+    return set().union(*map(choices, get_args(kind)))

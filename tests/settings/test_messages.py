@@ -3,7 +3,7 @@
 import pytest
 
 import pcae
-from pcae.settings.python_words import in_python
+from pcae.settings.signatures import in_python
 from pcae.settings.values import leaves
 from pcae.settings.verbs.finetune import FinetuneConfig
 
