@@ -88,7 +88,7 @@ def embeddings(encoder: Encoder, images: Tensor) -> Calls:
 
     def convolved(patches: Tensor) -> Tensor:
         small = patches.reshape(-1, images.shape[1], *encoder.patch_size)
-        return encoder.embedding.proj(small).reshape(*patches.shape[:2], -1)
+        return encoder.vit.patch_embed.proj(small).reshape(*patches.shape[:2], -1)
 
     def trained(embedded: Callable[[], Tensor]) -> None:
         embedded().sum().backward()

@@ -86,7 +86,7 @@ def test_all_that_is_trained_has_a_gradient_also_without_any_object(batch, rows)
     method(part, draw_at(0, rows=len(part.images))).loss.backward()
     for name, parameter in method.named_parameters():
         assert not parameter.requires_grad or parameter.grad.isfinite().all(), name
-    assert method.encoder.embedding.proj.weight.grad.abs().max() > 0
+    assert method.encoder.backbone.projection.grad.abs().max() > 0
 
 
 def test_the_loss_depends_on_seed_step_and_rows_alone_and_the_global_generator_is_left_alone(batch):

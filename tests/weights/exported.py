@@ -30,7 +30,7 @@ def model_of(
 def decoder_of(model: Pretrained, predicts: str = "pixels", out_dim: int | None = None, **facts) -> TrainedDecoder:
     """A decoder of 2 blocks for the model in which every part counts."""
     config = DecoderConfig(decoder_width=32, decoder_depth=2, decoder_heads=8)
-    values = model.encoder.embedding.proj.weight[0].numel()
+    values = model.encoder.patch_values
     decoder = shaken(Decoder(config, in_dim=24, out_dim=out_dim or values, grid=model.encoder.grid))
     return TrainedDecoder(tensors=decoder.state_dict(), facts=DecoderFacts(decoder=config, predicts=predicts, **facts))
 

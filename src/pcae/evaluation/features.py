@@ -23,7 +23,7 @@ def pool(model: Pretrained, encoded: Encoded, how: Pool) -> Float[Tensor, "batch
 
     A classifier with average pooling has its last norm after the pooling: it stands here too.
     """
-    if how == "cls" and model.encoder.vit.cls_token is None:
+    if how == "cls" and not model.encoder.has_class_token:
         raise ValueError("pool cls needs a model with a class token; use --pool mean")
     return model.encoder.vit.fc_norm(encoded.tokens.mean(dim=1) if how == "mean" else encoded.prefix[:, 0])
 

@@ -5,8 +5,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from timm.layers.attention import Attention
-
 from pcae.data.images import Images
 from pcae.data.tables.labelled import open_labelled
 from pcae.data.tables.split_off import check_split, open_split
@@ -104,7 +102,7 @@ def check(config: ProbeConfig) -> None:
 
 def pools_of(config: ProbeConfig, model: Pretrained) -> list[Pool]:
     """The poolings, each once. Raises ValueError for the class token of a model that has none."""
-    has_class_token = model.encoder.vit.cls_token is not None
+    has_class_token = model.encoder.has_class_token
     if config.pool is None:
         return ["mean", "cls"] if has_class_token else ["mean"]
     if "cls" in config.pool and not has_class_token:
@@ -153,7 +151,7 @@ def linear(config: ProbeConfig, model: Pretrained, train: Frozen, test: Frozen) 
 
 def attentive(config: ProbeConfig, model: Pretrained, train: Frozen, test: Frozen) -> Iterator[Row]:
     """One row: the query sees all patch tokens. It has as many heads as the encoder."""
-    heads = next(part for part in model.encoder.vit.modules() if isinstance(part, Attention)).num_heads
+    heads = model.encoder.heads
     fitted, held_out = (Examples(frozen.tokens, frozen.labels) for frozen in (train, test))
     classes, follow = len(train.images.classes), bar("attentive probe")
     found = attentive_probe(fitted, held_out, classes, heads, config.training, model.device, follow)

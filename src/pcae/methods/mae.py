@@ -52,7 +52,7 @@ class MAE(Masked):
 
 def pixel_decoder(encoder: Encoder, config: DecoderConfig | None) -> Decoder:
     """A decoder that predicts the values of a patch, as `patchify` orders them."""
-    values = encoder.embedding.proj.weight[0].numel()
+    values = encoder.patch_values
     return Decoder(
         config or DecoderConfig(), in_dim=encoder.width, out_dim=values, grid=encoder.grid, usual_depth=USUAL_DEPTH
     )

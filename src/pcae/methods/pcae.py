@@ -55,7 +55,7 @@ class PCAE(Taught):
         self.views, self.pixel_weight = config.views, config.pixel_weight
         self.n_pool = pool_size(config, self.n_tokens, self.n_visible)
         self.teacher = Teacher(encoder, config, self.n_tokens - self.n_pool, fixed=teacher)
-        pixels = encoder.embedding.proj.weight[0].numel() if self.pixel_weight else 0
+        pixels = encoder.patch_values if self.pixel_weight else 0
         predicted = self.teacher.encoder.width + pixels
         self.decoder = Decoder(decoder or DecoderConfig(), in_dim=encoder.width, out_dim=predicted, grid=encoder.grid)
         self.counts = self.teacher.counts

@@ -53,7 +53,7 @@ class SimMIM(Masked):
     def __init__(self, encoder: nn.Module, config: SimMIMConfig | None = None) -> None:
         super().__init__(encoder, (config or SimMIMConfig()).mask_ratio)
         self.mask_token = new_mask_token(self.student.width)
-        self.head = new_head(self.student.width, self.student.embedding.proj.weight[0].numel())
+        self.head = new_head(self.student.width, self.student.patch_values)
 
     def forward(self, batch: Float[Tensor, "batch channels height width"], random: Randomness = None) -> StepResult:
         """The loss of normalised images of the encoder's size, hidden by `random`: see `Masked`."""

@@ -166,7 +166,7 @@ def check_teacher(config: TeacherConfig, teacher: Encoder, student: Encoder, fix
         ours, theirs = getattr(student, name), getattr(teacher, name)
         if ours != theirs:
             raise ValueError(f"the teacher's {name} is {theirs}, the student's {ours}; they must see the same patches")
-    if config.criterion == "saliency" and teacher.vit.cls_token is None:
+    if config.criterion == "saliency" and not teacher.has_class_token:
         raise ValueError("criterion saliency needs a teacher with a class token; use token-importance or another model")
 
 

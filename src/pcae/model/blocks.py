@@ -1,6 +1,6 @@
 """The blocks of a Vision Transformer, run one by one over a sequence that may shrink on the way."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -10,10 +10,19 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from pcae.model.backbones.backbone import Call, plainly
 from pcae.model.compiled import run_block
 from pcae.model.criteria import attention_map
 from pcae.model.reduction import Reduction, Seen, count_kept, mean_of_dropped, select
 from pcae.model.tokens import gather
+
+Calling = Callable[[Tensor, int, int], Call]
+"""What runs blocks over a prefix of so many tokens, the patch tokens at these positions, and so many appended ones."""
+
+
+def plain_calls(ids: Tensor, n_prefix: int, n_appended: int) -> Call:
+    """Blocks that take tokens alone."""
+    return plainly
 
 
 class Stage(NamedTuple):
@@ -53,20 +62,22 @@ def run_blocks(
     *,
     grad_checkpointing: bool = False,
     class_token: bool = True,
+    calling: Calling = plain_calls,
 ) -> Encoded:
     """Run transformer blocks over prefix, patch and appended tokens, shrinking the patch tokens on the way.
 
     The one function under the encoder, `pcae.reduce` and dense tasks. `ids` ascend. Features come out as the last
     block left them; norms are the caller's. With `grad_checkpointing` blocks are computed again in the backward pass.
-    class_token: whether the first of the prefix is a class token, not a register.
+    class_token: whether the first of the prefix is a class token, not a register. calling: what runs blocks over
+    tokens at these positions, where the family's blocks take more than tokens (`Backbone.call`).
     Raises ValueError when a block is named that does not exist.
     """
     blocks, record = list(blocks), set(record)
     check_blocks(len(blocks), record.union(reduction.after if reduction else ()))
     n_prefix, recorded, prefixes, stages = prefix.shape[1], {}, {}, []
-    sequence = torch.cat([prefix, tokens], dim=1)
+    sequence, call = torch.cat([prefix, tokens], dim=1), calling(ids, n_prefix, 0)
     for index, block in enumerate(blocks):
-        before, sequence = sequence, run_block(block, sequence, grad_checkpointing=grad_checkpointing)
+        before, sequence = sequence, run_block(call, index, block, sequence, grad_checkpointing=grad_checkpointing)
         if index in record:
             recorded[index] = (sequence[:, n_prefix : n_prefix + ids.shape[1]], ids)
             prefixes[index] = sequence[:, :n_prefix]
@@ -77,6 +88,7 @@ def run_blocks(
             sequence, stage = _reduce(sequence, seen, index, reduction)
             stages.append(stage)
             ids = stage.kept_ids
+            call = calling(ids, n_prefix, sequence.shape[1] - n_prefix - ids.shape[1])
     sizes = [n_prefix, ids.shape[1], sequence.shape[1] - n_prefix - ids.shape[1]]
     prefix, tokens, appended = sequence.split(sizes, dim=1)
     return Encoded(prefix, tokens, ids, appended, recorded, prefixes, tuple(stages))

@@ -1,11 +1,14 @@
 """How transformer blocks are computed: compiled, or twice instead of being remembered. What they compute stays."""
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
+from typing import Any
 
 import torch
-from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
+
+from pcae.model.backbones import BLOCKS
 
 MOST_SHAPES = 64
 """Shapes for which blocks may be compiled, rather than torch's 8: every stage of a reduction has a shape of its own."""
@@ -34,9 +37,9 @@ def compile_blocks(module: nn.Module, mode: str | None = None) -> None:
         module.register_forward_pre_hook(lambda *_: torch.compiler.cudagraph_mark_step_begin())
 
 
-def blocks_of(module: nn.Module) -> list[Block]:
-    """timm's usual transformer blocks in a module, in order."""
-    return [part for part in module.modules() if isinstance(part, Block)]
+def blocks_of(module: nn.Module) -> list[nn.Module]:
+    """timm's transformer blocks in a module, in order."""
+    return [part for part in module.modules() if isinstance(part, BLOCKS)]
 
 
 def check_compiler(device: torch.device) -> None:
@@ -60,8 +63,9 @@ def checkpoint_blocks(module: nn.Module) -> None:
             part.grad_checkpointing = True  # pyright: ignore[reportArgumentType]
 
 
-def run_block(block: nn.Module, sequence: Tensor, *more: int, grad_checkpointing: bool) -> Tensor:
-    """What a block makes of a sequence; with `grad_checkpointing` and a gradient to come, it is computed twice."""
+def run_block(block: Callable[..., Tensor], *given: Any, grad_checkpointing: bool) -> Tensor:
+    """What a block, or what calls it, makes of a sequence; with `grad_checkpointing` and a gradient to come, it is
+    computed twice."""
     if grad_checkpointing and torch.is_grad_enabled():
-        return checkpoint(block, sequence, *more, use_reentrant=False)
-    return block(sequence, *more)
+        return checkpoint(block, *given, use_reentrant=False)
+    return block(*given)

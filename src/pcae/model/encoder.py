@@ -3,18 +3,18 @@
 import difflib
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import timm
 import torch
 from jaxtyping import Float, Int
-from timm.layers.patch_embed import PatchEmbed
-from timm.layers.pos_embed import resample_abs_pos_embed
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from pcae.model.architecture import parts_of
+from pcae.model.backbones import backbone_of
+from pcae.model.backbones.backbone import Backbone
 from pcae.model.blocks import Encoded, run_blocks
 from pcae.model.checks import check_normalised, check_shape
 from pcae.model.reduction import Reduction
@@ -24,12 +24,11 @@ from pcae.settings.network import EncoderConfig
 
 
 def plain_vit(model: nn.Module) -> VisionTransformer:
-    """`model`, which must be a timm VisionTransformer with a linear patch embedding; else ValueError, by name."""
-    if type(model) is not VisionTransformer:
-        raise ValueError(f"only timm's VisionTransformer is supported, got {type(model).__name__}")
-    if type(model.patch_embed) is not PatchEmbed:
-        raise ValueError(f"only a linear patch embedding is supported, got {type(model.patch_embed).__name__}")
-    return model
+    """`model`, which must be of one of timm's families in `backbones`; else ValueError, by name.
+
+    The type is that of the most usual one, whose names for blocks, norms and classifiers all share.
+    """
+    return backbone_of(model).model
 
 
 class Encoder(nn.Module):
@@ -44,22 +43,29 @@ class Encoder(nn.Module):
         self.vit = plain_vit(vit)
 
     @property
-    def embedding(self) -> PatchEmbed:
-        """timm's patch embedding."""
-        assert isinstance(self.vit.patch_embed, PatchEmbed)
-        return self.vit.patch_embed
+    def backbone(self) -> Backbone:
+        """What the model's family does otherwise than others."""
+        return backbone_of(self.vit)
 
     @property
     def patch_size(self) -> tuple[int, int]:
         """Height and width of a patch in pixels."""
-        height, width = self.embedding.patch_size
-        return int(height), int(width)
+        return self.backbone.patch_size
 
     @property
     def grid(self) -> Grid:
         """Rows and columns of patches that the model was built for."""
-        assert self.embedding.grid_size is not None
-        return self.embedding.grid_size
+        return self.backbone.grid
+
+    @property
+    def patch_values(self) -> int:
+        """Values of a patch: channels x height x width."""
+        return self.backbone.projection[0].numel()
+
+    @property
+    def has_class_token(self) -> bool:
+        """Whether the prefix begins with a class token."""
+        return self.backbone.has_class_token
 
     @property
     def width(self) -> int:
@@ -72,6 +78,11 @@ class Encoder(nn.Module):
         return len(self.vit.blocks)
 
     @property
+    def heads(self) -> int:
+        """Attention heads of a block."""
+        return int(self.backbone.model.blocks[0].attn.num_heads)
+
+    @property
     def image_size(self) -> tuple[int, int]:
         """Height and width in pixels of the images that the model was built for."""
         return self.grid[0] * self.patch_size[0], self.grid[1] * self.patch_size[1]
@@ -79,7 +90,7 @@ class Encoder(nn.Module):
     @property
     def channels(self) -> int:
         """Channels of the images."""
-        return self.embedding.proj.in_channels
+        return self.backbone.channels
 
     def forward(
         self,
@@ -130,19 +141,22 @@ class Encoder(nn.Module):
 
         blocks: run in place of the model's own, which they may wrap (windowed attention).
         """
-        vit = self.vit
-        prefix_positions, positions = self._positions(grid)
+        vit, backbone = self.vit, self.backbone
+        prefix_positions, positions = backbone.positions_of(grid)
         if positions is not None:
             tokens = tokens + gather(positions.expand(len(ids), -1, -1), ids)
         none = tokens.new_empty(1, 0, self.width)
-        heads = torch.cat([none, *self._prefix_tokens(prefix_positions)], dim=1) if prefix else none
-        tokens, heads = (vit.norm_pre(vit.pos_drop(part)) for part in (tokens, heads))
+        heads = torch.cat([none, *backbone.prefix], dim=1) if prefix else none
+        if prefix and backbone.prefix and prefix_positions is not None:
+            heads = heads + prefix_positions
+        tokens, heads = map(backbone.started, (tokens, heads))
         heads, again = heads.expand(len(ids), -1, -1), vit.grad_checkpointing
         blocks = vit.blocks if blocks is None else blocks
-        has_class = vit.cls_token is not None
+        calling = partial(backbone.call, grid)
         encoded = run_blocks(
-            blocks, tokens, ids, heads, reduction, record, grad_checkpointing=again, class_token=has_class
-        )
+            blocks, tokens, ids, heads, reduction, record,
+            grad_checkpointing=again, class_token=backbone.has_class_token, calling=calling,
+        )  # fmt: skip
         return replace(
             encoded,
             prefix=vit.norm(encoded.prefix),
@@ -152,30 +166,10 @@ class Encoder(nn.Module):
 
     def embed(self, patches: Float[Tensor, "batch tokens patch_dim"]) -> Float[Tensor, "batch tokens dim"]:
         """The patch embedding as a matrix product over gathered patches, without positions."""
-        embedding = self.embedding
-        weight = embedding.proj.weight.flatten(1)
-        if patches.shape[-1] != weight.shape[1]:
-            raise ValueError(
-                f"patches of {weight.shape[1]} values are expected (channels x sides), got {patches.shape[-1]}"
-            )
-        return embedding.norm(F.linear(patches, weight, embedding.proj.bias))
-
-    def _positions(self, grid: Grid) -> tuple[Tensor | None, Tensor | None]:
-        """Positions of the prefix (None where it has none) and of the patches."""
-        table = self.vit.pos_embed
-        if table is None:
-            return None, None
-        n_prefix = table.shape[1] - self.grid[0] * self.grid[1]
-        if grid != self.grid:
-            table = resample_abs_pos_embed(table, list(grid), list(self.grid), num_prefix_tokens=n_prefix)
-        return (table[:, :n_prefix] if n_prefix else None), table[:, n_prefix:]
-
-    def _prefix_tokens(self, positions: Tensor | None) -> list[Tensor]:
-        """CLS and register tokens with their positions, in one tensor; none for a model without them."""
-        parts: list[Tensor] = [part for part in (self.vit.cls_token, self.vit.reg_token) if part is not None]
-        if parts and positions is not None:
-            return [torch.cat(parts, dim=1) + positions]
-        return parts
+        wanted = self.patch_values
+        if patches.shape[-1] != wanted:
+            raise ValueError(f"patches of {wanted} values are expected (channels x sides), got {patches.shape[-1]}")
+        return self.backbone.embed(patches)
 
 
 def create_vit(config: EncoderConfig, *, channels: int, **options: Any) -> VisionTransformer:
@@ -250,22 +244,25 @@ def build_encoder(config: EncoderConfig | str, image_size: int | tuple[int, int]
     elif image_size is not None:
         config = replace(config, image_size=image_size)
     encoder = Encoder(create_vit(config, channels=config.channels or 3, num_classes=0, global_pool=""))
-    vit = encoder.vit
-    if vit.pos_embed is None:
-        raise ValueError(f"model {config.model!r} has no position embedding to hold sine-cosine positions")
-    initialise(vit)
+    backbone = encoder.backbone
+    initialise(encoder.vit)
     with torch.no_grad():
-        weight = encoder.embedding.proj.weight
+        weight = backbone.projection
         nn.init.xavier_uniform_(weight.flatten(1))
         weight.mul_(config.patch_scale)
-        positions = sincos_positions(encoder.grid, encoder.width)
-        vit.pos_embed.zero_()
-        vit.pos_embed[:, -len(positions) :] = positions
-        vit.pos_embed.requires_grad_(False)
-        for token in (vit.cls_token, vit.reg_token):
-            if token is not None:
-                nn.init.normal_(token, std=0.02)
+        if backbone.positions is not None:
+            fix_positions(backbone.positions, encoder)
+        for token in backbone.prefix:
+            nn.init.normal_(token, std=0.02)
     return encoder
+
+
+def fix_positions(table: nn.Parameter, encoder: Encoder) -> None:
+    """Put sine-cosine positions into a table, 0 for the prefix; they are not trained."""
+    positions = sincos_positions(encoder.grid, encoder.width)
+    table.zero_()
+    table.view(1, -1, encoder.width)[:, -len(positions) :] = positions
+    table.requires_grad_(False)
 
 
 def set_norm_eps(module: nn.Module, eps: float) -> None:

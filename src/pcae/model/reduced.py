@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from pcae.model.backbones import backbone_of
 from pcae.model.blocks import Encoded, run_blocks
 from pcae.model.criteria import inference_criterion
 from pcae.model.encoder import plain_vit
@@ -59,17 +61,19 @@ class ReducedViT(nn.Module):
         ids: of all tokens, where they are at hand; so an exported program makes none and names no device. record:
         blocks whose output is wanted too. depth: how many blocks are run; without it all of them.
         """
-        vit = self.vit
-        sequence = vit.norm_pre(vit.patch_drop(vit._pos_embed(vit.patch_embed(images))))
+        vit, backbone = self.vit, backbone_of(self.vit)
+        sequence = backbone.sequence_of(images)
         prefix, tokens = sequence.tensor_split([vit.num_prefix_tokens], dim=1)
         batch = tokens.shape[0]  # len() would fix an exported batch's size
         ids = all_ids(batch, tokens.shape[1], tokens.device) if ids is None else ids.expand(batch, -1)
-        again, has_class = vit.grad_checkpointing, vit.cls_token is not None
+        again, has_class = vit.grad_checkpointing, backbone.has_class_token
         blocks = vit.blocks if depth is None else vit.blocks[:depth]
         reduction = self.reduction if depth is None else self.reduction.within(depth)
+        calling = partial(backbone.call, backbone.grid_of(images))
         return run_blocks(
-            blocks, tokens, ids, prefix, reduction, record, grad_checkpointing=again, class_token=has_class
-        )
+            blocks, tokens, ids, prefix, reduction, record,
+            grad_checkpointing=again, class_token=has_class, calling=calling,
+        )  # fmt: skip
 
     def norm(self, encoded: Encoded) -> Float[Tensor, "batch tokens dim"]:
         """Prefix and remaining patch tokens after the final norm."""
@@ -130,7 +134,7 @@ class ReducedViT(nn.Module):
             raise ValueError("attn_mask and is_causal are of whole sequences, here tokens are dropped; leave them out")
         wanted = taken(len(self.vit.blocks), indices)
         encoded = self.encode(x, record=wanted, depth=max(wanted) + 1 if stop_early else None)
-        grid = self.vit.patch_embed.dynamic_feat_size((x.shape[2], x.shape[3]))
+        grid = backbone_of(self.vit).grid_of(x)
         normed = self.vit.norm if norm else nn.Identity()
         outputs: list[Output] = dense_outputs(encoded, wanted, grid, normed, output_fmt)
         features = None if intermediates_only else self.norm(encoded)

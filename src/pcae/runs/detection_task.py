@@ -178,7 +178,7 @@ def build_task(config: DetectTrainConfig, world: World) -> DetectorTraining:
 
 def normalise_by(detection: Detection, mean: list[float], std: list[float]) -> None:
     """Have a detector normalise pixels by what is now known of them. Raises ValueError for what cannot be."""
-    Normalise(mean, std, detection.encoder.embedding.proj.in_channels)
+    Normalise(mean, std, detection.encoder.channels)
     inputs = cast(Inputs, detection.network.transform)
     inputs.image_mean, inputs.image_std = mean, std
 

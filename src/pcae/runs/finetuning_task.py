@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import nn
@@ -36,7 +36,7 @@ from pcae.settings.network import EncoderConfig
 from pcae.settings.verbs.finetune import USUAL_EPOCHS, FinetuneConfig
 from pcae.tasks.classification import Classification, MultiLabel, check_classification, drop_schedule, layer_groups
 from pcae.tasks.dial import parse_drop_ratio
-from pcae.tasks.freezing import say_frozen
+from pcae.tasks.freezing import CLASSIFIER, say_frozen
 from pcae.tasks.losses import balanced_weights
 from pcae.terminal import console
 from pcae.training.distributed import World
@@ -233,13 +233,18 @@ def build_method(
     lines = [f"weights: {initial.source}{initial.remedy}", *initial.fill(vit), *remarks_on(config, initial)]
     said = None if initial.facts is None else (initial.facts.classes, initial.facts.multi_label)
     if initial.random or said != (list(images.classes), config.labels.multi_label):
-        head = cast(nn.Linear, vit.head)
-        nn.init.trunc_normal_(head.weight, std=2e-5)  # as MAE does: the first predictions are even
-        nn.init.zeros_(head.bias)
+        for head in heads_of(vit):
+            nn.init.trunc_normal_(head.weight, std=2e-5)  # as MAE does: the first predictions are even
+            nn.init.zeros_(head.bias)
     for line in lines if world.is_main else ():
         console.print(line)
     weights = None if config.labels.class_weights is None else balanced_weights(counts_of(images), len(images))
     return (MultiLabel if config.labels.multi_label else Classification)(vit, config.task, schedule, weights)
+
+
+def heads_of(vit: nn.Module) -> list[nn.Linear]:
+    """The linear classifiers: one, or two where a distillation token has its own."""
+    return [part for name, part in vit.named_children() if name in CLASSIFIER and isinstance(part, nn.Linear)]
 
 
 def remarks_on(config: FinetuneConfig, initial: InitialWeights) -> list[str]:

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import prod
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from timm.optim import param_groups_layer_decay  # pyright: ignore[reportPrivate
 from torch import Tensor, nn
 
 from pcae.model.criteria import named_criterion
+from pcae.model.encoder import Encoder
 from pcae.model.reduced import ReducedViT
 from pcae.model.reduction import Reduction
 from pcae.model.tokens import upcast
@@ -110,7 +112,7 @@ class Classification(nn.Module):
     def reduction(self, ratio: float, random: StepRandom) -> Reduction:
         """A step's reduction; random criteria draw with it."""
         vit = self.model.vit
-        criterion = named_criterion(self.config.criterion, lambda: random.uniform("drop", vit.patch_embed.num_patches))
+        criterion = named_criterion(self.config.criterion, lambda: random.uniform("drop", prod(Encoder(vit).grid)))
         return Reduction.for_finetuning(len(vit.blocks), drop_ratio=ratio, criterion=criterion)
 
     @property

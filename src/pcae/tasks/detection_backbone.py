@@ -14,7 +14,7 @@ from pcae.settings.tasks import DetectionConfig
 from pcae.tasks.pyramid import STRIDES, SimplePyramid, feature_pyramid, rescale
 from pcae.tasks.windows import windowed
 
-USED = ("patch_embed.", "pos_embed", "norm_pre.", "blocks.")
+USED = ("patch_embed.", "pos_embed", "norm_pre.", "blocks.", "rope.", "rel_pos_bias.", "embeds.")
 """Starts of the names of a ViT's weights that a backbone uses."""
 
 
@@ -30,6 +30,7 @@ class DetectionBackbone(nn.Module):
         super().__init__()
         self.encoder, self.out_channels, self.window = encoder, config.pyramid_channels, config.window
         self.global_blocks = global_blocks(config, encoder.depth)
+        check_windows(encoder, config.window)
         reduction = Reduction(keep=1 - config.drop_ratio, after=config.reduce_after, append_mean=True)
         self.reduction = reduction if config.reduce_after else None
         width, patch_size, fpn = encoder.width, encoder.patch_size[0], config.pyramid == "fpn"
@@ -72,6 +73,15 @@ class DetectionBackbone(nn.Module):
         """The encoder's blocks, in windows where asked."""
         blocks = list(self.encoder.vit.blocks)
         return blocks if self.window is None else windowed(blocks, grid, self.window, self.global_blocks)
+
+
+def check_windows(encoder: Encoder, window: int | None) -> None:
+    """Raise ValueError for windows around blocks that need to know where tokens stand."""
+    if window is not None and not encoder.backbone.plain:
+        raise ValueError(
+            f"window {window}: blocks of timm's {type(encoder.vit).__name__} take positions beside tokens, which "
+            "windows do not have; leave --window out"
+        )
 
 
 def quarters(depth: int) -> tuple[int, ...]:

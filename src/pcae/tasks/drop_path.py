@@ -2,7 +2,7 @@
 
 import torch
 from jaxtyping import Float
-from timm.models.vision_transformer import Block, VisionTransformer
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 
@@ -32,11 +32,11 @@ class DropPath(nn.Module):
 def install_drop_path(vit: VisionTransformer, rate: float) -> list[DropPath]:
     """Give both branches of every block a rate that climbs from 0 to `rate` with the depth; names of weights stay.
 
-    Raises ValueError for blocks of another kind than timm's plain one.
+    Raises ValueError for blocks that have no such two branches.
     """
-    odd = next((type(block).__name__ for block in vit.blocks if type(block) is not Block), None)
+    odd = next((type(block).__name__ for block in vit.blocks if not hasattr(block, "drop_path2")), None)
     if odd:
-        raise ValueError(f"drop_path is for plain transformer blocks, not {odd}; use --drop-path 0")
+        raise ValueError(f"drop_path is for blocks of two branches, not {odd}; use --drop-path 0")
     paths = []
     for block, its_rate in zip(vit.blocks, torch.linspace(0, rate, len(vit.blocks)).tolist(), strict=True):
         for name in ("drop_path1", "drop_path2"):

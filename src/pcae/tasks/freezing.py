@@ -5,7 +5,7 @@ from torch import nn
 
 from pcae.settings.choices import Frozen
 
-CLASSIFIER = ("head", "head_drop")
+CLASSIFIER = ("head", "head_dist", "head_drop")
 """What timm calls the parts behind the encoder."""
 NORMS = ("norm", "fc_norm")
 """What timm calls the last norm, before or after pooling."""

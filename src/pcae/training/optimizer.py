@@ -17,12 +17,16 @@ def check_optimizer_config(config: OptimizerConfig) -> None:
         raise ValueError(f"lr_drops must be shares of the run, ascending in (0, 1), got {drops}")
 
 
+FREE = ("_token", "rope.freqs", "relative_position_bias_table")
+"""Ends of the names of what is not decayed though it has several dimensions: tokens, and positions between tokens."""
+
+
 def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict]:
-    """Trainable parameters in two groups: matrices with `weight_decay`; biases, norms and learned tokens with none."""
+    """Trainable parameters in two groups: matrices with `weight_decay`; biases, norms, tokens with none."""
     decayed, free = [], []
     for name, parameter in module.named_parameters():
         if parameter.requires_grad:
-            (free if parameter.ndim <= 1 or name.endswith("_token") else decayed).append(parameter)
+            (free if parameter.ndim <= 1 or name.endswith(FREE) else decayed).append(parameter)
     return [{"params": decayed, "weight_decay": weight_decay}, {"params": free, "weight_decay": 0.0}]
 
 

@@ -3,11 +3,8 @@
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from math import prod
 
 import torch
-from jaxtyping import Float
-from timm.layers.pos_embed import resample_abs_pos_embed
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
@@ -101,25 +98,16 @@ def with_positions(
     vit: VisionTransformer, tensors: dict[str, Tensor], grid: Grid | None
 ) -> tuple[dict[str, Tensor], dict[str, tuple[Grid, Grid]]]:
     """The tensors with positions for the model's grid, and what was resized for it."""
-    if vit.pos_embed is None or "pos_embed" not in tensors:
+    backbone = Encoder(vit).backbone
+    after = backbone.grid
+    before = grid or after
+    tables = {name: tensors[name] for name in backbone.tables() if name in tensors}
+    for name, table in tables.items():
+        backbone.check_table(name, table, before)
+    if before == after:
         return tensors, {}
-    table, after = tensors["pos_embed"], Encoder(vit).grid
-    n_prefix = vit.pos_embed.shape[1] - prod(after)
-    grid = grid or after
-    if table.shape[1] != n_prefix + prod(grid):
-        raise ValueError(
-            f"pos_embed has {table.shape[1]} positions, which are not {n_prefix} and a grid of {grid[0]} x {grid[1]}"
-        )
-    if grid == after:
-        return tensors, {}
-    return tensors | {"pos_embed": resize(table, n_prefix, grid, after)}, {"pos_embed": (grid, after)}
-
-
-def resize(
-    table: Float[Tensor, "1 before dim"], n_prefix: int, before: Grid, after: Grid
-) -> Float[Tensor, "1 after dim"]:
-    """Positions for another grid: bicubic in float32 with antialias; those of prefix tokens stay."""
-    return resample_abs_pos_embed(table.float(), list(after), list(before), num_prefix_tokens=n_prefix)
+    resized = {name: backbone.resized(name, table.float(), before) for name, table in tables.items()}
+    return tensors | resized, dict.fromkeys(resized, (before, after))
 
 
 def check_shapes(own: dict[str, Tensor], tensors: dict[str, Tensor], taken: dict[str, Tensor]) -> None:

@@ -6,9 +6,8 @@ from typing import Any
 
 import timm
 import torch
-from timm.layers.attention import Attention
 from timm.layers.drop import DropPath
-from timm.models.vision_transformer import Block, VisionTransformer
+from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from pcae.model.encoder import Encoder, check_known, plain_vit
@@ -88,7 +87,7 @@ def describe(vit: VisionTransformer, name: str) -> PretrainedFacts:
     config = EncoderConfig(
         model=name,
         image_size=(encoder.grid[0] * encoder.patch_size[0], encoder.grid[1] * encoder.patch_size[1]),
-        channels=encoder.embedding.proj.in_channels,
+        channels=encoder.channels,
     )
     if ":" in name:
         config = replace(config, model=said["architecture"], **sizes_of(encoder))
@@ -105,9 +104,8 @@ def describe(vit: VisionTransformer, name: str) -> PretrainedFacts:
 def sizes_of(encoder: Encoder) -> dict[str, int]:
     """Sizes that a folder or repository may have given to an architecture of timm's."""
     sizes = {"patch_size": encoder.patch_size[0], "width": encoder.width, "depth": encoder.depth}
-    block = encoder.vit.blocks[0]
-    if isinstance(block, Block) and isinstance(block.attn, Attention):
-        sizes["heads"] = block.attn.num_heads
+    if hasattr(encoder.vit.blocks[0].attn, "num_heads"):
+        sizes["heads"] = encoder.heads
     return sizes
 
 
@@ -126,5 +124,6 @@ def settings(vit: VisionTransformer) -> list[str]:
     layers = [
         f"{name} {part}" for name, part in vit.named_modules() if not [*part.children()] and not isinstance(part, idle)
     ]
-    positions = None if vit.pos_embed is None else tuple(vit.pos_embed.shape)
-    return [f"positions {positions}", f"pool_include_prefix {vit.pool_include_prefix}", *layers]
+    table = Encoder(vit).backbone.positions
+    positions = None if table is None else tuple(table.shape)
+    return [f"positions {positions}", f"pool_include_prefix {getattr(vit, 'pool_include_prefix', False)}", *layers]

@@ -9,6 +9,7 @@ import torch
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 
+from pcae.model.encoder import Encoder
 from pcae.model.pretrained import Pretrained, build_vit
 from pcae.weights.export.format import Format
 from pcae.weights.export.graphs import quiet
@@ -63,8 +64,8 @@ def unnamed(vit: VisionTransformer) -> dict[str, bool]:
     """What no tensor's name tells: whether the model has it."""
     parts = [*vit.modules()]
     return {
-        "a model without class token": vit.cls_token is None,
-        "positions of patches alone": vit.no_embed_class,
+        "a model without class token": not Encoder(vit).has_class_token,
+        "positions of patches alone": getattr(vit, "no_embed_class", False),
         "blocks of another kind": any(type(block) is not Block for block in vit.blocks),
         "another activation than GELU": {type(part.act) for part in parts if hasattr(part, "act")} != {nn.GELU},
         "norms of two epsilons": len({part.eps for part in parts if isinstance(part, nn.LayerNorm)}) != 1,

@@ -63,7 +63,7 @@ def tensors_of_decoder(model: Pretrained, decoder: TrainedDecoder) -> dict[str, 
         start, own = next((start, own) for start, own in NAMES.items() if name.startswith(own))
         theirs[start + name.removeprefix(own)] = value
     if decoder.facts.predicts == "pixels":
-        patch_size, channels = model.encoder.patch_size, model.encoder.embedding.proj.in_channels
+        patch_size, channels = model.encoder.patch_size, model.encoder.channels
         for name in ("decoder_pred.weight", "decoder_pred.bias"):
             theirs[name] = channels_last(theirs[name], channels, patch_size)
     return theirs
@@ -151,7 +151,7 @@ class PCAEFile(MAEFile):
     def check(self, model: Pretrained) -> None:
         """Raise ValueError for what the public PCAE code does not have: its decoder predicts the width of a patch."""
         super().check(model)
-        decoder, values = model.decoder, model.encoder.embedding.proj.weight[0].numel()
+        decoder, values = model.decoder, model.encoder.patch_values
         if decoder is None or decoder.facts.predicts != "features":
             has = "no decoder that can be read" if decoder is None else "one that predicts pixels"
             raise ValueError(

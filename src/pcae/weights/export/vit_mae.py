@@ -113,7 +113,7 @@ class TransformersMAE(Transformers):
         import transformers
 
         theirs, processor = open_theirs(transformers.ViTMAEForPreTraining, place, {})
-        patch_size, channels = model.encoder.patch_size, model.encoder.embedding.proj.in_channels
+        patch_size, channels = model.encoder.patch_size, model.encoder.channels
 
         def answer(images: Tensor) -> tuple[Tensor, ...]:
             inputs = processor(images=images, input_data_format="channels_first", return_tensors="pt")

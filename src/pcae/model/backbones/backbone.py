@@ -1,0 +1,168 @@
+"""timm's VisionTransformer, and what every family answers: how tokens begin, and what blocks take beside them."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from math import prod
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from timm.layers.patch_embed import PatchEmbed
+from timm.layers.pos_embed import resample_abs_pos_embed
+from timm.models.vision_transformer import Block, VisionTransformer
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pcae.model.tokens import Grid
+
+Call = Callable[[int, Any, Tensor], Tensor]
+"""What runs a block, by its number, over a sequence: prefix, patch and appended tokens."""
+
+
+def plainly(_: int, block: Any, sequence: Tensor) -> Tensor:
+    """A block that takes tokens alone."""
+    return block(sequence)
+
+
+class Backbone:
+    """A model of the family as pcae runs it. It holds the model and changes nothing in it.
+
+    Raises ValueError for a patch embedding that is not linear.
+    """
+
+    model_type: type[nn.Module] = VisionTransformer
+    block_types: tuple[type[nn.Module], ...] = (Block,)
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        self.check_embedding()
+
+    def check_embedding(self) -> None:
+        """Raise ValueError for a patch embedding that is not linear."""
+        if type(self.model.patch_embed) is not PatchEmbed:
+            name = type(self.model.patch_embed).__name__
+            raise ValueError(f"only a linear patch embedding is supported, got {name}")
+
+    @property
+    def patch_size(self) -> tuple[int, int]:
+        """Height and width of a patch in pixels."""
+        height, width = self.model.patch_embed.patch_size
+        return int(height), int(width)
+
+    @property
+    def grid(self) -> Grid:
+        """Rows and columns of patches that the model was built for."""
+        return self.model.patch_embed.grid_size
+
+    @property
+    def channels(self) -> int:
+        """Channels of the images."""
+        return self.model.patch_embed.proj.in_channels
+
+    @property
+    def projection(self) -> Tensor:
+        """The weights of the patch embedding."""
+        return self.model.patch_embed.proj.weight
+
+    @property
+    def has_class_token(self) -> bool:
+        """Whether the prefix begins with a class token."""
+        return self.model.cls_token is not None
+
+    @property
+    def positions(self) -> nn.Parameter | None:
+        """The table of learned positions, prefix first, or None."""
+        return self.model.pos_embed
+
+    @property
+    def prefix(self) -> list[nn.Parameter]:
+        """Class, distillation and register tokens, in their order."""
+        return [part for part in (self.model.cls_token, self.model.reg_token) if part is not None]
+
+    def embed(self, patches: Float[Tensor, "batch tokens patch_dim"]) -> Float[Tensor, "batch tokens dim"]:
+        """The patch embedding as a matrix product over patches (channels x height x width each), without positions."""
+        embedding = self.model.patch_embed
+        return embedding.norm(F.linear(patches, embedding.proj.weight.flatten(1), embedding.proj.bias))
+
+    def positions_of(self, grid: Grid) -> tuple[Tensor | None, Tensor | None]:
+        """Learned positions of the prefix (None where it has none) and of the patches; resized for another grid."""
+        table = self.positions
+        if table is None:
+            return None, None
+        n_prefix = table.shape[1] - prod(self.grid)
+        if grid != self.grid:
+            table = resample_abs_pos_embed(table, list(grid), list(self.grid), num_prefix_tokens=n_prefix)
+        return (table[:, :n_prefix] if n_prefix else None), table[:, n_prefix:]
+
+    def tables(self) -> list[str]:
+        """The names of the tensors that are made for a grid."""
+        return [] if self.positions is None else ["pos_embed"]
+
+    def check_table(self, name: str, table: Tensor, grid: Grid) -> None:
+        """Raise ValueError for a table that is not of a grid."""
+        n_prefix = self.model.get_parameter(name).shape[1] - prod(self.grid)
+        if table.shape[1] != n_prefix + prod(grid):
+            raise ValueError(
+                f"{name} has {table.shape[1]} positions, which are not {n_prefix} and a grid of {grid[0]} x {grid[1]}"
+            )
+
+    def resized(self, name: str, table: Tensor, before: Grid) -> Tensor:
+        """A table of another grid for the model's own: bicubic in float32 with antialias; what the prefix has stays."""
+        n_prefix = table.shape[1] - prod(before)
+        return resample_abs_pos_embed(table, list(self.grid), list(before), num_prefix_tokens=n_prefix)
+
+    def started(self, tokens: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch tokens dim"]:
+        """Tokens with their positions, as the first block takes them."""
+        return self.model.norm_pre(self.model.pos_drop(tokens))
+
+    def sequence_of(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch all dim"]:
+        """Prefix and patch tokens of whole images as the first block takes them, by the model's own code."""
+        return self.model.norm_pre(self.model.patch_drop(self.model._pos_embed(self.model.patch_embed(images))))
+
+    def grid_of(self, images: Float[Tensor, "batch channels height width"]) -> Grid:
+        """Rows and columns of patches of images."""
+        return self.model.patch_embed.dynamic_feat_size(images.shape[-2:])
+
+    @property
+    def plain(self) -> bool:
+        """Whether blocks take tokens alone."""
+        return True
+
+    def call(self, grid: Grid, ids: Int[Tensor, "batch tokens"], n_prefix: int, n_appended: int) -> Call:
+        """What runs blocks over the prefix, the patch tokens at `ids` of `grid`, and appended means of others."""
+        return plainly
+
+
+def full(grid: Grid, ids: Tensor) -> bool:
+    """Whether ascending positions are all of a grid."""
+    return ids.shape[1] == prod(grid)
+
+
+@contextmanager
+def standing_in(module: nn.Module, name: str, value: Any) -> Iterator[None]:
+    """While the context lasts, what a module's own code finds under a name, which may be a parameter's."""
+    own = vars(module)
+    there, before = name in own, own.get(name)
+    own[name] = value
+    try:
+        yield
+    finally:
+        own.pop(name)
+        if there:
+            own[name] = before
+
+
+def rows_at(table: Float[Tensor, "*lead positions row"], ids: Int[Tensor, "batch tokens"]) -> Tensor:
+    """The rows of a table at positions, image by image: batch x lead x tokens x row."""
+    return table[..., ids, :].movedim(-3, 0)
+
+
+def identity_rows(rows: Float[Tensor, "*lead tokens row"], count: int) -> Float[Tensor, "*lead count row"]:
+    """Rotary rows that turn nothing: sines of 0, then cosines of 1."""
+    none = rows.new_zeros(*rows.shape[:-2], count, rows.shape[-1] // 2)
+    return torch.cat([none, none + 1], dim=-1)
+
+
+def stacked(parts: Sequence[Tensor]) -> Tensor:
+    """Rows of prefix, patch and appended tokens, one after the other."""
+    return torch.cat([part for part in parts if part.shape[-2]], dim=-2)

@@ -1,0 +1,74 @@
+"""timm's Eva: EVA-02, DINOv3, Perception Encoder, the ViTs with rotary positions. A token's row travels with it."""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+from jaxtyping import Float, Int
+from timm.models.eva import Eva, EvaBlock, EvaBlockPostNorm
+from torch import Tensor
+
+from pcae.model.backbones.backbone import Backbone, Call, full, identity_rows, plainly, rows_at, stacked, standing_in
+from pcae.model.tokens import Grid
+
+
+class EvaBackbone(Backbone):
+    """timm's Eva. Prefix and appended tokens are not turned."""
+
+    model_type = Eva
+    block_types = (EvaBlock, EvaBlockPostNorm)
+
+    def sequence_of(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch all dim"]:
+        """Prefix and patch tokens of whole images as the first block takes them, by the model's own code."""
+        if self.model.patch_drop is not None and self.model.training:
+            raise ValueError("a model that drops patches at random has no positions here; use patch_drop_rate 0")
+        return self.model.norm_pre(self.model._pos_embed(self.model.patch_embed(images))[0])
+
+    @property
+    def plain(self) -> bool:
+        """Whether blocks take tokens alone."""
+        return self.model.rope is None
+
+    def call(self, grid: Grid, ids: Int[Tensor, "batch tokens"], n_prefix: int, n_appended: int) -> Call:
+        """Blocks with the rotary rows of the tokens."""
+        return plainly if self.plain else rotary_call(self.rows(grid, ids, n_appended), n_prefix)
+
+    def rows(self, grid: Grid, ids: Int[Tensor, "batch tokens"], n_appended: int) -> Callable[[int], Tensor]:
+        """The rotary rows of patch and appended tokens, block by block."""
+        table = rotary_table(self.model.rope, grid)
+        by_block = table.ndim == 4  # depth x heads x positions x row, where each block has its own
+        if full(grid, ids) and not n_appended:
+            return (lambda block: table[block]) if by_block else lambda _: table
+        if by_block:
+            return lambda block: with_appended(rows_at(table[block], ids), n_appended)
+        rows = with_appended(rows_at(table[None], ids), n_appended)
+        return lambda _: rows
+
+
+def rotary_table(rope: Any, grid: Grid) -> Tensor:
+    """The rotary rows of all positions of a grid: sines, then cosines."""
+    own = getattr(rope, "feat_shape", None)
+    if own is None or hasattr(rope, "freqs"):  # made for any grid
+        return rope.get_embed(shape=list(grid))
+    if tuple(own) != tuple(grid):
+        rope = copy.deepcopy(rope)
+        rope.update_feat_shape(list(grid))
+    return rope.get_embed()
+
+
+def with_appended(rows: Float[Tensor, "batch heads tokens row"], count: int) -> Tensor:
+    """Rotary rows, and behind them those of so many appended tokens, which are not turned."""
+    return stacked([rows, identity_rows(rows, count)]) if count else rows
+
+
+def rotary_call(rows: Callable[[int], Tensor], n_prefix: int) -> Call:
+    """Blocks that take rotary rows. Their attention counts the prefix itself; where it is another, it is told so."""
+
+    def call(index: int, block: Any, sequence: Tensor) -> Tensor:
+        attention = block.attn
+        if attention.num_prefix_tokens == n_prefix:
+            return block(sequence, rope=rows(index))
+        with standing_in(attention, "num_prefix_tokens", n_prefix):
+            return block(sequence, rope=rows(index))
+
+    return call
