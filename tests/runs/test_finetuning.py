@@ -222,6 +222,36 @@ def test_a_frozen_encoder_is_that_of_the_weights_and_a_run_of_it_goes_on(shapes,
     assert_same(tmp_path / "run", tmp_path / "cut", 12)
 
 
+def test_a_frozen_classifier_is_read_back_from_a_folder_of_timms(shapes, encoder, tmp_path):
+    """Its norm stands before average pooling, where timm's network of that name has it behind."""
+    finetune(shapes, encoder, tmp_path / "run", "--freeze", "encoder", "--steps", "1")
+    main(["export", "--weights", str(tmp_path / "run"), "--to", "timm", "--out", str(tmp_path / "timm")])
+    ours, theirs = load(tmp_path / "run"), load(tmp_path / "timm")
+    images = torch.randint(0, 256, (2, ours.encoder.channels, *ours.encoder.image_size), dtype=torch.uint8)
+    torch.testing.assert_close(theirs.classifier(0.3)(images), ours.classifier(0.3)(images))
+
+
+def test_the_norm_of_weights_behind_an_average_is_not_lost(shapes, encoder, tmp_path):
+    finetune(shapes, encoder, tmp_path / "run", "--steps", "1")
+    with pytest.raises(SystemExit):
+        finetune(shapes, tmp_path / "run", tmp_path / "other", "--freeze", "encoder", "--global-pool", "token")
+    assert not (tmp_path / "other").exists()
+
+
+def test_other_labels_of_the_same_images_are_another_run(shapes, encoder, tmp_path, capsys):
+    table, paths = tmp_path / "list.csv", sorted(map(str, shapes.rglob("*.png")))
+    words = ["--val-fraction", "0.5", "--steps", "2", "--resume", "auto"]
+    for names in ("ab", "ba"):
+        rows = [f"{path},{names[row % 2]}" for row, path in enumerate(paths)]
+        table.write_text("\n".join(["path,label", *rows]))
+        if names == "ab":
+            finetune(table, encoder, tmp_path / "run", *words)
+            (tmp_path / "run" / "summary.json").unlink()
+    with pytest.raises(SystemExit):
+        finetune(table, encoder, tmp_path / "run", *words)
+    assert "is of a run with labels = " in capsys.readouterr().err
+
+
 def test_from_scratch_begins_with_random_weights(shapes, encoder, tmp_path, capsys):
     """And the summary counts as `pcae evaluate` does."""
     words = ["--steps", "2", "--base-lr", "1e-2", "--evaluate-every", "20ep", "--drop-ratio", "0.3"]

@@ -135,7 +135,7 @@ def test_a_transform_takes_the_place_of_what_finetuning_does_to_images(photos, t
         ({"transform": 3}, "transform must be a callable on an image, got int"),
         ({"transform": "Compose()"}, "transform 'Compose\\(\\)' is an object of Python's"),
         ({"transform": v2.Resize((8, 8))}, "gives 8 x 8 pixels, and the model takes 16 x 16"),
-        ({"knn_data": [np.zeros((4, 4, 3), np.uint8)] * 2}, "has no held-out images; give validation"),
+        ({"knn_data": [np.zeros((4, 4, 3), np.uint8)] * 2}, "knn_data: .* has no held-out images; give .*train"),
     ],
 )
 def test_what_cannot_be_is_refused_and_leaves_nothing(photos, tmp_path, knobs, message):

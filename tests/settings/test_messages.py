@@ -1,6 +1,7 @@
 """What a message says of flags is said of arguments where it was Python that called."""
 
 import pytest
+from PIL import Image
 
 import pcae
 from pcae.settings.signatures import in_python
@@ -18,6 +19,7 @@ from pcae.settings.verbs.finetune import FinetuneConfig
         ("needs --global-pool avg, got 'token'", "needs global_pool='avg', got 'token'"),
         ("--mixup 0 --cutmix 0", "mixup=0 cutmix=0"),
         ("a folder my--photos, 3 -- 4", "a folder my--photos, 3 -- 4"),
+        ("data 'my --seed 3/photos' has no labels", "data 'my --seed 3/photos' has no labels"),
     ],
 )
 def test_flags_become_arguments(message, words):
@@ -28,3 +30,11 @@ def test_errors_of_a_call_name_arguments_that_exist(tmp_path):
     with pytest.raises(ValueError, match=r"give weights=W, or from_scratch=True for random weights") as refused:
         pcae.finetune("sample", tmp_path / "run")
     assert "--" not in str(refused.value)
+
+
+def test_images_for_the_probe_of_a_run_are_named_so(tmp_path):
+    one = [(Image.new("RGB", (32, 32)), 0)]
+    with pytest.raises(ValueError, match=r"knn_data: .* has no held-out images; give \{'train': ..., 'test': ...\}"):
+        pcae.pretrain(
+            "sample", tmp_path / "run", knn_data=one, model="vit_tiny_patch16_224", image_size=32, patch_size=4, steps=1
+        )

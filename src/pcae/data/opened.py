@@ -79,6 +79,13 @@ class Images(Dataset):
             digest.update(("\n" * (index > 0) + self.short(index)).encode("utf-8", "surrogateescape"))
         return digest.hexdigest()
 
+    def digest_of_labels(self) -> str:
+        """A fingerprint of what is said of each image, and of the classes."""
+        said = self.said and [self.said.declared, *self.said.labels]
+        labels = None if self.labels is None else [*map(int, self.labels)]
+        sets = None if self.label_sets is None else [[*map(int, some)] for some in self.label_sets]
+        return hashlib.blake2b(repr([labels, sets, list(self.classes), said]).encode(), digest_size=8).hexdigest()
+
     def short(self, index: int) -> str:
         """The name of an image below the folder that all lie in: it stays when the data move.
 

@@ -187,6 +187,7 @@ def build_task(config: FinetuneConfig, world: World) -> FineTuning:
         world,
         groups=lambda: layer_groups(method.model.vit, config.optimizer.weight_decay, decay),
         classes=list(images.classes),
+        labels=images.digest_of_labels(),
     )
     if config.labels.sampler == "balanced":
         run = replace(run, order=balanced_order(images.labels or ()))
@@ -206,17 +207,24 @@ def open_task(config: FinetuneConfig, world: World) -> tuple[InitialWeights, Ima
     initial = world.main_first(lambda: load_weights(config))
     images, held_out = world.main_first(lambda: open_both(config, initial.encoder.channels, initial.reading))
     check_policy(config.policy, images.channels)
-    if config.task.freeze == "encoder" and config.task.global_pool == "avg":
-        initial = replace(initial, encoder=with_own_norm(initial))
+    if config.task.freeze == "encoder":
+        initial = replace(initial, encoder=with_own_norm(initial, config.task.global_pool))
     return replace(initial, encoder=replace(initial.encoder, channels=images.channels)), images, held_out
 
 
-def with_own_norm(initial: InitialWeights) -> EncoderConfig:
+def with_own_norm(initial: InitialWeights, pooling: str) -> EncoderConfig:
     """The network with the last norm of the weights, before average pooling, which timm would put a new one behind:
-    that would stay as it begins in a frozen encoder."""
+    that would stay as it begins in a frozen encoder. Raises ValueError where the norm of the weights stands behind the
+    average, and another pooling is asked for."""
     encoder, loaded = initial.encoder, initial.loaded
-    if loaded is None or initial.random or "norm.weight" not in loaded.tensors:
+    if loaded is None or initial.random or (pooling == "avg" and "norm.weight" not in loaded.tensors):
         return encoder
+    if pooling != "avg":
+        if "norm.weight" in loaded.tensors:
+            return encoder
+        raise ValueError(
+            f"freeze encoder: the last norm of {initial.source} stands behind average pooling; use --global-pool avg"
+        )
     name, options = parts_of(encoder.model)
     return replace(encoder, model=with_options(name, options | {"fc_norm": False}))
 

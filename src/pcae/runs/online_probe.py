@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from pcae.data.batches import training_workers
-from pcae.data.tables.labelled import open_labelled
+from pcae.data.tables.labelled import FROM_PYTHON, REMEDY, open_labelled
 from pcae.data.unreadable import BadFiles
 from pcae.evaluation.features import pool
 from pcae.evaluation.knn import knn_accuracies
@@ -28,6 +28,9 @@ Shares = list[tuple[Tensor, Tensor]] | None
 """Features and labels that each process made, in the main one; None in the others."""
 BEST = "best-encoder.safetensors"
 """Where a run keeps the encoder that sorted the held-out images best."""
+FOLDERS = "use a folder with train/CLASS/... and val/CLASS/..."
+IN_PYTHON = "give {'train': ..., 'test': ...}"
+"""How images that a probe takes are held out."""
 
 
 @dataclass
@@ -115,7 +118,12 @@ def open_online(run: PretrainingRun, facts: PretrainedFacts) -> OnlineProbe | No
     config = run.config
     if config.health.knn_data is None:
         return None
-    splits = open_labelled(config.health.knn_data, facts.encoder.channels, facts.pixel_range, bands=facts.bands)
+    data, channels = config.health.knn_data, facts.encoder.channels
+    try:
+        splits = open_labelled(data, channels, facts.pixel_range, bands=facts.bands)
+    except ValueError as error:
+        said = str(error).replace(REMEDY, FOLDERS).replace(FROM_PYTHON, IN_PYTHON)
+        raise ValueError(f"knn_data: {said}") from error
     train, test = (BadFiles(images, config.reading.max_bad_files) for images in splits)
     every = run.plan.steps_every(config.health.knn_every)
     return OnlineProbe(train, test, facts, every, training_workers(config.reading, run.world.device))

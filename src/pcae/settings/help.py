@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import tyro
 
+from pcae.settings.sources import Data
 from pcae.settings.values import flags, flatten, leaves
 from pcae.settings.words import positional_metavars, usual_settings
 
@@ -78,6 +79,8 @@ def flags_of(name: str, annotation: Any, default: Any) -> list[str]:
 def metavar(annotation: Any) -> str:
     """What stands for the value of a flag: INT INT, {fpn,simple}, nothing for a switch."""
     inner = [kind for kind in get_args(annotation) if kind is not type(None)]
+    if set(inner) == set(get_args(Data)):
+        return "STR"  # of which a flag takes one
     if get_origin(annotation) is Literal:
         return "{" + ",".join(inner) + "}"
     if get_origin(annotation) is tuple:

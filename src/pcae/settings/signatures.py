@@ -4,6 +4,7 @@ import inspect
 import re
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from inspect import Parameter, Signature
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -20,6 +21,7 @@ NAMES = {"data": "Data", "weights": "Weights"}
 """What stubs call what such settings take."""
 OBJECTS = {"transform": "Callable[[Any], Any]"}
 """What stubs say of settings that are objects of the caller's, where a verb has them; the command line has not."""
+QUOTED = re.compile(r"""('[^']*'|"[^"]*")""")
 FLAG = re.compile(r"(?<!\w)--(no-)?([a-z][a-z0-9-]*)(?: (\d[\d.:]*\d|\d|[A-Z]+\b|[a-z][\w-]*))?")
 """A flag, and what may be its value: a number, what stands for a value, a word."""
 SIMPLE: dict[Any, str] = {
@@ -115,7 +117,14 @@ def in_python(message: str, kinds: Mapping[str, Any]) -> str:
 
     kinds: the type of each argument, by its name.
     """
-    return FLAG.sub(lambda found: argument(found[2].replace("-", "_"), found[3], kinds, not found[1]), message)
+    words = QUOTED.split(message)  # what the caller gave stands in quotes, and stays
+    words[::2] = [FLAG.sub(partial(as_argument, kinds), text) for text in words[::2]]
+    return "".join(words)
+
+
+def as_argument(kinds: Mapping[str, Any], found: re.Match[str]) -> str:
+    """A flag that was found, as an argument."""
+    return argument(found[2].replace("-", "_"), found[3], kinds, not found[1])
 
 
 def argument(name: str, value: str | None, kinds: Mapping[str, Any], positive: bool) -> str:

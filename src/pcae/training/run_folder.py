@@ -69,6 +69,10 @@ def config_of(folder: Path) -> dict[str, Any]:
     return values if isinstance(values, dict) else {}
 
 
+LATER = {"labels"}
+"""What a run is of that checkpoints of before 0.2 do not say."""
+
+
 def facts_of(checkpoint: Path, settings: dict[str, Any], usual: dict[str, Any]) -> dict[str, Any]:
     """The facts in a checkpoint of a run with these settings. Raises ValueError naming a setting that differs.
 
@@ -80,7 +84,8 @@ def facts_of(checkpoint: Path, settings: dict[str, Any], usual: dict[str, Any]) 
     theirs = {name: usual[name] for name in settings.keys() & usual.keys()} | facts["settings"]
     names = sorted(settings.keys() | theirs.keys())
     for name in sorted(names, key=lambda name: name not in ONLY_PYTHON):  # these turn others off
-        if settings.get(name) != theirs.get(name):
+        older = name in LATER and name not in theirs
+        if settings.get(name) != theirs.get(name) and not older:
             raise ValueError(
                 f"{checkpoint} is of a run with {name} = {theirs.get(name)}, not {settings.get(name)}; "
                 "use the same settings to go on, or another --out"

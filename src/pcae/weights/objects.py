@@ -23,7 +23,7 @@ from pcae.settings.network import EncoderConfig
 from pcae.weights.loaded import Loaded, class_names
 from pcae.weights.reading import reason_of
 from pcae.weights.structure import options_of, read_off
-from pcae.weights.timm_models import settings, sizes_of
+from pcae.weights.timm_models import norm_options, settings, sizes_of
 
 UNUSUAL = "the model computes otherwise than timm's of any name and sizes"
 """Why a model cannot be built again."""
@@ -112,12 +112,6 @@ def candidates(encoder: Encoder) -> Iterator[EncoderConfig]:
         options = options_of(tensors, encoder.grid, "the model") | norm_options(encoder.vit)
         yield from (replace(config, model=with_options(config.model, options)) for config in named)
         yield read_off(tensors, encoder.image_size, options, sizes.get("heads"))
-
-
-def norm_options(vit: VisionTransformer) -> dict[str, Any]:
-    """Whether there is a norm after the pooling, where timm would decide otherwise."""
-    there = not isinstance(vit.fc_norm, nn.Identity)
-    return {} if there == (vit.global_pool in ("avg", "avgmax", "max")) else {"fc_norm": there}
 
 
 def norm_eps_of(vit: VisionTransformer) -> float | None:

@@ -10,11 +10,13 @@ from timm.layers.drop import DropPath
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
+from pcae.model.architecture import with_options
 from pcae.model.encoder import Encoder, check_known, plain_vit
 from pcae.model.pretrained import PretrainedFacts, build_model
 from pcae.settings.network import EncoderConfig
 from pcae.weights.loaded import SEVERAL, Loaded, class_names
 from pcae.weights.reading import CONFIG, data_only, read_folder, read_json, reason_of
+from pcae.weights.structure import options_of
 from pcae.weights.wrappers import encoder_in
 
 START = "timm:"
@@ -38,6 +40,7 @@ def find_timm(name: str) -> Loaded:
             plain_vit(timm.create_model(name.partition(".")[0]))
     vit = plain_vit(open_pretrained(name))
     facts = describe(vit, name)
+    facts = with_own_options(vit, facts) if ":" in name else facts
     check_same(vit, facts, name)
     folder = name.removeprefix("local-dir:")
     several = folder != name and read_json(Path(folder) / CONFIG).get("problem_type") == SEVERAL
@@ -61,7 +64,7 @@ def find_timm_wrapper(folder: Path) -> Loaded:
     options = {"num_classes": classes, "pretrained_cfg_overlay": overlay, **arguments}
     vit = plain_vit(timm.create_model(architecture, pretrained=False, **options))
     vit.load_state_dict(taken.tensors)
-    facts = describe(vit, f"local-dir:{folder}")
+    facts = with_own_options(vit, describe(vit, f"local-dir:{folder}"))
     check_same(vit, facts, f"local-dir:{folder}")
     source = f"{folder}, timm's {architecture} in Hugging Face's wrapper"
     return Loaded(tensors=dict(vit.state_dict()), facts=facts, source=source, remarks=taken.remarks)
@@ -101,6 +104,22 @@ def describe(vit: VisionTransformer, name: str) -> PretrainedFacts:
     )
 
 
+def with_own_options(vit: VisionTransformer, facts: PretrainedFacts) -> PretrainedFacts:
+    """The facts with the options of the network's name that its tensors tell: a folder may have given it others."""
+    tensors = dict(vit.state_dict())
+    if "pos_embed" not in tensors or differs(vit, facts) is None:
+        return facts
+    options = options_of(tensors, Encoder(vit).grid, "the model") | norm_options(vit)
+    found = replace(facts, encoder=replace(facts.encoder, model=with_options(facts.encoder.model, options)))
+    return found if differs(vit, found) is None else facts
+
+
+def norm_options(vit: VisionTransformer) -> dict[str, Any]:
+    """Whether there is a norm after the pooling, where timm would decide otherwise."""
+    there = not isinstance(vit.fc_norm, nn.Identity)
+    return {} if there == (vit.global_pool in ("avg", "avgmax", "max")) else {"fc_norm": there}
+
+
 def sizes_of(encoder: Encoder) -> dict[str, int]:
     """Sizes that a folder or repository may have given to an architecture of timm's."""
     sizes = {"patch_size": encoder.patch_size[0], "width": encoder.width, "depth": encoder.depth}
@@ -111,11 +130,16 @@ def sizes_of(encoder: Encoder) -> dict[str, int]:
 
 def check_same(vit: VisionTransformer, facts: PretrainedFacts, name: str) -> None:
     """Raise ValueError when name and sizes do not make this model: its author gave it other settings beside them."""
+    if found := differs(vit, facts):
+        raise ValueError(f"weights {START + name} have {found[0]}, where timm's {facts.encoder.model} has {found[1]}")
+
+
+def differs(vit: VisionTransformer, facts: PretrainedFacts) -> tuple[str, str] | None:
+    """The first thing that a model and the network of its facts do not have alike."""
     with torch.device("meta"):
         twin = build_model(facts).encoder.vit
-    for ours, theirs in zip(settings(vit), settings(twin), strict=False):
-        if ours != theirs:
-            raise ValueError(f"weights {START + name} have {ours}, where timm's {facts.encoder.model} has {theirs}")
+    pairs = zip(settings(vit), settings(twin), strict=False)
+    return next(((ours, theirs) for ours, theirs in pairs if ours != theirs), None)
 
 
 def settings(vit: VisionTransformer) -> list[str]:

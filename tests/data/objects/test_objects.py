@@ -316,6 +316,23 @@ def test_classes_without_names_are_numbered_and_names_may_stand_in_items():
     assert sets(Own([(GRAY, [12, 7]), (GRAY, [7])])) == [("7", "12"), ("7",)]
 
 
+def test_tuples_and_scalars_of_numpy_and_torch_are_labels_too():
+    assert sets(Own([(GRAY, (0, 1)), (GRAY, (2,))])) == [("0", "1"), ("2",)]
+    assert sets(Own([(GRAY, [np.str_("a"), "b"]), (GRAY, [np.str_("b")])])) == [("a", "b"), ("b",)]
+    assert sets(Own([(GRAY, [torch.tensor(5)]), (GRAY, [np.int64(7)])])) == [("5",), ("7",)]
+
+
+def test_the_first_item_may_have_no_label():
+    assert sets(Own([(GRAY, None), (GRAY, ["a"])])) == [(), ("a",)]
+
+
+def test_lists_that_can_be_read_in_two_ways_are_refused():
+    pairs = [[0, 1], [1, 0]]
+    with pytest.raises(ValueError, match="two classes or 0 and 1 for each of two; give names, or True and False"):
+        sets(Own([(GRAY, pair) for pair in pairs]))
+    assert sets(Own([(GRAY, [bool(one) for one in pair]) for pair in pairs])) == [("1",), ("0",)]
+
+
 @pytest.mark.parametrize("label", [[0.0, 0.5, 1.0], [0, -1, 1], [2, 2], [[0, 1, 1]], torch.rand(2, 3), {"a": 1}])
 def test_labels_that_are_neither_marks_nor_classes_are_named(label):
     data = Own([(GRAY, HOT[0]), (GRAY, label)])

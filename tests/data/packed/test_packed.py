@@ -23,7 +23,7 @@ from pcae.data.batches import whole_loader
 from pcae.data.crops import WholeImages, picture_of
 from pcae.data.images import Images, open_images
 from pcae.data.packed import chunks
-from pcae.data.packed.reading import BAD_FILES, HEADER, verify
+from pcae.data.packed.reading import BAD_FILES, HEADER, sealed, verify
 from pcae.data.tables.labelled import open_labelled
 from pcae.data.tables.several_labels import with_label_sets
 from tests.photographs import TORN, photographs
@@ -382,3 +382,13 @@ def test_several_labels_an_image_are_packed_and_other_labels_are_others(tree, tm
     with pytest.raises(SystemExit):
         pack(table, tmp_path / "out", *PIXELS)
     assert "holds other labels of the split train" in capsys.readouterr().err
+    header = json.loads((tmp_path / "out" / HEADER).read_text())
+    del header["source"]["train"]["labels"], header["source"]["train"]["several"], header["checksum"]
+    (tmp_path / "out" / HEADER).write_text(sealed(header))
+    with pytest.raises(SystemExit):  # it was packed when labels were not kept
+        pack(table, tmp_path / "out", *PIXELS)
+    assert "holds other labels of the split train" in capsys.readouterr().err
+    said = tmp_path / "out" / "train.labels"
+    said.write_text(said.read_text().replace('"petal|sky", ', " " * 13))
+    with pytest.raises(ValueError, match="train.labels' is damaged; pack the images anew"):
+        open_images(tmp_path / "out")

@@ -85,7 +85,7 @@ def test_without_the_flag_several_labels_are_refused_as_before(tmp_path):
             r"'cat dog' of 'c.jpg' looks like several .*write \|",
         ),
         ("path,labels\na.jpg,\nb.jpg,\nc.jpg,\nd.jpg,\n", "has no image with a label"),
-        ("path\na.jpg\nb.jpg\n", "has no labels; --multi-label takes"),
+        ("path\na.jpg\nb.jpg\n", "has no labels; a .csv of path,labels"),
         ("path,labels\na.jpg,cat\na.jpg,dog\nb.jpg,dog\n", "'a.jpg'|a.jpg.*keep one row of each"),
         ('path,label\na.jpg,"[1, 0]"\nb.jpg,"[0, 1]"\n', "lists of 0 and 1, the first is 'a.jpg'; give the names"),
     ],

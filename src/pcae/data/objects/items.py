@@ -120,6 +120,13 @@ def label_in(item: Any) -> Any:
     return item[1] if isinstance(item, tuple | list) and len(item) > 1 else None
 
 
+def has_label(item: Any) -> bool:
+    """Whether there is a place for a label in an item, though it may hold None."""
+    if isinstance(item, Mapping):
+        return any(isinstance(name, str) and (name in LABELS or plain(name) in NAMES) for name in item)
+    return isinstance(item, tuple | list) and len(item) > 1
+
+
 def stored_of(image: Any) -> Source | np.ndarray:
     """An image as arrays, paths or bytes hold it. Raises WrongKind, with the remedy, for other samples or shapes."""
     if isinstance(image, str | PathLike):

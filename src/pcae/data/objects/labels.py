@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 from torch.utils.data import ConcatDataset, Subset, TensorDataset
 
-from pcae.data.objects.items import Items, label_in, said
+from pcae.data.objects.items import Items, has_label, label_in, said
 from pcae.data.shards.columns import UNKNOWN
 from pcae.data.shards.columns import said as word_of
 from pcae.data.tables.labels import Label, Said, one_each
@@ -18,6 +18,8 @@ TARGETS = ("targets", "labels")
 """What Datasets call the labels of all their items."""
 KINDS = "give a whole number or a word each, or for --multi-label a list of these or 0 and 1 for every class"
 """What a label may be."""
+BOTH = "all are [0, 1] or [1, 0], which may be two classes or 0 and 1 for each of two; give names, or True and False"
+"""Why labels that can be read in two ways do not count."""
 
 
 class Labels(NamedTuple):
@@ -42,7 +44,7 @@ def labels_of(items: Items, count: int, first: Any, wanted: bool) -> Labels:
     classes, targets, own = classes_of(items.value), targets_of(items.value), value_of(label_in(first))
     if targets is not None and own in (None, value_of(targets[0])) and not changed(items.value):
         return judged(targets, classes, items.words)
-    if own is None and first is not None:
+    if first is not None and not has_label(first):
         return Labels()
     if not wanted:
         return Labels(fault="they stand in its items; open_images(..., labels=True) reads all of them for it")
@@ -120,8 +122,12 @@ def judged(
 ) -> Labels:
     """The labels as words, where each item that can be read has one. Raises ValueError for one beyond the classes."""
     values = [value_of(target) for target in targets]
+    if is_both(values):
+        return Labels(classes=classes, fault=BOTH, failed=failed)
+    remark = ""
     if marks := marked(values, classes):
         classes = classes or [str(place) for place in range(marks)]
+        remark = f"labels are read as 0 or 1 for each of {marks} classes"
         values = [value and [place for place, mark in enumerate(value) if mark] for value in values]
     if classes:
         check_range(values, len(classes), words)
@@ -133,7 +139,7 @@ def judged(
     usual = next((name for name in named if name), None)
     named = [usual if row in (failed or ()) else name for row, name in enumerate(named)]  # they are never read again
     each, fault = one_each(named, "item {}".format, "items", classes is not None)
-    return Labels(each, classes, fault, failed, Said(named, "items", classes is not None))
+    return Labels(each, classes, fault, failed, Said(named, "items", classes is not None, remark))
 
 
 def marked(values: Sequence[Any], classes: Sequence[str] | None) -> int:
@@ -144,6 +150,12 @@ def marked(values: Sequence[Any], classes: Sequence[str] | None) -> int:
     lengths = {len(value) for value in lists}
     wanted = len(classes) if classes else max(lengths)
     return wanted if lengths == {wanted} and wanted > 1 else 0
+
+
+def is_both(values: Sequence[Any]) -> bool:
+    """Whether all labels are [0, 1] or [1, 0]: two classes, or marks of two."""
+    lists = [value for value in values if value is not None]
+    return bool(lists) and all(type(value) is list and sorted(map(repr, value)) == ["0", "1"] for value in lists)
 
 
 def all_marks(value: Any) -> bool:
@@ -173,4 +185,6 @@ def value_of(label: Any) -> Any:
     """A label as Python has it: numbers of NumPy and of torch as its own, True as 1."""
     if isinstance(label, Tensor | np.ndarray | np.generic):
         label = label.tolist()
+    if isinstance(label, list | tuple):
+        return [value_of(one) if isinstance(one, Tensor | np.generic) else one for one in label]
     return int(label) if isinstance(label, bool) else str(label) if isinstance(label, str) else label

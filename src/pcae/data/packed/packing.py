@@ -19,7 +19,6 @@ from pcae.data.packed.reading import (
     HEADER,
     UNFINISHED,
     check_sizes,
-    fingerprint,
     is_packed,
     read_header,
     sealed,
@@ -119,18 +118,14 @@ def describe(form: Pixels | Jpeg, splits: Mapping[Split, Images]) -> dict[str, A
     kind = "pixels" if isinstance(form, Pixels) else "jpeg"
     settings = {"form": kind, **vars(form), "channels": images.channels}
     settings |= {"pixel_range": images.pixel_range, "bands": images.bands}
-    source = {
-        name: {"images": len(images), "files": images.digest(), "labels": digest_of_labels(images)}
-        for name, images in splits.items()
-    }
+    source = {name: identity_of(images) for name, images in splits.items()}
     return json.loads(json.dumps({"settings": settings, "source": source}))
 
 
-def digest_of_labels(images: Images) -> str:
-    """A fingerprint of what is said of each image, and of the classes."""
-    said = images.said and [images.said.declared, *images.said.labels]
-    labels = None if images.labels is None else [*map(int, images.labels)]
-    return fingerprint([json.dumps([labels, list(images.classes), said]).encode()])
+def identity_of(images: Images) -> dict[str, Any]:
+    """Which images these are, and what is said of them."""
+    several = {"several": True} if images.labels is None and images.said is not None else {}
+    return {"images": len(images), "files": images.digest(), "labels": images.digest_of_labels(), **several}
 
 
 def is_done(out: Path, task: Mapping[str, Any]) -> bool:
@@ -155,9 +150,9 @@ def check_same(out: Path, theirs: Mapping[str, Any], task: Mapping[str, Any]) ->
     for name in task["source"].keys() | theirs["source"].keys():
         mine, there = task["source"].get(name, {}), theirs["source"].get(name, {})
         odd = [key for key in mine.keys() | there.keys() if mine.get(key) != there.get(key)]
-        odd = [key for key in odd if key != "labels" or "labels" in there]  # which folders of before do not name
+        odd = [key for key in odd if key != "labels" or "labels" in there or mine.get("several")]  # older ones lack it
         if odd:
-            what = "labels" if odd == ["labels"] else "images"
+            what = "labels" if {*odd} <= {"labels", "several"} else "images"
             raise ValueError(f"out {str(out)!r} holds other {what} of the split {name}; choose another folder")
 
 

@@ -114,9 +114,12 @@ def with_said(listing: Listing, path: Path) -> Listing:
     """Packed images with what is said of each, any number of labels. Raises ValueError for a damaged file."""
     try:
         facts = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise ValueError(f"packed file {str(path)!r} is damaged; pack the images anew") from error
-    classes, said = facts.pop("classes") or None, Said(**facts)
+        classes, said = facts.pop("classes") or None, Said(**facts)
+        said = said if len(said.labels) == len(listing.names) else None
+    except (ValueError, TypeError, KeyError, AttributeError):
+        classes, said = None, None
+    if said is None:
+        raise ValueError(f"packed file {str(path)!r} is damaged; pack the images anew")
     _, fault = one_each(said.labels, lambda row: listing.names[row], said.what, said.declared)
     return replace(listing, classes=listing.classes or classes, unlabelled=fault, said=said)
 

@@ -8,7 +8,7 @@ from pcae.data.images import Images, open_images, with_held_out
 from pcae.data.several import places_of
 from pcae.data.tables.several_labels import with_label_sets
 from pcae.settings.given import Given
-from pcae.settings.sources import Data, has_splits, quoted
+from pcae.settings.sources import Data, each, has_splits, quoted
 
 REMEDY = "use a folder with train/CLASS/... and val/CLASS/..., --validation OTHER or --val-fraction 0.2"
 
@@ -42,6 +42,8 @@ def open_labelled(
             )
         if not multi_label:
             check_labels(images, name)
+    if isinstance(other, tuple):
+        check_apart(train, held_out, (*each(data), *other))
     apart = isinstance(other, Given) and other.value is not getattr(data, "value", None)
     if list(train.names) == list(held_out.names) and not apart:
         raise ValueError(f"data {quoted(other)} has no held-out images; {REMEDY}")
@@ -73,10 +75,10 @@ def check_apart(train: Images, held_out: Images, data: Data) -> None:
         raise ValueError(f"data {quoted(data)} have {both!r} in training and held out; take one source out")
 
 
-def check_labels(images: Images, data: Data) -> None:
+def check_labels(images: Images, data: Data, remedy: str = REMEDY) -> None:
     """Raise ValueError, with the reason, for images without labels."""
     if images.labels is None:
-        reason = f"counts no labels: {images.unlabelled}" if images.unlabelled else f"has no labels; {REMEDY}"
+        reason = f"counts no labels: {images.unlabelled}" if images.unlabelled else f"has no labels; {remedy}"
         raise ValueError(f"data {quoted(data)} {reason}")
 
 
@@ -103,7 +105,7 @@ def for_classifier(images: Images, classes: Sequence[str], data: Data) -> Images
     A classifier whose classes have no names ("0", "1", ...) takes as many classes in the order of their names.
     Raises ValueError naming what does not fit.
     """
-    check_labels(images, data)
+    check_labels(images, data, "use folders DATA/CLASS/... or a .csv of path,label")
     if not set(images.classes) <= set(classes):
         unnamed = list(classes) == [str(place) for place in range(len(classes))]
         if unnamed and len(images.classes) == len(classes):

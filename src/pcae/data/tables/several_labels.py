@@ -45,7 +45,7 @@ def label_words(images: Images, data: Data) -> list[tuple[str, ...]]:
             raise ValueError(f"data {quoted(data)}: {error}") from error
     if images.labels is None:
         reason = f"counts no labels: {images.unlabelled}" if images.unlabelled else "has no labels"
-        remedy = "" if images.unlabelled else "; --multi-label takes a .csv of path,labels with | between labels"
+        remedy = "" if images.unlabelled else "; a .csv of path,labels with | between labels has some"
         raise ValueError(f"data {quoted(data)} {reason}{remedy}")
     return [(images.classes[label],) for label in images.labels]
 
