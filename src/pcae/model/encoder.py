@@ -13,7 +13,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from pcae.model.architecture import parts_of
-from pcae.model.backbones import backbone_of
+from pcae.model.backbones import backbone_of, options_of
 from pcae.model.backbones.backbone import Backbone
 from pcae.model.blocks import Encoded, run_blocks
 from pcae.model.checks import check_normalised, check_shape
@@ -188,9 +188,8 @@ def create_vit(config: EncoderConfig, *, channels: int, **options: Any) -> Visio
     check_known(model)
     check_sizes(config)
     try:
-        vit = plain_vit(
-            timm.create_model(model, img_size=config.image_size, in_chans=channels, **sizes | others | options)
-        )
+        options = {"img_size": config.image_size, "in_chans": channels, **sizes, **others, **options}
+        vit = plain_vit(timm.create_model(model, **options_of(model, options)))
     except TypeError as error:
         raise ValueError(f"model {config.model!r} takes no image size; only timm's ViTs are supported") from error
     except AssertionError as error:

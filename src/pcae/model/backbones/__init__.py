@@ -1,7 +1,9 @@
 """timm's families of Vision Transformers: one adapter each, and the one place that tells them apart."""
 
 import sys
+from typing import Any
 
+from timm.models import is_model_in_modules
 from torch import nn
 
 from pcae.model.backbones.backbone import Backbone
@@ -23,6 +25,12 @@ def backbone_of(model: nn.Module) -> Backbone:
             return family(model)
     known = ", ".join(family.model_type.__name__ for family in FAMILIES)
     raise ValueError(f"only timm's {known} are supported, got {type(model).__name__}{nearest(type(model).__module__)}")
+
+
+def options_of(model: str, options: dict[str, Any]) -> dict[str, Any]:
+    """timm's arguments for a model of that name, from those of a VisionTransformer."""
+    family = next((one for one in FAMILIES if is_model_in_modules(model, [one.module])), Backbone)
+    return family.options(model, options)
 
 
 def nearest(module: str) -> str:

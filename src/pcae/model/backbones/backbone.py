@@ -32,6 +32,13 @@ class Backbone:
 
     model_type: type[nn.Module] = VisionTransformer
     block_types: tuple[type[nn.Module], ...] = (Block,)
+    module = "vision_transformer"
+    """timm's module of the family."""
+
+    @staticmethod
+    def options(model: str, options: dict[str, Any]) -> dict[str, Any]:
+        """timm's arguments for a model of that name, from those of a VisionTransformer."""
+        return options
 
     def __init__(self, model: Any) -> None:
         self.model = model

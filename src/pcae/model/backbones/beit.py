@@ -20,6 +20,7 @@ class BeitBackbone(Backbone):
 
     model_type = Beit
     block_types = (Block,)
+    module = "beit"
 
     @property
     def prefix(self) -> list[nn.Parameter]:
@@ -75,7 +76,8 @@ class BeitBackbone(Backbone):
 def pairs_of(grid: Grid, ids: Int[Tensor, "batch tokens"], n_prefix: int) -> Int[Tensor, "batch all all"]:
     """The row of the table of biases for every pair of tokens of an image."""
     index = gen_relative_position_index(grid, class_token=True).to(ids.device)  # the class token's is the first
-    places = torch.cat([ids.new_zeros(len(ids), n_prefix), ids + 1], dim=1)
+    prefix = ids.new_zeros(ids.shape[0], n_prefix)  # len() would fix an exported batch's size
+    places = torch.cat([prefix, ids + 1], dim=1)
     return index[places[:, :, None], places[:, None, :]]
 
 

@@ -1,5 +1,7 @@
 """DeiT with a distillation token: the second of the prefix, with a classifier of its own."""
 
+from typing import Any
+
 from timm.models.deit import VisionTransformerDistilled
 from torch import nn
 
@@ -10,6 +12,12 @@ class DistilledBackbone(Backbone):
     """timm's VisionTransformerDistilled."""
 
     model_type = VisionTransformerDistilled
+    module = "deit"
+
+    @staticmethod
+    def options(model: str, options: dict[str, Any]) -> dict[str, Any]:
+        """timm's arguments; the two tokens are pooled also where a VisionTransformer would not pool."""
+        return {name: value for name, value in options.items() if (name, value) != ("global_pool", "")}
 
     @property
     def prefix(self) -> list[nn.Parameter]:

@@ -17,6 +17,7 @@ class EvaBackbone(Backbone):
 
     model_type = Eva
     block_types = (EvaBlock, EvaBlockPostNorm)
+    module = "eva"
 
     def sequence_of(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch all dim"]:
         """Prefix and patch tokens of whole images as the first block takes them, by the model's own code."""

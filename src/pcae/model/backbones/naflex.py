@@ -1,5 +1,9 @@
 """timm's NaFlexVit, for images of one size at a time: positions of any grid, rotary ones too, linear patches."""
 
+from typing import Any
+
+import timm
+import torch
 from jaxtyping import Float
 from timm.models.eva import EvaBlock
 from timm.models.naflexvit import NaFlexVit
@@ -16,6 +20,17 @@ class NaFlexBackbone(EvaBackbone):
 
     model_type = NaFlexVit
     block_types = (Block, EvaBlock)
+    module = "naflexvit"
+
+    @staticmethod
+    def options(model: str, options: dict[str, Any]) -> dict[str, Any]:
+        """timm's arguments: the table of positions is made for the grid of the images, as in a VisionTransformer."""
+        side = options.get("patch_size")
+        if side is None:
+            with torch.device("meta"):
+                side = timm.create_model(model).embeds.patch_size[0]
+        height, width = options["img_size"]
+        return options | {"pos_embed_grid_size": (height // side, width // side)}
 
     def check_embedding(self) -> None:
         """Raise ValueError for blocks of other kinds."""
