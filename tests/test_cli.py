@@ -141,7 +141,7 @@ WRONG = [
     (["embed", "sample", "--weights", "{tmp}", "--out", "{tmp}/a.npy"], "neither a run folder"),
     (["embed", "sample", "--weights", "{tmp}", "--out", "{tmp}/a.txt"], "must end in .npy"),
     (["cost", "--drop-ratio", "1.0"], "drop_ratio must lie in [0, 1)"),
-    (["cost", "--model", "eva02_tiny_patch14_224"], "got Eva"),
+    (["cost", "--model", "cait_xxs24_224"], "got Cait"),
     (["cost", "--pretrain", "--drop-ratio", "0.2"], "drop_ratio 0.2 is for classifying"),
     (["demo", "--steps", "-3", "--out", "{out}"], "steps must be positive, got -3"),
     (["doctor", "now"], "now"),

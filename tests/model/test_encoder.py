@@ -112,8 +112,8 @@ def test_its_state_dict_loads_into_plain_timm(encoder, config):
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        ("eva02_tiny_patch14_224", "got Eva"),
-        ("beit_base_patch16_224", "got Beit"),
+        ("swin_tiny_patch4_window7_224", "got SwinTransformer"),
+        ("cait_xxs24_224", "got Cait"),
         ("resnet18", "'resnet18' takes no image size"),
         ("vit_tiny_patch16_225", "did you mean vit_tiny_patch16_224"),
         ("vit_small_r26_s32_224", "got HybridEmbed"),

@@ -9,11 +9,10 @@ from typing import Any
 import timm
 import torch
 from jaxtyping import Float, Int
-from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from pcae.model.architecture import parts_of
-from pcae.model.backbones import backbone_of, options_of
+from pcae.model.backbones import ViT, backbone_of, options_of
 from pcae.model.backbones.backbone import Backbone
 from pcae.model.blocks import Encoded, run_blocks
 from pcae.model.checks import check_normalised, check_shape
@@ -23,7 +22,7 @@ from pcae.settings.bounds import check_bounds
 from pcae.settings.network import EncoderConfig
 
 
-def plain_vit(model: nn.Module) -> VisionTransformer:
+def plain_vit(model: nn.Module) -> ViT:
     """`model`, which must be of one of timm's families in `backbones`; else ValueError, by name.
 
     The type is that of the most usual one, whose names for blocks, norms and classifiers all share.
@@ -85,7 +84,7 @@ class Encoder(nn.Module):
     @property
     def image_size(self) -> tuple[int, int]:
         """Height and width in pixels of the images that the model was built for."""
-        return self.grid[0] * self.patch_size[0], self.grid[1] * self.patch_size[1]
+        return self.backbone.image_size
 
     @property
     def channels(self) -> int:
@@ -151,7 +150,7 @@ class Encoder(nn.Module):
             heads = heads + prefix_positions
         tokens, heads = map(backbone.started, (tokens, heads))
         heads, again = heads.expand(len(ids), -1, -1), vit.grad_checkpointing
-        blocks = vit.blocks if blocks is None else blocks
+        blocks = list(vit.blocks) if blocks is None else blocks
         calling = partial(backbone.call, grid)
         encoded = run_blocks(
             blocks, tokens, ids, heads, reduction, record,
@@ -172,7 +171,7 @@ class Encoder(nn.Module):
         return self.backbone.embed(patches)
 
 
-def create_vit(config: EncoderConfig, *, channels: int, **options: Any) -> VisionTransformer:
+def create_vit(config: EncoderConfig, *, channels: int, **options: Any) -> ViT:
     """timm's model of that name, with the options behind it, at the configured sizes.
 
     Raises ValueError for unknown names and other families.

@@ -6,10 +6,10 @@ from typing import Literal
 
 import torch
 from jaxtyping import Float, UInt8
-from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from pcae.data.augment import Normalise
+from pcae.model.backbones import ViT
 from pcae.model.blocks import Encoded
 from pcae.model.checks import check_shape
 from pcae.model.decoder import Decoder
@@ -169,7 +169,7 @@ def build_model(facts: PretrainedFacts, decoder: TrainedDecoder | None = None) -
     return Pretrained(Encoder(vit), facts, decoder)
 
 
-def build_vit(config: EncoderConfig, classes: int, global_pool: str, norm_eps: float | None) -> VisionTransformer:
+def build_vit(config: EncoderConfig, classes: int, global_pool: str, norm_eps: float | None) -> ViT:
     """timm's model of these sizes, pooling and classes, with timm's initial weights."""
     vit = create_vit(config, channels=config.channels or 3, num_classes=classes, global_pool=global_pool)
     if norm_eps is not None:

@@ -2,11 +2,10 @@
 
 from dataclasses import dataclass, replace
 
-from timm.models.vision_transformer import VisionTransformer
-
 from pcae.methods.choice import Pretraining, build_method
 from pcae.methods.discarding import DiscardingMAE
 from pcae.methods.mae import MAE
+from pcae.model.backbones import ViT
 from pcae.model.decoder import Decoder
 from pcae.model.encoder import Encoder, build_encoder, set_norm_eps
 from pcae.model.pretrained import PretrainedFacts
@@ -64,7 +63,7 @@ class InitialWeights:
         of."""
         return (1.0 if self.random else usual) if asked is None else asked
 
-    def fill(self, vit: VisionTransformer) -> list[str]:
+    def fill(self, vit: ViT) -> list[str]:
         """Put the weights in place, or random ones; returns what matched."""
         if self.loaded is None or self.random:
             fit(vit, build_encoder(self.encoder).vit.state_dict())

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from timm.data.mixup import Mixup
-from timm.models.vision_transformer import VisionTransformer
 from timm.optim import param_groups_layer_decay  # pyright: ignore[reportPrivateImportUsage]
 from torch import Tensor, nn
 
+from pcae.model.backbones import ViT
 from pcae.model.criteria import named_criterion
 from pcae.model.encoder import Encoder
 from pcae.model.reduced import ReducedViT
@@ -67,7 +67,7 @@ class Classification(nn.Module):
 
     def __init__(
         self,
-        vit: VisionTransformer,
+        vit: ViT,
         config: ClassificationConfig,
         schedule: DropSchedule,
         class_weights: Tensor | None = None,
@@ -95,7 +95,7 @@ class Classification(nn.Module):
         return self
 
     @property
-    def serving(self) -> VisionTransformer:
+    def serving(self) -> ViT:
         """The network to evaluate and to keep."""
         return self.model.vit if self.average is None else self.average
 
@@ -150,7 +150,7 @@ class Classification(nn.Module):
             follow(self.average, self.model.vit, momentum, progress.taken)
 
 
-def average_of(vit: VisionTransformer) -> VisionTransformer:
+def average_of(vit: ViT) -> ViT:
     """A copy that is not trained, in evaluation mode; weights that are frozen are shared with it."""
     shared = {id(parameter): parameter for parameter in frozen_parameters(vit)}
     return copy.deepcopy(vit, shared).requires_grad_(False).eval()
@@ -202,7 +202,7 @@ def numpy_seeded(seed: int) -> Iterator[None]:
         np.random.set_state(before)
 
 
-def layer_groups(vit: VisionTransformer, weight_decay: float, layer_decay: float) -> list[dict]:
+def layer_groups(vit: ViT, weight_decay: float, layer_decay: float) -> list[dict]:
     """Parameter groups with `lr_scale` falling from the head to the patch embedding, as in BEiT and MAE, by timm.
 
     Positions, class and register tokens, norms and biases are not decayed.

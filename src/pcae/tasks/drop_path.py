@@ -2,8 +2,9 @@
 
 import torch
 from jaxtyping import Float
-from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
+
+from pcae.model.backbones import ViT
 
 
 class DropPath(nn.Module):
@@ -29,7 +30,7 @@ class DropPath(nn.Module):
         return branch * factor.view(-1, 1, 1).to(branch.dtype)
 
 
-def install_drop_path(vit: VisionTransformer, rate: float) -> list[DropPath]:
+def install_drop_path(vit: ViT, rate: float) -> list[DropPath]:
     """Give both branches of every block a rate that climbs from 0 to `rate` with the depth; names of weights stay.
 
     Raises ValueError for blocks that have no such two branches.

@@ -1,8 +1,8 @@
 """Parts of a Vision Transformer that are not trained: no gradient, nothing kept for one, no randomness."""
 
-from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
+from pcae.model.backbones import ViT
 from pcae.settings.choices import Frozen
 
 CLASSIFIER = ("head", "head_dist", "head_drop")
@@ -11,7 +11,7 @@ NORMS = ("norm", "fc_norm")
 """What timm calls the last norm, before or after pooling."""
 
 
-def freeze(vit: VisionTransformer, what: Frozen | None) -> list[nn.Module]:
+def freeze(vit: ViT, what: Frozen | None) -> list[nn.Module]:
     """Have parts of a ViT stay as they are. They need no gradient, so that nothing before the first block that is
     trained keeps anything for the backward pass.
 

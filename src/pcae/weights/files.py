@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 from pydantic import TypeAdapter, ValidationError
-from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from pcae.data.augment import Normalise
+from pcae.model.backbones import ViT
 from pcae.model.pretrained import Pretrained, PretrainedFacts, build_model
 from pcae.settings.given import Given
 from pcae.settings.network import EncoderConfig
@@ -35,7 +35,7 @@ CLASSIFIER_FILE = "classifier.safetensors"
 """A fine-tuned classifier in its run folder."""
 
 
-def save_model(path: Path, vit: VisionTransformer, facts: PretrainedFacts) -> None:
+def save_model(path: Path, vit: ViT, facts: PretrainedFacts) -> None:
     """Write an encoder or classifier under timm's names; plain timm loads the tensors with strict=True."""
     save_atomically(path, dict(vit.state_dict()), dataclasses.asdict(facts))
 

@@ -25,6 +25,10 @@ OTHERS = {
 """Parts of the names in files whose encoders are not found, and what helps."""
 
 
+NAFLEX = "embeds.pos_embed"
+"""The table of positions of timm's NaFlexVit, 1 x rows x columns x width."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Loaded:
     """Weights as they were read, in no model yet.
@@ -43,6 +47,9 @@ class Loaded:
     @property
     def grid(self) -> Grid:
         """Rows and columns of patches that the positions are of."""
+        if NAFLEX in self.tensors:
+            rows, columns = self.tensors[NAFLEX].shape[1:3]
+            return rows, columns
         height, width = self.tensors[EMBEDDING].shape[-2:]
         return grid_of(self.facts.encoder.image_size, (height, width))
 

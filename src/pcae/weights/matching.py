@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
-from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
+from pcae.model.backbones import ViT
 from pcae.model.encoder import Encoder
 from pcae.model.tokens import Grid
 
@@ -54,7 +54,7 @@ class Matching:
         return lines
 
 
-def fit(vit: VisionTransformer, tensors: dict[str, Tensor], grid: Grid | None = None) -> Matching:
+def fit(vit: ViT, tensors: dict[str, Tensor], grid: Grid | None = None) -> Matching:
     """Load tensors in timm's names into a model that may have another grid or other classes.
 
     grid: rows and columns of the tensors' positions; without it the model's own. Raises ValueError when a tensor of the
@@ -68,9 +68,7 @@ def fit(vit: VisionTransformer, tensors: dict[str, Tensor], grid: Grid | None = 
     return matching
 
 
-def compare(
-    vit: VisionTransformer, tensors: dict[str, Tensor], grid: Grid | None = None
-) -> tuple[dict[str, Tensor], Matching]:
+def compare(vit: ViT, tensors: dict[str, Tensor], grid: Grid | None = None) -> tuple[dict[str, Tensor], Matching]:
     """What `fit` loads, and what becomes of the tensors. Raises ValueError as `fit` does."""
     own = vit.state_dict()
     tensors, resized = with_positions(vit, tensors, grid)
@@ -95,7 +93,7 @@ def compare(
 
 
 def with_positions(
-    vit: VisionTransformer, tensors: dict[str, Tensor], grid: Grid | None
+    vit: ViT, tensors: dict[str, Tensor], grid: Grid | None
 ) -> tuple[dict[str, Tensor], dict[str, tuple[Grid, Grid]]]:
     """The tensors with positions for the model's grid, and what was resized for it."""
     backbone = Encoder(vit).backbone

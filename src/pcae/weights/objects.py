@@ -8,12 +8,12 @@ from typing import Any
 import timm
 import torch
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
-from timm.models.vision_transformer import VisionTransformer
 from timm.utils.model import unwrap_model
 from torch import Tensor, nn
 
 from pcae.methods.masked import Masked
 from pcae.model.architecture import with_options
+from pcae.model.backbones import ViT
 from pcae.model.criteria import name_of
 from pcae.model.encoder import Encoder, plain_vit
 from pcae.model.pretrained import Classifier, Pretrained, PretrainedFacts, build_model
@@ -55,12 +55,12 @@ def find_object(model: Any, words: str) -> Loaded:
     return Loaded(tensors=tensors_of(vit), facts=facts, source=words, remarks=(granted,))
 
 
-def tensors_of(vit: VisionTransformer) -> dict[str, Tensor]:
+def tensors_of(vit: ViT) -> dict[str, Tensor]:
     """A model's tensors by timm's names, on the CPU."""
     return {name: value.detach().cpu() for name, value in vit.state_dict().items()}
 
 
-def facts_of(vit: VisionTransformer) -> PretrainedFacts:
+def facts_of(vit: ViT) -> PretrainedFacts:
     """What timm says of a model's data and classes; the network is still to be found."""
     said, channels = config_of(vit), Encoder(vit).channels
     names = said.get("label_names") or ()
@@ -75,7 +75,7 @@ def facts_of(vit: VisionTransformer) -> PretrainedFacts:
     )
 
 
-def config_of(vit: VisionTransformer) -> dict[str, Any]:
+def config_of(vit: ViT) -> dict[str, Any]:
     """timm's description of a model; empty for one that was made without `timm.create_model`."""
     return dict(getattr(vit, "pretrained_cfg", None) or {})
 
@@ -85,7 +85,7 @@ def for_channels(values: Sequence[float], channels: int) -> list[float]:
     return list(values) if len(values) == channels else [sum(values) / len(values)] * channels
 
 
-def described(vit: VisionTransformer, facts: PretrainedFacts) -> PretrainedFacts:
+def described(vit: ViT, facts: PretrainedFacts) -> PretrainedFacts:
     """The facts with the first network that computes what this one does. Raises ValueError where there is none."""
     encoder, differs, eps = Encoder(vit), UNUSUAL, norm_eps_of(vit)
     height, width = encoder.patch_size
@@ -114,13 +114,13 @@ def candidates(encoder: Encoder) -> Iterator[EncoderConfig]:
         yield read_off(tensors, encoder.image_size, options, sizes.get("heads"))
 
 
-def norm_eps_of(vit: VisionTransformer) -> float | None:
+def norm_eps_of(vit: ViT) -> float | None:
     """Epsilon of the norms, where it is the same for all."""
     found = {part.eps for part in vit.modules() if isinstance(part, nn.LayerNorm)}
     return found.pop() if len(found) == 1 else None
 
 
-def difference(vit: VisionTransformer, facts: PretrainedFacts) -> str | None:
+def difference(vit: ViT, facts: PretrainedFacts) -> str | None:
     """What a model has that the network of these facts does not have, or the other way round; None where they agree."""
     try:
         with torch.device("meta"):

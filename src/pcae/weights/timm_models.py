@@ -7,10 +7,10 @@ from typing import Any
 import timm
 import torch
 from timm.layers.drop import DropPath
-from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from pcae.model.architecture import with_options
+from pcae.model.backbones import ViT
 from pcae.model.encoder import Encoder, check_known, plain_vit
 from pcae.model.pretrained import PretrainedFacts, build_model
 from pcae.settings.network import EncoderConfig
@@ -82,14 +82,14 @@ def open_pretrained(name: str) -> nn.Module:
         ) from error
 
 
-def describe(vit: VisionTransformer, name: str) -> PretrainedFacts:
+def describe(vit: ViT, name: str) -> PretrainedFacts:
     """What timm says of the model. The architecture's name is one that timm builds without a download."""
     said: dict[str, Any] = vit.pretrained_cfg  # pyright: ignore[reportAssignmentType]
     encoder, names = Encoder(vit), said.get("label_names") or ()
     named = {str(index): name for index, name in enumerate(names)} if len(names) == vit.num_classes else {}
     config = EncoderConfig(
         model=name,
-        image_size=(encoder.grid[0] * encoder.patch_size[0], encoder.grid[1] * encoder.patch_size[1]),
+        image_size=encoder.image_size,
         channels=encoder.channels,
     )
     if ":" in name:
@@ -104,7 +104,7 @@ def describe(vit: VisionTransformer, name: str) -> PretrainedFacts:
     )
 
 
-def with_own_options(vit: VisionTransformer, facts: PretrainedFacts) -> PretrainedFacts:
+def with_own_options(vit: ViT, facts: PretrainedFacts) -> PretrainedFacts:
     """The facts with the options of the network's name that its tensors tell: a folder may have given it others."""
     tensors = dict(vit.state_dict())
     if "pos_embed" not in tensors or differs(vit, facts) is None:
@@ -114,7 +114,7 @@ def with_own_options(vit: VisionTransformer, facts: PretrainedFacts) -> Pretrain
     return found if differs(vit, found) is None else facts
 
 
-def norm_options(vit: VisionTransformer) -> dict[str, Any]:
+def norm_options(vit: ViT) -> dict[str, Any]:
     """Whether there is a norm after the pooling, where timm would decide otherwise."""
     there = not isinstance(vit.fc_norm, nn.Identity)
     return {} if there == (vit.global_pool in ("avg", "avgmax", "max")) else {"fc_norm": there}
@@ -128,13 +128,13 @@ def sizes_of(encoder: Encoder) -> dict[str, int]:
     return sizes
 
 
-def check_same(vit: VisionTransformer, facts: PretrainedFacts, name: str) -> None:
+def check_same(vit: ViT, facts: PretrainedFacts, name: str) -> None:
     """Raise ValueError when name and sizes do not make this model: its author gave it other settings beside them."""
     if found := differs(vit, facts):
         raise ValueError(f"weights {START + name} have {found[0]}, where timm's {facts.encoder.model} has {found[1]}")
 
 
-def differs(vit: VisionTransformer, facts: PretrainedFacts) -> tuple[str, str] | None:
+def differs(vit: ViT, facts: PretrainedFacts) -> tuple[str, str] | None:
     """The first thing that a model and the network of its facts do not have alike."""
     with torch.device("meta"):
         twin = build_model(facts).encoder.vit
@@ -142,7 +142,7 @@ def differs(vit: VisionTransformer, facts: PretrainedFacts) -> tuple[str, str] |
     return next(((ours, theirs) for ours, theirs in pairs if ours != theirs), None)
 
 
-def settings(vit: VisionTransformer) -> list[str]:
+def settings(vit: ViT) -> list[str]:
     """What a model computes, layer by layer, in words; drop-out does not count."""
     idle = (nn.Dropout, DropPath, nn.Identity)
     layers = [

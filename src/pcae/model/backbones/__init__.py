@@ -12,6 +12,8 @@ from pcae.model.backbones.distilled import DistilledBackbone
 from pcae.model.backbones.eva import EvaBackbone
 from pcae.model.backbones.naflex import NaFlexBackbone
 
+ViT = Any
+"""A model of one of the families. Blocks, norms and classifiers have the same names in all of them."""
 FAMILIES: tuple[type[Backbone], ...] = (Backbone, DistilledBackbone, EvaBackbone, BeitBackbone, NaFlexBackbone)
 """All adapters; adding a family is one file and its name here."""
 BLOCKS = tuple({block for family in FAMILIES for block in family.block_types})

@@ -34,6 +34,8 @@ class Backbone:
     block_types: tuple[type[nn.Module], ...] = (Block,)
     module = "vision_transformer"
     """timm's module of the family."""
+    first_layer = "patch_embed.proj"
+    """timm's name of what images go into first."""
 
     @staticmethod
     def options(model: str, options: dict[str, Any]) -> dict[str, Any]:
@@ -70,6 +72,11 @@ class Backbone:
     def projection(self) -> Tensor:
         """The weights of the patch embedding."""
         return self.model.patch_embed.proj.weight
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width in pixels of the images that the model was built for."""
+        return self.grid[0] * self.patch_size[0], self.grid[1] * self.patch_size[1]
 
     @property
     def has_class_token(self) -> bool:

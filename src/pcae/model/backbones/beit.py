@@ -1,5 +1,6 @@
 """timm's Beit and BeitV2: attention has a bias for each pair of positions, gathered for the tokens that are there."""
 
+import warnings
 from typing import Any
 
 import torch
@@ -49,7 +50,7 @@ class BeitBackbone(Backbone):
     def sequence_of(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch all dim"]:
         """Class and patch tokens of whole images as the first block takes them."""
         tokens = self.model.patch_embed(images)
-        sequence = torch.cat([self.model.cls_token.expand(len(tokens), -1, -1), tokens], dim=1)
+        sequence = torch.cat([self.model.cls_token.expand(tokens.shape[0], -1, -1), tokens], dim=1)
         table = self.model.pos_embed
         return self.model.pos_drop(sequence if table is None else sequence + table)
 
@@ -88,7 +89,9 @@ def rows_of(grid: Grid) -> int:
 
 def resized(table: Float[Tensor, "rows heads"], before: Grid, after: Grid) -> Float[Tensor, "others heads"]:
     """A table for another grid."""
-    return resize_rel_pos_bias_table(table, after, (rows_of(after), table.shape[1]), old_window_size=before)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # timm's own code is told by torch how it will have to index
+        return resize_rel_pos_bias_table(table, after, (rows_of(after), table.shape[1]), old_window_size=before)
 
 
 def bias_of(

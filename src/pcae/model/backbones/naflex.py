@@ -21,6 +21,7 @@ class NaFlexBackbone(EvaBackbone):
     model_type = NaFlexVit
     block_types = (Block, EvaBlock)
     module = "naflexvit"
+    first_layer = "embeds.proj"
 
     @staticmethod
     def options(model: str, options: dict[str, Any]) -> dict[str, Any]:
@@ -28,7 +29,7 @@ class NaFlexBackbone(EvaBackbone):
         side = options.get("patch_size")
         if side is None:
             with torch.device("meta"):
-                side = timm.create_model(model).embeds.patch_size[0]
+                side = NaFlexBackbone(timm.create_model(model)).patch_size[0]
         height, width = options["img_size"]
         return options | {"pos_embed_grid_size": (height // side, width // side)}
 

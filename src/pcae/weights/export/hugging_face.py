@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from timm.models.vision_transformer import Block, VisionTransformer
+from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
+from pcae.model.backbones import ViT
 from pcae.model.encoder import Encoder
 from pcae.model.pretrained import Pretrained, build_vit
 from pcae.weights.export.format import Format
@@ -60,7 +61,7 @@ def oddities(model: Pretrained) -> list[str]:
     return odd + [what for what, there in unnamed(vit).items() if there]
 
 
-def unnamed(vit: VisionTransformer) -> dict[str, bool]:
+def unnamed(vit: ViT) -> dict[str, bool]:
     """What no tensor's name tells: whether the model has it."""
     parts = [*vit.modules()]
     return {

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from pcae.model.architecture import parts_of
+from pcae.model.backbones import options_of
 from pcae.model.pretrained import Pretrained, build_model
 from pcae.weights.export.format import Format
 from pcae.weights.export.parity import Reopened
@@ -48,7 +49,7 @@ def describe(model: Pretrained) -> dict[str, Any]:
         "crop_pct": facts.crop_pct,
         "interpolation": "bicubic",
         "num_classes": vit.num_classes,
-        "first_conv": "patch_embed.proj",
+        "first_conv": model.encoder.backbone.first_layer,
         "classifier": "head",
     }
     named: dict[str, Any] = {"label_names": facts.classes} if facts.classes is not None else {}
@@ -59,7 +60,7 @@ def describe(model: Pretrained) -> dict[str, Any]:
         "num_features": vit.num_features,
         "global_pool": facts.global_pool,
         **named,
-        "model_args": options | arguments | {"global_pool": facts.global_pool},
+        "model_args": options_of(name, options | arguments | {"global_pool": facts.global_pool}),
         "pretrained_cfg": said,
     }
 
