@@ -1,0 +1,78 @@
+"""From new weights to a file that runs elsewhere, in each of timm's families: pre-training, fine-tuning, measuring and
+exporting take them all."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import pcae
+
+pytestmark = [pytest.mark.slow, pytest.mark.trains]
+NETWORK: dict[str, Any] = {"width": 48, "depth": 4, "heads": 3, "patch_size": 7, "image_size": 28}
+DECODER: dict[str, Any] = {"decoder_width": 32, "decoder_depth": 1, "decoder_heads": 2}
+SHORT: dict[str, Any] = {"steps": 1, "batch_size": 4, "device": "cpu"}
+MODELS = {
+    "vit_small_patch16_dinov3": "avg",
+    "vit_small_patch16_rope_mixed_ape_224": "avg",
+    "beit_base_patch16_224": "avg",
+    "naflexvit_base_patch16_gap": "avg",
+    "deit_tiny_distilled_patch16_224": "token",
+}
+"""A model of each family, and the pooling of its classifier."""
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def runs(request, tmp_path_factory) -> Path:
+    place = tmp_path_factory.mktemp("runs")
+    pcae.pretrain("sample", place / "encoder", model=request.param, **NETWORK, **DECODER, **SHORT)
+    pcae.finetune(
+        "sample", place / "classifier", weights=place / "encoder", drop_ratio=0.3, global_pool=MODELS[request.param],
+        drop_path=0.1, **SHORT,
+    )  # fmt: skip
+    return place
+
+
+def test_every_verb_takes_them(runs, tmp_path):
+    rows = pcae.evaluate("sample", weights=runs / "classifier", rounds=0, drop_ratio=[0, 0.3]).rows
+    assert rows[1]["gmacs"] < 0.85 * rows[0]["gmacs"]
+    assert pcae.probe("sample", weights=runs / "encoder", probes="knn", most_images=100, device="cpu").probes
+    shown = pcae.show("sample", weights=runs / "encoder", out=tmp_path / "kept", most_images=1, keep_ratio=0.5)
+    assert [len(row["kept_ids"]) for row in shown.records() if row["mode"] == "whole"] == [8, 4, 2]
+    larger = pcae.load(runs / "classifier", image_size=42)
+    assert larger.encoder.grid == (6, 6)
+    again = pcae.pretrain("sample", tmp_path / "on", init=str(runs / "encoder"), **DECODER, **SHORT)
+    assert np.isfinite(again["loss"])
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize(("method", "decoder"), [("mae", DECODER), ("simmim", {})])
+def test_other_methods_take_them(model, method, decoder, tmp_path):
+    found = pcae.pretrain("sample", tmp_path / "run", model=model, method=method, **NETWORK, **decoder, **SHORT)
+    assert np.isfinite(found["loss"])
+
+
+@pytest.mark.parametrize("to", ["timm", "safetensors", "onnx", "torch-export"])
+def test_exports_answer_alike(runs, tmp_path, to):
+    place = tmp_path / f"out{ {'safetensors': '.safetensors', 'onnx': '.onnx', 'torch-export': '.pt2'}.get(to, '') }"
+    ratio = {"drop_ratio": 0.3} if to in {"onnx", "torch-export"} else {}
+    exported = pcae.export(runs / "classifier", to=to, out=place, data="sample", **ratio)
+    assert exported.check["holds"] and not exported.check["different"]
+    if to == "onnx":
+        assert_openvino_agrees(place, runs)
+    if to in {"timm", "safetensors"}:
+        images = torch.randint(0, 256, (2, 1, 28, 28), dtype=torch.uint8)
+        ours, theirs = (pcae.load(one).classifier(0.3) for one in (runs / "classifier", place))
+        torch.testing.assert_close(theirs(images), ours(images))
+
+
+def assert_openvino_agrees(file: Path, runs: Path) -> None:
+    """OpenVINO's own answer to two images is that of the classifier."""
+    openvino = pytest.importorskip("openvino")
+    images = torch.randint(0, 256, (2, 1, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    compiled = openvino.compile_model(openvino.convert_model(file), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    with torch.no_grad():
+        expected = pcae.load(runs / "classifier").classifier(0.3)(images)
+    np.testing.assert_allclose(compiled(images.numpy())[0], expected, rtol=1e-4, atol=1e-5)
