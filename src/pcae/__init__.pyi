@@ -721,7 +721,7 @@ def pretrain(
     roll_back_after: Steps in a row that are skipped, their gradients not being finite, after which the run goes
         back to its last checkpoint and takes the images in another order.
     most_roll_backs: Times that a run goes back before it gives up; with 0 it gives up at once.
-    teacher: Weights of a fixed teacher in place of the moving average of the student, of the same patches.
+    teacher: Weights of a fixed teacher in place of the moving average of the student, of any family and patch size.
     transform: A callable on an image, in place of crops and mirroring; from Python alone.
     patch_size: Side of a patch in pixels; without it, the model's own.
     channels: Channels of the images; without it, 1 for `sample` and `fashion-mnist`, 3 for image files.

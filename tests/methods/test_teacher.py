@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch.nn.functional import interpolate
 
 from pcae.methods.discarding import DiscardingMAE
 from pcae.methods.pcae import PCAE
@@ -43,10 +44,25 @@ def test_a_fixed_teacher_may_differ_in_width_depth_and_positions_and_never_moves
     )
 
 
-def test_a_fixed_teacher_of_other_patches_is_refused(encoder):
+def test_a_fixed_teacher_of_another_grid_is_refused_with_the_size_that_helps(encoder):
     other = build_encoder(EncoderConfig(image_size=(32, 32), patch_size=8, width=24, depth=2, heads=2))
-    with pytest.raises(ValueError, match=r"the teacher's grid is \(4, 4\), the student's \(4, 6\)"):
+    with pytest.raises(ValueError, match=r"grid is \(4, 4\), the student's \(4, 6\); load it for images of 32 x 48"):
         PCAE(encoder, PCAEConfig(), SMALL, other)
+
+
+@pytest.mark.parametrize("patch", [4, 12])
+def test_a_fixed_teacher_of_other_patches_sees_the_image_in_its_size(encoder, images, random, patch):
+    other = build_encoder(
+        EncoderConfig(image_size=(4 * patch, 6 * patch), patch_size=patch, width=24, depth=2, heads=2)
+    )
+    method = PCAE(encoder, PCAEConfig(stages=0, target_norm="none"), SMALL, other)
+    patches = patchify(images, (8, 8))
+    _, hidden = split(random.uniform("mask", 24), method.n_visible)
+    found = method.targets(patches, hidden, random)
+    own = patchify(interpolate(images, (4 * patch, 6 * patch), mode="bicubic", antialias=True), (patch, patch))
+    expected = other(gather(own, hidden), hidden, (4, 6), prefix=False).tokens
+    torch.testing.assert_close(found.features, expected)
+    method(images, random).loss.backward()
 
 
 def test_a_full_teacher_with_random_targets(encoder, images, random):

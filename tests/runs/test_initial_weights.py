@@ -166,7 +166,6 @@ def test_a_fixed_teacher_gives_its_normalisation_to_the_run(run, tmp_path, capsy
         (["--init", "{run}", "--patch-scale", "2"], "patch_scale 2 is for new networks"),
         (["--teacher", "{run}", "--mean", "0.1", "--std", "0.2", *SMALL[2:]], "leave --mean and --std out"),
         (["--teacher", "{run}", "--momentum", "0.9", *SMALL[2:]], "momentum 0.9 is for a teacher that moves"),
-        (["--teacher", "{run}", *SMALL, "--patch-size", "7"], "the teacher's grid is (7, 7), the student's (4, 4)"),
         (["--teacher", "{run}/gone"], "neither a run folder"),
         (["--init", "{run}/config.yaml"], "no whole safetensors file"),
     ],

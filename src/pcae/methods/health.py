@@ -10,6 +10,7 @@ from torch import Tensor
 from pcae.data.augment import Normalise
 from pcae.methods.choice import Pretraining
 from pcae.methods.teacher import Teacher, spread
+from pcae.model.encoder import Encoder
 from pcae.model.tokens import gather, patchify, split, upcast
 from pcae.training.randomness import StepRandom
 
@@ -19,7 +20,8 @@ class Look(NamedTuple):
 
     student: patch features of what the student sees. targets, ids: what it is to predict, and where in the grid.
     teacher: patch features that the teacher keeps. twin: the teacher's features of what the student sees, where both
-    have the same width. scores: redundancy of the tokens, by stage. The last three are there where a teacher is.
+    have the same width and patches. scores: redundancy of the tokens, by stage. The last three are there where there is
+    a teacher.
     """
 
     student: Float[Tensor, "batch visible dim"]
@@ -76,9 +78,14 @@ def look(method: Pretraining, images: Float[Tensor, "batch channels height width
         targets.features,
         targets.ids,
         teacher=targets.encoded.tokens,
-        twin=teacher(visible, visible_ids, grid).tokens if teacher.width == student.width else None,
+        twin=teacher(visible, visible_ids, grid).tokens if like(teacher) == like(student) else None,
         scores=tuple(stage.scores for stage in targets.encoded.stages),
     )
+
+
+def like(encoder: Encoder) -> tuple[int, tuple[int, int]]:
+    """What two encoders must have alike for one's features of patches to be held against the other's."""
+    return encoder.width, encoder.patch_size
 
 
 def measure(look: Look, positions: int) -> dict[str, Float[Tensor, ""]]:

@@ -15,7 +15,7 @@ from pcae.model.criteria import named_criterion
 from pcae.model.encoder import Encoder
 from pcae.model.pretrained import as_encoder
 from pcae.model.reduction import Reduction, kept_counts
-from pcae.model.tokens import gather, locate, split, upcast
+from pcae.model.tokens import gather, locate, patchify, split, unpatchify, upcast
 from pcae.settings.methods import TeacherConfig
 from pcae.training.average import follow
 from pcae.training.loop import Progress
@@ -43,6 +43,7 @@ class Teacher(nn.Module):
         super().__init__()
         self.config, self.is_fixed = config, fixed is not None
         self.encoder = copy.deepcopy(student if fixed is None else as_encoder(fixed)).requires_grad_(False).eval()
+        self.shown = student.patch_size
         check_teacher(config, self.encoder, student, self.is_fixed)
         self.reduction = teacher_reduction(config, self.encoder.depth, usual_keep)
         self.counts = [n_hidden, *kept_counts(n_hidden, self.reduction).values()]
@@ -54,6 +55,19 @@ class Teacher(nn.Module):
     def train(self, mode: bool = True) -> "Teacher":
         """A teacher stays in evaluation mode."""
         return super().train(False)
+
+    @torch.no_grad()
+    def in_own_patches(
+        self, patches: Float[Tensor, "batch tokens student_dim"]
+    ) -> Float[Tensor, "batch tokens patch_dim"]:
+        """All patches of images in the teacher's size: where it has another, of images resized so that grids agree
+        (bicubic, with antialias).
+        """
+        own, grid = self.encoder.patch_size, self.encoder.grid
+        if own == self.shown:
+            return patches
+        images, size = unpatchify(patches, grid, self.shown), (grid[0] * own[0], grid[1] * own[1])
+        return patchify(F.interpolate(images, size, mode="bicubic", antialias=True), own)
 
     @torch.no_grad()
     def forward(
@@ -116,7 +130,7 @@ class Taught(Masked):
         random: StepRandom,
     ) -> Targets:
         """What the teacher keeps of the hidden patches."""
-        return self.teacher(gather(patches, hidden_ids), hidden_ids, random)
+        return self.teacher(gather(self.teacher.in_own_patches(patches), hidden_ids), hidden_ids, random)
 
     def after_step(self, progress: Progress) -> None:
         """Move the teacher, if the optimizer's step was taken."""
@@ -162,10 +176,13 @@ def check_teacher(config: TeacherConfig, teacher: Encoder, student: Encoder, fix
             raise ValueError(f"{name} must lie in [0, 1], got {value}")
         if value is not None and fixed:
             raise ValueError(f"{name} {value} is for a teacher that moves; leave it out where --teacher is fixed")
-    for name in ("grid", "patch_size"):
-        ours, theirs = getattr(student, name), getattr(teacher, name)
-        if ours != theirs:
-            raise ValueError(f"the teacher's {name} is {theirs}, the student's {ours}; they must see the same patches")
+    if student.grid != teacher.grid:
+        sides = " x ".join(str(count * side) for count, side in zip(student.grid, teacher.patch_size, strict=True))
+        raise ValueError(
+            f"the teacher's grid is {teacher.grid}, the student's {student.grid}; load it for images of {sides} pixels"
+        )
+    if student.channels != teacher.channels:
+        raise ValueError(f"the teacher takes {teacher.channels} channels, the student {student.channels}")
     if config.criterion == "saliency" and not teacher.has_class_token:
         raise ValueError("criterion saliency needs a teacher with a class token; use token-importance or another model")
 

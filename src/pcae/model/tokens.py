@@ -28,6 +28,14 @@ def patchify(
     return cut.permute(0, 2, 4, 1, 3, 5).reshape(batch, rows * columns, -1)
 
 
+def unpatchify(
+    patches: Shaped[Tensor, "batch tokens patch_dim"], grid: Grid, patch_size: tuple[int, int]
+) -> Shaped[Tensor, "batch channels height width"]:
+    """Images of all their patches: `patchify` undone."""
+    cut = patches.reshape(len(patches), *grid, -1, *patch_size)
+    return cut.permute(0, 3, 1, 4, 2, 5).flatten(4, 5).flatten(2, 3)
+
+
 def count_visible(tokens: int, mask_ratio: float) -> int:
     """Visible tokens of an image, truncated in float as MAE does, so that masks agree with MAE's (196 at .85 -> 29).
 

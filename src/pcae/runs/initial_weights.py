@@ -16,7 +16,7 @@ from pcae.settings.verbs.detect import DetectTrainConfig
 from pcae.settings.verbs.finetune import FinetuneConfig
 from pcae.weights.bands import for_bands
 from pcae.weights.decoders import fit_decoder
-from pcae.weights.files import fill, find
+from pcae.weights.files import fill, find, image_size_of
 from pcae.weights.loaded import Loaded
 from pcae.weights.matching import fit
 
@@ -145,7 +145,7 @@ def initial_method(
 ) -> tuple[Pretraining, list[str]]:
     """The method with all that the weights have for it, and what of them matched."""
     encoder, of_encoder = initial_encoder(initial)
-    teacher, of_teacher = fixed_teacher(initial)
+    teacher, of_teacher = fixed_teacher(initial, encoder)
     built = build_method(encoder, method, decoder, teacher)
     of_decoder = fill_decoder(built, initial)
     return built, [*of_encoder, *of_decoder, *of_teacher]
@@ -185,10 +185,14 @@ def decoder_of(method: Pretraining) -> Decoder | None:
     return decoder if isinstance(decoder, Decoder) else None
 
 
-def fixed_teacher(initial: InitialWeights) -> tuple[Encoder | None, list[str]]:
-    """The teacher that stays as it is, for the same images, and what of its weights matched."""
+def fixed_teacher(initial: InitialWeights, student: Encoder) -> tuple[Encoder | None, list[str]]:
+    """The teacher that stays as it is, for the student's grid, and what of its weights matched."""
     loaded = initial.teacher
     if loaded is None:
         return None, []
-    model, match = fill(loaded, image_size=initial.encoder.image_size)
-    return model.encoder, [f"teacher, fixed: {loaded.source}", *match.describe(), *loaded.remarks]
+    size = image_size_of(loaded, student.grid)
+    model, match = fill(loaded, image_size=size)
+    lines = [f"teacher, fixed: {loaded.source}", *match.describe(), *loaded.remarks]
+    if size != student.image_size:
+        lines.append(f"for the teacher images are resized to {size[0]} x {size[1]}, so that both have as many patches")
+    return model.encoder, lines

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from pcae.data.augment import Normalise
 from pcae.model.backbones import ViT
 from pcae.model.pretrained import Pretrained, PretrainedFacts, build_model
+from pcae.model.tokens import Grid
 from pcae.settings.given import Given
 from pcae.settings.network import EncoderConfig
 from pcae.settings.sources import as_weights
@@ -123,6 +124,13 @@ def fill(
     model = build_model(dataclasses.replace(loaded.facts, encoder=encoder), loaded.decoder)
     matching = fit(model.encoder.vit, loaded.tensors, loaded.grid)
     return model.to(device or torch.device("cpu")).eval(), matching
+
+
+def image_size_of(loaded: Loaded, grid: Grid) -> tuple[int, int]:
+    """Height and width in pixels of images that are a grid of patches to the model of these weights."""
+    with torch.device("meta"):
+        height, width = build_model(loaded.facts).encoder.patch_size
+    return grid[0] * height, grid[1] * width
 
 
 def find(weights: str | Path) -> Loaded:

@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from pcae.model.pretrained import Pretrained
+from pcae.model.tokens import grid_of
 from pcae.training.checkpoint import Checkpoints
 from pcae.training.run_folder import config_of
-from pcae.weights.files import FILE, fill, find_file, load
+from pcae.weights.files import FILE, fill, find, find_file, image_size_of, load
 from pcae.weights.reading import read_safetensors
 
 PART = "method.teacher.encoder.vit."
@@ -27,7 +28,9 @@ def load_teacher(
     loaded = find_file(run / FILE)
     fixed = config_of(run).get("teacher")
     if isinstance(fixed, str):
-        return load(fixed, device, image_size or loaded.facts.encoder.image_size), f"the run's fixed teacher {fixed}"
+        size, (side, _) = image_size or loaded.facts.encoder.image_size, image_size_of(loaded, (1, 1))
+        grid = grid_of(size, (side, side))
+        return load(fixed, device, image_size_of(find(fixed), grid)), f"the run's fixed teacher {fixed}"
     newest = Checkpoints(run / "checkpoints", keep=1).last()
     tensors = teacher_tensors(newest) if newest else {}
     if not tensors:

@@ -32,7 +32,8 @@ class PretrainConfig(RunSettings):
     ViTMAE, timm:NAME, hf-hub:OWNER/NAME. Network and normalisation are theirs where none are given; so is an image
     size of 224 224."""
     teacher: str | None = None
-    """Weights of a fixed teacher in place of the moving average of the student, of the same patches."""
+    """Weights of a fixed teacher in place of the moving average of the student, of any family
+    and patch size."""
     dry_run: bool = False
     """Make a few steps, write nothing, and say what the run takes: hours, images/s, memory, the largest batch."""
     transform: OnlyPython = None
