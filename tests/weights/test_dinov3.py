@@ -192,6 +192,14 @@ def test_the_norm_of_local_crops_takes_no_part(tmp_path):
     assert_same(load(tmp_path / "a.pth", image_size=32), vit)
 
 
+def test_a_classifier_in_a_file_of_metas_is_left_out_by_name(tmp_path):
+    vit = timms("vit_base_patch16_dinov3")
+    torch.save(metas(vit) | {"head.weight": torch.ones(3, 128), "head.bias": torch.ones(3)}, tmp_path / "a.pth")
+    model, match = fill(find(tmp_path / "a.pth"), image_size=(32, 32))
+    assert model.facts.classes is None and "head_cls: 2" in match.describe()[-1]
+    assert_same(model, vit)
+
+
 def test_reading_and_saving_again_keeps_the_features(tmp_path):
 
     theirs = folder(tmp_path / "theirs", **GATED)

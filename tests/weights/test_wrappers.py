@@ -167,7 +167,9 @@ def test_a_distilled_deit_has_timms_features_and_logits(classes, tmp_path):
     """Without its two classifiers its second token is a register with a position."""
     vit = tiny_vit("deit_tiny_distilled_patch16_224", num_classes=classes)
     torch.save({"model": vit.state_dict()}, tmp_path / "a.pth")
-    model, match = fill(find(tmp_path / "a.pth"))
+    found = find(tmp_path / "a.pth")
+    assert "classifier on the class token" not in found.remarks[-1]
+    model, match = fill(found)
     normalised = model.normalise(pixels())
     assert_same_features(model, vit.forward_features(normalised).detach(), n_prefix=2)
     assert not match.missing and not match.unexpected and model.facts.classes == (["0", "1", "2"] if classes else None)

@@ -36,8 +36,9 @@ METAS = {
     r"\.mlp\.w1\.": ".mlp.fc1_g.",
     r"\.mlp\.w2\.": ".mlp.fc1_x.",
     r"\.mlp\.w3\.": ".mlp.fc2.",
+    r"^head\.": "head_cls.",
 }
-"""Meta's names -> timm's."""
+"""Meta's names -> timm's; a classifier is left out by name, as nothing says what it takes."""
 IN_TRAINING = re.compile(r"\.bias_mask$|^rope_embed\.periods$|^local_cls_norm\.")
 """Meta's tensors that are used up in reading, or in training alone."""
 BIASES = {"query_bias": "attn.query.", "value_bias": "attn.value.", "proj_bias": "attn.proj.", "mlp_bias": ".mlp."}
@@ -114,8 +115,8 @@ def is_metas(tensors: Mapping[str, Tensor]) -> bool:
 def of_meta(tensors: dict[str, Tensor], where: str) -> Network:
     """The network of a file of Meta's, for images of 14 x 14 patches. Raises ValueError for what timm has not."""
     heads = heads_by_periods(tensors, where)
-    masked = {name: value * tensors.get(f"{name}_mask", value.new_ones(())) for name, value in tensors.items()}
-    named = {replaced(name, METAS): value for name, value in masked.items() if not IN_TRAINING.search(name)}
+    masked = {name: tensors[name] * mask for name, mask in masks_in(tensors)}
+    named = {replaced(name, METAS): value for name, value in (tensors | masked).items() if not IN_TRAINING.search(name)}
     named = as_eva(named, where)
     side = 14 * named[EMBEDDING].shape[-1]
     encoder = encoder_of(named, (side, side), heads, where)
@@ -127,6 +128,11 @@ def of_meta(tensors: dict[str, Tensor], where: str) -> Network:
         remarks=(f"{read}; {heads} heads, by the rotary periods",),
         granted=(f"activation {activation}", "norms of epsilon 1e-5", f"images of {side} x {side}"),
     )
+
+
+def masks_in(tensors: Mapping[str, Tensor]) -> list[tuple[str, Tensor]]:
+    """The biases that are masked, by name, with their masks: 0 where a bias does not count."""
+    return [(name, tensors[f"{name}_mask"]) for name in tensors if f"{name}_mask" in tensors]
 
 
 def heads_by_periods(tensors: Mapping[str, Tensor], where: str) -> int:

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from pcae.model.architecture import parts_of, with_options
 from pcae.weights.loaded import Network
+from pcae.weights.structure import pooled
 
 NAMES = {384: "deit_small_distilled_patch16_224", 768: "deit_base_distilled_patch16_224"}
 """timm's names by width; they differ in sizes alone."""
@@ -23,4 +24,6 @@ def as_distilled(network: Network) -> Network:
         return network
     tensors = {TOKEN if name == "reg_token" else name: value for name, value in network.tensors.items()}
     model = with_options(NAMES.get(network.encoder.width or 0, OTHERWISE), options)
-    return replace(network, tensors=tensors, encoder=replace(network.encoder, model=model), global_pool="token")
+    granted = tuple(what for what in network.granted if what not in pooled("token"))  # there is one on each token
+    encoder = replace(network.encoder, model=model)
+    return replace(network, tensors=tensors, encoder=encoder, global_pool="token", granted=granted)
