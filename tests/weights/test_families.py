@@ -98,7 +98,7 @@ def test_features_are_transformers_own(name, newest, tmp_path):
 
 
 def test_deits_and_vits_classifiers_have_their_logits(tmp_path):
-    for name in ("vit classifier", "deit classifier"):
+    for name in ("vit classifier", "deit classifier", "deit classifier of two tokens"):
         theirs = shaken(MODELS[name]()).eval()
         theirs.save_pretrained(tmp_path / name)
         model = load(tmp_path / name)
@@ -107,7 +107,14 @@ def test_deits_and_vits_classifiers_have_their_logits(tmp_path):
             torch.testing.assert_close(model.classifier(0.0)(pixels()), expected, rtol=1e-5, atol=2e-5)
 
 
-@pytest.mark.parametrize("name", ["dinov2 classifier", "deit classifier of two tokens", "clip with projection"])
+def test_two_classifiers_of_deit_make_timms_distilled_model(tmp_path):
+    shaken(MODELS["deit classifier of two tokens"]()).save_pretrained(tmp_path)
+    model, match = fill(find(tmp_path))
+    assert model.facts.encoder.model == "deit_tiny_distilled_patch16_224" and model.facts.classes is not None
+    assert not match.missing and not match.unexpected
+
+
+@pytest.mark.parametrize("name", ["dinov2 classifier", "clip with projection"])
 def test_heads_of_another_kind_are_left_out_by_name(name, tmp_path):
     shaken(MODELS[name]()).save_pretrained(tmp_path)
     found = find(tmp_path)
@@ -119,8 +126,7 @@ def test_heads_of_another_kind_are_left_out_by_name(name, tmp_path):
 @pytest.mark.parametrize(
     ("config", "reason"),
     [
-        ({"model_type": "dinov3_vit"}, "'dinov3_vit', which has rotary positions"),
-        ({"model_type": "beit"}, "'beit', which has relative position bias"),
+        ({"model_type": "data2vec-vision"}, "'data2vec-vision', which has relative position bias"),
         ({"model_type": "nobodys"}, "'nobodys'; of transformers' are read vit, vit_mae"),
     ],
 )
@@ -140,6 +146,7 @@ CONFIGS = {
     "vit": "ViT", "vit_mae": "ViTMAE", "vit_msn": "ViTMSN", "deit": "DeiT", "ijepa": "IJepa", "dinov2": "Dinov2",
     "dinov2_with_registers": "Dinov2WithRegisters", "siglip_vision_model": "SiglipVision",
     "siglip2_vision_model": "Siglip2Vision", "clip_vision_model": "CLIPVision",
+    "dinov3_vit": "DINOv3ViT", "beit": "Beit",
 }  # fmt: skip
 
 

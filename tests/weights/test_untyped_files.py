@@ -1,5 +1,6 @@
 import argparse
 import json
+import re
 
 import pytest
 import timm
@@ -10,7 +11,7 @@ from timm.models.vision_transformer import VisionTransformer
 
 from pcae.weights.files import fill, find, load
 from pcae.weights.structure import usual_heads
-from tests.weights.tiny import assert_same_features, pixels, tiny_vit
+from tests.weights.tiny import assert_same_features, pixels, shaken, tiny_vit
 
 KINDS = [
     ("vit_tiny_patch16_224", 1),
@@ -92,12 +93,16 @@ def test_another_image_size_resizes_positions_and_must_fit_the_patch(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"blocks.0.attn.relative_position_bias_table": torch.ones(2)}, "has relative position bias"),
+        ({"blocks.0.attn.relative_position_bias_table": torch.ones(2)}, "has pos_embed beside relative position bias"),
+        ({"rel_pos_bias.x": torch.ones(2)}, "has relative position bias .*; give the same network as timm:NAME, or a"),
         ({"blocks.0.attn.q_norm.weight": torch.ones(2)}, "no place for blocks.0.attn.q_norm.weight"),
         ({"blocks.0.mlp.fc1.weight": torch.ones(256, 128)}, r"blocks.0.mlp.fc1.bias is \(512,\) in the weights"),
         ({"pos_embed": torch.ones(1, 24, 128)}, "24 positions, which are no square grid with or without 1 more"),
         ({"blocks.0.mlp.w12.weight": torch.ones(2)}, "has gated MLPs"),
-        ({"rope_embed.periods": torch.ones(2)}, "has rotary positions"),
+        ({"rope.freqs": torch.ones(2)}, "has rotary positions"),
+        ({"rope_embed.periods": torch.ones(2)}, "has other rotary periods"),
+        ({"blocks.0.attn.q_bias": torch.ones(128)}, "has biases of queries by themselves"),
+        ({"embeds.proj.weight": torch.ones(2), "patch_embed.proj.weight": None}, "NaFlexVit's tensors do not say what"),
         ({"norm_pre.weight": torch.ones(128)}, "a norm before the blocks, .* whose activation stands in no tensor"),
         ({"attn_pool.latent": torch.ones(1, 1, 128), "cls_token": None}, "pooling by attention, .* in no tensor"),
         ({"blocks.0.mlp.fc1_g.weight": torch.ones(2), "blocks.0.mlp.fc1.weight": None}, "has gated MLPs"),
@@ -122,6 +127,49 @@ def test_other_networks_are_refused_in_one_line(tmp_path, change, message):
     with pytest.raises(ValueError, match=message) as caught:
         load(tmp_path / "a.safetensors")
     assert "\n" not in str(caught.value)
+
+
+def plain_files() -> list[str]:
+    """timm's networks of the families that are no plain VisionTransformer."""
+    return [name for module in ("eva", "beit", "deit", "naflexvit") for name in timm.list_models(module=module)]
+
+
+def built(name: str) -> torch.nn.Module | None:
+    """timm's network at a tiny size, in which every part counts; None where it has sizes by block."""
+    sizes = {"embed_dim": 64, "depth": 2, "num_heads": 1, "num_classes": 3}
+    grid = {} if "naflex" in name else {"img_size": 32, "patch_size": 8}
+    return None if "sapiens2" in name else shaken(timm.create_model(name, **sizes | grid)).eval()
+
+
+@pytest.mark.parametrize("name", plain_files())
+def test_a_plain_file_of_another_family_is_read_right_or_refused(name, tmp_path):
+    """Never silently wrong: timm's own features, or one line that names the remedy."""
+    vit = built(name)
+    if vit is None:
+        return
+    save_file({name: value.clone() for name, value in vit.state_dict().items()}, tmp_path / "a.safetensors")
+    try:
+        model = load(tmp_path / "a.safetensors")
+    except ValueError as error:
+        assert "timm:NAME" in str(error) and "\n" not in str(error)
+        assert not name.startswith(("beit", "deit_"))
+        return
+    expected = vit.forward_features(model.normalise(pixels())).detach()
+    assert_same_features(model, expected, n_prefix=vit.num_prefix_tokens)
+
+
+def test_what_deit_iii_and_rotary_vits_both_have_is_refused(tmp_path):
+    """Layer scale by its older name and positions of patches alone: nothing says whether queries are turned."""
+    vit = tiny_vit("deit3_small_patch16_224")
+    older = {re.sub(r"\.ls([12])\.gamma", r".gamma_\1", name): value for name, value in vit.state_dict().items()}
+    save_file(older, tmp_path / "a.safetensors")
+    with pytest.raises(ValueError, match="DeiT III's files have that, and those of ViTs with rotary positions; give"):
+        load(tmp_path / "a.safetensors")
+    ibots = tiny_vit("vit_tiny_patch16_224", init_values=0.1)  # positions of all tokens, which no rotary ViT has
+    older = {re.sub(r"\.ls([12])\.gamma", r".gamma_\1", name): value for name, value in ibots.state_dict().items()}
+    save_file(older, tmp_path / "b.safetensors")
+    model = load(tmp_path / "b.safetensors")
+    assert_same_features(model, ibots.forward_features(model.normalise(pixels())).detach())
 
 
 OTHERS = ("aimv2", "beit3", "test_vit", "_xp_", "18x2", "pwee", "vit_base_patch16_gap_224", "giantopt")

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from pcae.model.pretrained import PretrainedFacts, TrainedDecoder
 from pcae.model.tokens import Grid, grid_of
+from pcae.settings.network import EncoderConfig
 
 EMBEDDING = "patch_embed.proj.weight"
 """The tensor that every Vision Transformer has: its patch embedding."""
@@ -19,6 +20,7 @@ OTHERS = {
     "embeddings.": "transformers' names are read in their folder, with its config.json",
     "visual.conv1.": "OpenCLIP's names are not read; give the same network as timm:NAME or a folder of transformers'",
     "patch_embed.projection.": "OpenMMLab's names are not read; give the same network as timm:NAME",
+    "embeds.proj.": "NaFlexVit's tensors do not say what it computes; give timm:NAME, or a file that pcae.save wrote",
     "conv_proj.": "torchvision's names are not read; give the same network as timm:NAME",
     "_flat_param": "it is a part of what FSDP saved; save a full state_dict",
 }
@@ -27,6 +29,20 @@ OTHERS = {
 
 NAFLEX = "embeds.pos_embed"
 """The table of positions of timm's NaFlexVit, 1 x rows x columns x width."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """A network as its tensors have it, in timm's names; nothing is known of its images.
+
+    global_pool: timm's name of its pooling. remarks: what was read off. granted: what the tensors do not say.
+    """
+
+    tensors: dict[str, Tensor]
+    encoder: EncoderConfig
+    global_pool: str = ""
+    remarks: tuple[str, ...] = ()
+    granted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

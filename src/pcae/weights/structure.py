@@ -27,6 +27,10 @@ MOCO = {("base_encoder", 384): 12, ("momentum_encoder", 384): 12}
 """Attention heads of MoCo v3's ViT-S, which are not the usual ones, by what its encoders are called and its width."""
 GATED = (".mlp.w12.", ".mlp.gate_proj.", ".mlp.fc1_g.")
 """Parts of the names of gated MLPs, Meta's, transformers' and timm's."""
+QUERY_BIAS = (".attn.q_bias", ".attn.q_proj.weight")
+"""How names end in attention whose queries have a bias of their own, as timm's Eva has."""
+REMEDY = "give the same network as timm:NAME, or a file that pcae.save wrote of it"
+"""What helps where tensors do not say what they are of."""
 HIDDEN = "blocks.0.mlp.fc1.weight"
 """The first layer of a block's MLP."""
 
@@ -37,18 +41,21 @@ def usual_heads(width: int) -> int:
 
 
 def check_names(tensors: Mapping[str, Tensor], where: str) -> None:
-    """Raise ValueError, by name, for what a plain ViT does not have, and for no positions."""
-    odd = [name for name in tensors if "rel_pos" in name or "relative_pos" in name]
-    if odd:
-        raise ValueError(f"{where} has relative position bias ({first_of(odd, 1)}), which a plain ViT does not have")
-    rotary = [name for name in tensors if "rope" in name]
-    if rotary:
-        raise ValueError(f"{where} has rotary positions ({first_of(rotary, 1)}), which a plain ViT does not have")
+    """Raise ValueError, by name and with the remedy, for what a plain ViT does not have, and for no positions."""
     gated = [name for name in tensors if any(part in name for part in GATED)] or half_as_wide(tensors)
-    if gated:
-        raise ValueError(f"{where} has gated MLPs ({first_of(gated, 1)}), as timm:vit_giant_patch14_dinov2 has, only")
+    odd = {
+        "relative position bias": [name for name in tensors if "rel_pos" in name or "relative_pos" in name],
+        "rotary positions": [name for name in tensors if "rope" in name],
+        "gated MLPs": gated,
+        "biases of queries by themselves": [name for name in tensors if name.endswith(QUERY_BIAS)],
+    }
+    for what, names in odd.items():
+        if names:
+            raise ValueError(f"{where} has {what} ({first_of(names, 1)}), which a plain ViT does not have; {REMEDY}")
     if "pos_embed" not in tensors:
-        raise ValueError(f"{where} holds no pos_embed; only ViTs with learned or sine-cosine positions are read")
+        raise ValueError(
+            f"{where} holds no pos_embed; only ViTs with learned or sine-cosine positions are read; {REMEDY}"
+        )
     if HIDDEN not in tensors:
         raise ValueError(f"{where} holds no encoder: no {HIDDEN} among its tensors")
 
@@ -112,9 +119,12 @@ def options_of(tensors: Mapping[str, Tensor], grid: Grid, where: str) -> dict[st
     return {name: value for name, (value, there) in said.items() if there}
 
 
-def mlp_ratio(tensors: Mapping[str, Tensor]) -> float:
-    """How much wider than a token the blocks' hidden layers are, so that timm's rounding finds them again."""
-    hidden, width = (tensors[HIDDEN].shape[axis] for axis in (0, 1))
+def mlp_ratio(tensors: Mapping[str, Tensor], first: str = HIDDEN) -> float:
+    """How much wider than a token the blocks' hidden layers are, so that timm's rounding finds them again.
+
+    first: the name of the first layer of a block's MLP.
+    """
+    hidden, width = (tensors[first].shape[axis] for axis in (0, 1))
     return hidden / width if int(width * (hidden / width)) == hidden else (hidden + 0.5) / width
 
 
@@ -123,6 +133,11 @@ def pooling_of(tensors: Mapping[str, Tensor]) -> str:
     if "fc_norm.weight" in tensors or ("head.weight" in tensors and "cls_token" not in tensors):
         return "avg"
     return "token" if "head.weight" in tensors else ""
+
+
+def pooled(pooling: str) -> tuple[str, ...]:
+    """What is taken for granted of a classifier's pooling, in words."""
+    return ("a classifier on the class token",) if pooling == "token" else ()
 
 
 def read_off(

@@ -11,13 +11,14 @@ MARKS = (
     "patch_embed.proj.weight",
     "embeddings.patch_embeddings.projection.weight",
     "embeddings.patch_embedding.weight",
+    "embeddings.patch_embeddings.weight",
 )
 """How the name of a patch embedding ends, timm's and transformers': where one is, an encoder is."""
 WRAPPERS = {"_orig_mod", "module", "_forward_module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
 """Parts of names that come from torch.compile and from training on several devices, and say nothing."""
 USUAL = {"", "model", "state_dict", "model_state", "model_state_dict"}
 """What training scripts call the network itself, where a moving average stands beside it."""
-OF_ENCODERS = {"pos_embed", "cls_token", "reg_token", "register_tokens", "dist_token"}
+OF_ENCODERS = {"pos_embed", "cls_token", "reg_token", "register_tokens", "storage_tokens", "dist_token"}
 """Tensors that change features."""
 CHUNK = re.compile(r"blocks\.(\d+)\.(\d+)\.")
 """A block in a chunk of several, as DINOv2's training has them."""

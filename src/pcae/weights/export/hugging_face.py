@@ -16,8 +16,9 @@ from pcae.weights.export.format import Format
 from pcae.weights.export.graphs import quiet
 from pcae.weights.export.parity import Reopened
 from pcae.weights.export.timm_folder import CONFIG, TENSORS, save_tensors
-from pcae.weights.hugging_face import PREPROCESSING, in_their_names
 from pcae.weights.loaded import SEVERAL
+from pcae.weights.names import in_their_names
+from pcae.weights.said import PREPROCESSING
 from pcae.weights.timm_models import sizes_of
 
 FIRST = "vit_base_patch16_224"

@@ -21,7 +21,7 @@ from pcae.weights.export.hugging_face import (
 )
 from pcae.weights.export.mae import tensors_of_decoder
 from pcae.weights.export.parity import Reference, Reopened
-from pcae.weights.hugging_face import DECODER, in_their_names
+from pcae.weights.names import DECODER, in_their_names
 
 MASK_RATIO = 0.75
 """MAE's, at which predictions are compared."""
