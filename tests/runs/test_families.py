@@ -54,6 +54,13 @@ def test_other_methods_take_them(model, method, decoder, tmp_path):
     assert np.isfinite(found["loss"])
 
 
+def test_a_distilled_network_says_which_pooling_it_has(tmp_path):
+    with pytest.raises(ValueError, match="pools its two tokens, not by 'avg'; use global_pool='token'"):
+        pcae.finetune(
+            "sample", tmp_path / "run", from_scratch=True, model="deit_tiny_distilled_patch16_224", **NETWORK, **SHORT
+        )
+
+
 @pytest.mark.parametrize("to", ["timm", "safetensors", "onnx", "torch-export"])
 def test_exports_answer_alike(runs, tmp_path, to):
     place = tmp_path / f"out{ {'safetensors': '.safetensors', 'onnx': '.onnx', 'torch-export': '.pt2'}.get(to, '') }"

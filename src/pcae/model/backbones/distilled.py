@@ -16,7 +16,13 @@ class DistilledBackbone(Backbone):
 
     @staticmethod
     def options(model: str, options: dict[str, Any]) -> dict[str, Any]:
-        """timm's arguments; the two tokens are pooled also where a VisionTransformer would not pool."""
+        """timm's arguments; the two tokens are pooled also where a VisionTransformer would not pool.
+
+        Raises ValueError for another pooling.
+        """
+        pooling = options.get("global_pool")
+        if "distilled" in model and pooling not in {None, "", "token"}:
+            raise ValueError(f"model {model!r} pools its two tokens, not by {pooling!r}; use --global-pool token")
         return {name: value for name, value in options.items() if (name, value) != ("global_pool", "")}
 
     @property
