@@ -42,6 +42,7 @@ SMALL = {
 SCRIPTS = {
     "check_data.py": ["--images", "4", "--rounds", "1"],
     "criteria_cost.py": ["--model", "vit_tiny_patch16_224", "--batch", "2", "--rounds", "1"],
+    "fixed_teacher.py": ["--teacher", "vit_small_patch16_dinov3", "--batch", "2", "--rounds", "1"],
     "health_cost.py": ["--model", "vit_tiny_patch16_224", "--batch", "2", "--rounds", "1"],
     "runtimes.py": [
         *("--model", "vit_tiny_patch16_224", "--batch", "1", "--drop-ratio", "0.3", "--rounds", "1"),
