@@ -623,6 +623,7 @@ def pretrain(
     roll_back_after: int = 10,
     most_roll_backs: int = 3,
     teacher: Weights | None = None,
+    layer_decay: float | None = None,
     transform: Callable[[Any], Any] | None = None,
     patch_size: int | None = None,
     channels: int | None = None,
@@ -722,6 +723,9 @@ def pretrain(
         back to its last checkpoint and takes the images in another order.
     most_roll_backs: Times that a run goes back before it gives up; with 0 it gives up at once.
     teacher: Weights of a fixed teacher in place of the moving average of the student, of any family and patch size.
+    layer_decay: With init: the learning rate falls by this factor from block to block, from the last to the patch
+        embedding, so that a network that has learned much moves little at its beginning. Without it, all blocks
+        move alike.
     transform: A callable on an image, in place of crops and mirroring; from Python alone.
     patch_size: Side of a patch in pixels; without it, the model's own.
     channels: Channels of the images; without it, 1 for `sample` and `fashion-mnist`, 3 for image files.

@@ -1,6 +1,7 @@
 """Every family of timm's: the encoder and the reducer compute what timm does, and what is dropped or hidden is as if it
 had never been there. One row a variant; adding a family is adding its rows."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import pytest
@@ -255,3 +256,52 @@ def test_other_families_are_refused_by_name():
 
 def test_all_families_stand_in_the_table():
     assert {type(backbone_of(made(variant))) for variant in VARIANTS} == {*FAMILIES}
+
+
+@pytest.mark.parametrize("variant", ["DINOv3", "BEiT"])
+def test_the_model_itself_may_be_run_meanwhile(variant):
+    """By another thread, and with other positions: nothing of it is changed."""
+    model, pictures = made(variant), images()
+    reduced, encoder = pcae.reduce(model, drop_ratio=0.3), Encoder(model)
+    patches, ids = patchify(pictures, (8, 8))[:, 3:12], torch.arange(3, 12).expand(2, -1)
+    ways = {
+        "model": lambda: model(pictures),
+        "reduced": lambda: reduced(pictures),
+        "teacher": lambda: encoder(patches, ids, prefix=False).tokens,
+    }
+    with torch.inference_mode():
+        expected = {name: way() for name, way in ways.items()}
+
+        def same(name: str) -> bool:
+            with torch.inference_mode():
+                return all(torch.equal(ways[name](), expected[name]) for _ in range(30))
+
+        with ThreadPoolExecutor(3) as threads:
+            assert all(threads.map(same, [*ways, *ways]))
+
+
+def test_random_rotary_coordinates_are_drawn_once_a_pass():
+    model = made("DINOv3", rope_shift_coords=0.5).train()
+    seen: list[torch.Tensor] = []
+    for block in model.blocks:
+        block.register_forward_pre_hook(lambda _, args, named: seen.append(named["rope"]), with_kwargs=True)
+    reduced = pcae.reduce(model, drop_ratio=0.3)
+    stages = reduced.encode(images()).stages
+    first, second = seen[0], seen[1]  # 24 rows of all images, then those that were kept of each, and the mean's
+    assert second.shape[-2] == stages[0].kept_ids.shape[1] + 1
+    for row, kept in enumerate(stages[0].kept_ids):
+        torch.testing.assert_close(second[row, 0, :-1], first[kept])
+
+
+def test_a_model_that_drops_patches_at_random_is_refused():
+    for variant in ("DINOv3", "NaFlex"):
+        reduced = pcae.reduce(made(variant, patch_drop_rate=0.5).train(), drop_ratio=0.3)
+        with pytest.raises(ValueError, match="use patch_drop_rate 0"):
+            reduced(images())
+
+
+def test_what_holds_a_model_is_said():
+    model = made("ViT")
+    for holder, part in ((nn.DataParallel(model), ".module"), (pcae.reduce(model, 0.1), ".vit")):
+        with pytest.raises(ValueError, match=f"give what it holds: {part}"):
+            pcae.reduce(holder, 0.3)

@@ -13,6 +13,9 @@ from pcae.runs.initial_weights import initial_method, load_initial
 from pcae.settings.methods import MethodConfig
 from pcae.settings.network import DecoderConfig, EncoderConfig
 from pcae.settings.reading import DataConfig
+from pcae.settings.verbs.pretrain import PretrainConfig
+from pcae.settings.words import parse
+from pcae.training.distributed import open_world
 from pcae.training.randomness import randomness
 from pcae.weights.export.formats import export
 from pcae.weights.files import load
@@ -188,3 +191,29 @@ def test_pretrain_from_python_takes_init(run, tmp_path):
     words = {"decoder_width": 16, "decoder_heads": 2, "batch_size": 4, "steps": 1, "device": "cpu"}
     summary = pretraining.pretrain("sample", tmp_path / "p", init=str(run), method="mae", decoder_depth=1, **words)
     assert summary["steps"] == 1
+
+
+def test_learned_weights_go_on_at_rates_that_fall_to_the_first_block(run, tmp_path):
+    """The student's by layer, the decoder's in full, and none is left out."""
+    words = ["--recipe", "continue", "--init", str(run), *AGAIN, "--warmup-epochs", "0", "--layer-decay", "0.5"]
+    main(["pretrain", "sample", "--out", str(tmp_path / "on"), *words])
+    config = parse(PretrainConfig, ["sample", "--out", str(tmp_path / "other"), *words], "pcae")
+    with open_world("cpu") as world:
+        built = pretraining.build_task(config, world).run
+        names = {id(parameter): name for name, parameter in built.method.named_parameters()}
+        groups = built.optimizer.param_groups
+    rates = {names[id(one)]: group.get("lr_scale", 1.0) for group in groups for one in group["params"]}
+    assert rates.keys() == {name for name, one in built.method.named_parameters() if one.requires_grad}
+    assert {rate for name, rate in rates.items() if name.startswith("decoder.")} == {1.0}
+    by_block = [rates[f"student.vit.blocks.{block}.attn.qkv.weight"] for block in range(3)]
+    assert by_block == pytest.approx([by_block[2] / 4, by_block[2] / 2, by_block[2]])
+    assert rates["student.vit.patch_embed.proj.weight"] == pytest.approx(by_block[0] / 2)
+
+
+def test_layer_decay_is_for_weights_that_have_learned(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main(["pretrain", "sample", *SMALL, "--layer-decay", "0.7", "--out", str(tmp_path / "run")])
+    assert (
+        "layer_decay 0.7 is for networks that have learned; leave it out, or give --init W" in capsys.readouterr().err
+    )
+    assert not (tmp_path / "run").exists()

@@ -131,6 +131,7 @@ _pcae() {
             '--most-roll-backs:Times that a run goes back before it gives up'
             '--init:Weights to go on from, with their decoder where it fits: a run ...'
             '--teacher:Weights of a fixed teacher in place of the moving average of the ...'
+            '--layer-decay:With --init: the learning rate falls by this factor from block to ...'
             '--dry-run:Make a few steps, write nothing, and say what the run takes: ...'
             '--model:Name of a timm VisionTransformer'
             '--image-size:Height and width of the images in pixels'
@@ -614,7 +615,7 @@ _pcae() {
     case "$verb $flag $behind" in
         ('pack --form '0) choices='pixels jpeg' ;;
         ('pack --split '0 | 'evaluate --split '0 | 'predict --split '0 | 'detect evaluate --split '0 | 'detect predict --split '0 | 'embed --split '0 | 'show --split '0 | 'diversity --split '0) choices='train test' ;;
-        ('pretrain --recipe '0) choices='auto demo fashion-mnist imagenet-vit-b imagenet-vit-b-mask85 imagenet-vit-b-mask90 imagenet-vit-l imagenet-vit-s sample vit-b-224 vit-s-128 vit-s-224 vit-ti-32 vit-ti-64' ;;
+        ('pretrain --recipe '0) choices='auto continue demo distil-vit-s distil-vit-ti fashion-mnist imagenet-vit-b imagenet-vit-b-mask85 imagenet-vit-b-mask90 imagenet-vit-l imagenet-vit-s sample vit-b-224 vit-s-128 vit-s-224 vit-ti-32 vit-ti-64' ;;
         ('pretrain --optimizer '0 | 'finetune --optimizer '0 | 'detect train --optimizer '0) choices='adamw muon' ;;
         ('pretrain --precision '0 | 'finetune --precision '0 | 'detect train --precision '0 | 'benchmark --precision '0) choices='auto bf16 fp32' ;;
         ('pretrain --compile '0 | 'finetune --compile '0 | 'detect train --compile '0 | 'detect train --masks '0 | 'detect evaluate --masks '0 | 'benchmark --compile '0) choices='auto always never' ;;

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
+from torch.nn import functional as F
 
 from pcae.methods.teacher import Teacher
 from pcae.model.blocks import Stage
@@ -124,7 +125,7 @@ def way_of_teacher(model: Pretrained, config: TeacherConfig, mask_ratio: float |
         teacher = Teacher(encoder, replace(config, keep_ratio=1 - ratio), tokens - n_visible)
 
         def keeps(pixels: UInt8[Tensor, "batch channels height width"], random: StepRandom) -> Kept:
-            patches = patchify(model.normalise(pixels), encoder.patch_size)
+            patches = patchify(in_size(model.normalise(pixels), encoder.image_size), encoder.patch_size)
             _, ids = split(random.uniform("mask", patches.shape[1]), n_visible)
             return as_kept(ids, teacher(gather(patches, ids), ids, random).encoded.stages, reduction.after)
 
@@ -133,6 +134,13 @@ def way_of_teacher(model: Pretrained, config: TeacherConfig, mask_ratio: float |
     name, first = ("whole", None) if mask_ratio is None else ("masked", "hidden")
     ratio, score = round(1 - reduction.keep, 9), SCORES[config.criterion]
     return Way(name, first, reduction.after, tokens - n_visible, ratio, score, model.device, at)
+
+
+def in_size(
+    images: Float[Tensor, "batch channels height width"], size: tuple[int, int]
+) -> Float[Tensor, "batch channels rows columns"]:
+    """Images in the size of a fixed teacher, which may have other patches than the student, as in the training."""
+    return images if images.shape[-2:] == size else F.interpolate(images, size, mode="bicubic", antialias=True)
 
 
 def way_of_classifier(model: Pretrained, drop_ratio: float) -> Way:

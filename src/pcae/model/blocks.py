@@ -1,6 +1,6 @@
 """The blocks of a Vision Transformer, run one by one over a sequence that may shrink on the way."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -10,19 +10,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from pcae.model.backbones.backbone import Call, plainly
+from pcae.model.backbones.backbone import Calling, plain_calls
 from pcae.model.compiled import run_block
 from pcae.model.criteria import attention_map
 from pcae.model.reduction import Reduction, Seen, count_kept, mean_of_dropped, select
 from pcae.model.tokens import gather
-
-Calling = Callable[[Tensor, int, int], Call]
-"""What runs blocks over a prefix of so many tokens, the patch tokens at these positions, and so many appended ones."""
-
-
-def plain_calls(ids: Tensor, n_prefix: int, n_appended: int) -> Call:
-    """Blocks that take tokens alone."""
-    return plainly
 
 
 class Stage(NamedTuple):
@@ -69,7 +61,7 @@ def run_blocks(
     The one function under the encoder, `pcae.reduce` and dense tasks. `ids` ascend. Features come out as the last
     block left them; norms are the caller's. With `grad_checkpointing` blocks are computed again in the backward pass.
     class_token: whether the first of the prefix is a class token, not a register. calling: what runs blocks over
-    tokens at these positions, where the family's blocks take more than tokens (`Backbone.call`).
+    tokens at these positions, where the family's blocks take more than tokens (`Backbone.calling`).
     Raises ValueError when a block is named that does not exist.
     """
     blocks, record = list(blocks), set(record)

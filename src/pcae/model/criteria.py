@@ -88,7 +88,8 @@ def attention_map(block: nn.Module, sequence: Float[Tensor, "batch all dim"]) ->
     timm's usual one.
     """
     if not isinstance(block, Block) or not isinstance(block.attn, Attention):
-        raise ValueError(f"criteria that look at attention need timm's usual blocks, got {type(block).__name__}")
+        name = f"{type(block).__module__.rpartition('.')[2]}.{type(block).__name__}"
+        raise ValueError(f"criteria that look at attention need the blocks of timm's VisionTransformer, got {name}")
     attention, (batch, length, _) = block.attn, sequence.shape
     parts = attention.qkv(block.norm1(sequence)).reshape(batch, length, 3, attention.num_heads, attention.head_dim)
     query, key, _ = parts.permute(2, 0, 3, 1, 4).unbind(0)

@@ -3,7 +3,6 @@
 import difflib
 from collections.abc import Iterable
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import timm
@@ -12,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from pcae.model.architecture import parts_of
-from pcae.model.backbones import ViT, backbone_of, options_of
+from pcae.model.backbones import SUPPORTED, ViT, backbone_of, options_of
 from pcae.model.backbones.backbone import Backbone
 from pcae.model.blocks import Encoded, run_blocks
 from pcae.model.checks import check_normalised, check_shape
@@ -151,7 +150,7 @@ class Encoder(nn.Module):
         tokens, heads = map(backbone.started, (tokens, heads))
         heads, again = heads.expand(len(ids), -1, -1), vit.grad_checkpointing
         blocks = list(vit.blocks) if blocks is None else blocks
-        calling = partial(backbone.call, grid)
+        calling = backbone.calling(grid)
         encoded = run_blocks(
             blocks, tokens, ids, heads, reduction, record,
             grad_checkpointing=again, class_token=backbone.has_class_token, calling=calling,
@@ -190,7 +189,8 @@ def create_vit(config: EncoderConfig, *, channels: int, **options: Any) -> ViT:
         options = {"img_size": config.image_size, "in_chans": channels, **sizes, **others, **options}
         vit = plain_vit(timm.create_model(model, **options_of(model, options)))
     except TypeError as error:
-        raise ValueError(f"model {config.model!r} takes no image size; only timm's ViTs are supported") from error
+        reason = f"timm says {str(error).rpartition(': ')[2] or error}"
+        raise ValueError(f"model {config.model!r} cannot be made: {reason}; {SUPPORTED}") from error
     except AssertionError as error:
         raise ValueError(f"model {config.model!r} does not work with {sizes}: {error}") from error
     grid_of(config.image_size, Encoder(vit).patch_size)

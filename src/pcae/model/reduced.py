@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable
-from functools import partial
 from typing import Any
 
 import torch
@@ -69,7 +68,7 @@ class ReducedViT(nn.Module):
         again, has_class = vit.grad_checkpointing, backbone.has_class_token
         blocks = vit.blocks if depth is None else vit.blocks[:depth]
         reduction = self.reduction if depth is None else self.reduction.within(depth)
-        calling = partial(backbone.call, backbone.grid_of(images))
+        calling = backbone.calling(backbone.grid_of(images))
         return run_blocks(
             blocks, tokens, ids, prefix, reduction, record,
             grad_checkpointing=again, class_token=has_class, calling=calling,

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +32,13 @@ from pcae.settings.bounds import check_bounds
 from pcae.settings.recipes import configure, recipe_names
 from pcae.settings.sources import each
 from pcae.settings.verbs.pretrain import PretrainConfig
+from pcae.tasks.classification import layer_groups
 from pcae.terminal import console
 from pcae.training.callbacks import Callback
 from pcae.training.distributed import World, open_world, pick_device
 from pcae.training.logging import Journal
 from pcae.training.loop import Batch, Watcher
-from pcae.training.optimizer import check_optimizer_config
+from pcae.training.optimizer import check_optimizer_config, parameter_groups
 from pcae.training.plan import make_plan
 from pcae.training.randomness import StepRandom
 from pcae.training.run_folder import config_of
@@ -183,6 +185,9 @@ def check(config: PretrainConfig) -> None:
     check_bounds(config)
     check_data_config(config.reading)
     check_optimizer_config(config.optimizer)
+    if config.layer_decay is not None and config.init is None:
+        decay = f"layer_decay {config.layer_decay:g}"
+        raise ValueError(f"{decay} is for networks that have learned; leave it out, or give --init W")
     transform_of(config.transform)
     criterion = config.method.teacher.criterion
     if config.run.fully_shard and criterion in OF_ATTENTION:
@@ -201,10 +206,19 @@ def build_task(config: PretrainConfig, world: World) -> PretrainingTask:
     method, lines = initial_method(initial, config.method, config.decoder)
     said, decoder = spelled_out(config.method, config.decoder, method)
     config = replace(config, encoder=initial.encoder, reading=initial.reading, method=said, decoder=decoder)
-    run = TrainingRun.start_or_resume(config, images, plan, method, config.encoder.image_size, world)
+    groups = None if config.layer_decay is None else partial(groups_by_layer, method, config)
+    run = TrainingRun.start_or_resume(config, images, plan, method, config.encoder.image_size, world, groups)
     facts = facts_of(run, initial)
     probe = world.main_first(lambda: open_online(run, facts))
     return PretrainingTask(run=run, facts=facts, lines=lines, probe=probe)
+
+
+def groups_by_layer(method: Pretraining, config: PretrainConfig) -> list[dict]:
+    """The optimizer's groups: of the student by layer, of all else the usual two."""
+    assert config.layer_decay is not None
+    decay = config.optimizer.weight_decay
+    student = layer_groups(method.student.vit, decay, config.layer_decay)
+    return [*student, *parameter_groups(method, decay, but="student.")]
 
 
 def open_data(config: PretrainConfig, initial: InitialWeights, world: World) -> Images:

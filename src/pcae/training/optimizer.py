@@ -21,11 +21,11 @@ FREE = ("_token", "rope.freqs", "relative_position_bias_table")
 """Ends of the names of what is not decayed though it has several dimensions: tokens, and positions between tokens."""
 
 
-def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict]:
+def parameter_groups(module: nn.Module, weight_decay: float, but: str | None = None) -> list[dict]:
     """Trainable parameters in two groups: matrices with `weight_decay`; biases, norms, tokens with none."""
     decayed, free = [], []
     for name, parameter in module.named_parameters():
-        if parameter.requires_grad:
+        if parameter.requires_grad and not (but and name.startswith(but)):
             (free if parameter.ndim <= 1 or name.endswith(FREE) else decayed).append(parameter)
     return [{"params": decayed, "weight_decay": weight_decay}, {"params": free, "weight_decay": 0.0}]
 

@@ -19,6 +19,8 @@ def with_bands(loaded: Loaded, kernels: Sequence[int | None], bands: Bands | Non
     decoder, which is for the old channels, is left out where it predicts pixels of them. Raises ValueError for a
     channel that the weights do not have.
     """
+    if EMBEDDING not in loaded.tensors:
+        raise ValueError(f"{loaded.source} has no {EMBEDDING}, whose kernels other channels would take; leave them out")
     theirs = loaded.tensors[EMBEDDING]
     odd = [kernel for kernel in kernels if kernel is not None and not 0 <= kernel < theirs.shape[1]]
     if odd or not kernels:
@@ -62,7 +64,7 @@ def in_words(kernels: Sequence[int | None], theirs: Tensor, bands: Bands | None)
 
 def for_channels(loaded: Loaded, channels: int | None) -> Loaded:
     """The weights for so many channels: their own first, then new ones. Raises ValueError for fewer and gray ones."""
-    theirs = loaded.facts.encoder.channels or loaded.tensors[EMBEDDING].shape[1]
+    theirs = loaded.facts.encoder.channels or 3
     if channels in (None, theirs):
         return loaded
     if channels < theirs or theirs < 3:
@@ -82,7 +84,7 @@ def for_bands(loaded: Loaded, channels: int | None, bands: Bands | None) -> Load
     channels_of(channels, bands)
     if bands is None:
         return for_channels(loaded, channels)
-    theirs, known = loaded.facts.encoder.channels or loaded.tensors[EMBEDDING].shape[1], loaded.facts.bands
+    theirs, known = loaded.facts.encoder.channels or 3, loaded.facts.bands
     if known is None and {len(bands), theirs} == MODES.keys():
         said = f"bands: {' '.join(map(str, bands))}, read as {'gray' if theirs == 1 else 'gray in three channels'}"
         return replace(loaded, facts=replace(loaded.facts, bands=bands), remarks=(*loaded.remarks, said))

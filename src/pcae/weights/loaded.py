@@ -66,6 +66,8 @@ class Loaded:
         if NAFLEX in self.tensors:
             rows, columns = self.tensors[NAFLEX].shape[1:3]
             return rows, columns
+        if f"{NAFLEX}_y" in self.tensors:
+            return self.tensors[f"{NAFLEX}_y"].shape[1], self.tensors[f"{NAFLEX}_x"].shape[1]
         height, width = self.tensors[EMBEDDING].shape[-2:]
         return grid_of(self.facts.encoder.image_size, (height, width))
 

@@ -1,6 +1,5 @@
 """timm's families of Vision Transformers: one adapter each, and the one place that tells them apart."""
 
-import sys
 from typing import Any
 
 from timm.models import is_model_in_modules
@@ -20,13 +19,15 @@ BLOCKS = tuple({block for family in FAMILIES for block in family.block_types})
 """The classes of blocks of all families."""
 
 
+SUPPORTED = f"only timm's {', '.join(family.model_type.__name__ for family in FAMILIES)} are supported"
+
+
 def backbone_of(model: nn.Module) -> Backbone:
     """The adapter of a model. Raises ValueError, by name, for a model of another family or another patch embedding."""
     for family in FAMILIES:
         if type(model) is family.model_type:
             return family(model)
-    known = ", ".join(family.model_type.__name__ for family in FAMILIES)
-    raise ValueError(f"only timm's {known} are supported, got {type(model).__name__}{nearest(type(model).__module__)}")
+    raise ValueError(f"{SUPPORTED}, got {type(model).__name__}{nearest(model)}")
 
 
 def options_of(model: str, options: dict[str, Any]) -> dict[str, Any]:
@@ -35,8 +36,12 @@ def options_of(model: str, options: dict[str, Any]) -> dict[str, Any]:
     return family.options(model, options)
 
 
-def nearest(module: str) -> str:
-    """A hint for models of transformers and of torchvision, which hold Vision Transformers under other names."""
+def nearest(model: object) -> str:
+    """What helps where a model of a family is held by something else, or is in another package."""
+    held = {"_orig_mod": "._orig_mod", "module": ".module", "vit": ".vit", "encoder": ".encoder"}
+    within = next((part for name, part in held.items() if isinstance(getattr(model, name, None), nn.Module)), None)
+    if within:
+        return f"; give what it holds: {within}"
     others = {"transformers": "save_pretrained its folder and give that", "torchvision": "take timm's of its size"}
-    start = module.partition(".")[0]
-    return f"; {others[start]}" if start in others and start in sys.modules else ""
+    start = type(model).__module__.partition(".")[0]
+    return f"; {others[start]}" if start in others else ""

@@ -1,9 +1,9 @@
 """timm's VisionTransformer, and what every family answers: how tokens begin, and what blocks take beside them."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import copy
+from collections.abc import Callable, Mapping, Sequence
 from math import prod
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -17,11 +17,18 @@ from pcae.model.tokens import Grid
 
 Call = Callable[[int, Any, Tensor], Tensor]
 """What runs a block, by its number, over a sequence: prefix, patch and appended tokens."""
+Calling = Callable[[Tensor, int, int], Call]
+"""What runs blocks over a prefix of so many tokens, the patch tokens at these positions, and so many appended ones."""
 
 
 def plainly(_: int, block: Any, sequence: Tensor) -> Tensor:
     """A block that takes tokens alone."""
     return block(sequence)
+
+
+def plain_calls(ids: Tensor, n_prefix: int, n_appended: int) -> Call:
+    """Blocks that take tokens alone."""
+    return plainly
 
 
 class Backbone:
@@ -37,10 +44,13 @@ class Backbone:
     first_layer = "patch_embed.proj"
     """timm's name of what images go into first."""
 
-    @staticmethod
-    def options(model: str, options: dict[str, Any]) -> dict[str, Any]:
+    names: ClassVar[Mapping[str, str]] = {}
+    """What the family calls arguments of a VisionTransformer."""
+
+    @classmethod
+    def options(cls, model: str, options: dict[str, Any]) -> dict[str, Any]:
         """timm's arguments for a model of that name, from those of a VisionTransformer."""
-        return options
+        return {cls.names.get(name, name): value for name, value in options.items()}
 
     def __init__(self, model: Any) -> None:
         self.model = model
@@ -142,9 +152,9 @@ class Backbone:
         """Whether blocks take tokens alone."""
         return True
 
-    def call(self, grid: Grid, ids: Int[Tensor, "batch tokens"], n_prefix: int, n_appended: int) -> Call:
-        """What runs blocks over the prefix, the patch tokens at `ids` of `grid`, and appended means of others."""
-        return plainly
+    def calling(self, grid: Grid) -> Calling:
+        """What runs blocks in one pass over images of a grid; it is asked anew whenever tokens were dropped."""
+        return plain_calls
 
 
 def full(grid: Grid, ids: Tensor) -> bool:
@@ -152,18 +162,16 @@ def full(grid: Grid, ids: Tensor) -> bool:
     return ids.shape[1] == prod(grid)
 
 
-@contextmanager
-def standing_in(module: nn.Module, name: str, value: Any) -> Iterator[None]:
-    """While the context lasts, what a module's own code finds under a name, which may be a parameter's."""
-    own = vars(module)
-    there, before = name in own, own.get(name)
-    own[name] = value
-    try:
-        yield
-    finally:
-        own.pop(name)
-        if there:
-            own[name] = before
+def with_attention(block: Any, name: str, value: Any) -> Any:
+    """The block with an attention that finds this value under a name. All weights are the block's own.
+
+    Nothing of the block is changed: others may run it at the same time. What comes of it is not compiled.
+    """
+    attention, twin = copy.copy(block.attn), copy.copy(block)
+    vars(attention)[name] = value
+    vars(twin)["_modules"] = {**vars(block)["_modules"], "attn": attention}
+    vars(twin)["_compiled_call_impl"] = None
+    return twin
 
 
 def rows_at(table: Float[Tensor, "*lead positions row"], ids: Int[Tensor, "batch tokens"]) -> Tensor:

@@ -1,7 +1,8 @@
 """timm's Beit and BeitV2: attention has a bias for each pair of positions, gathered for the tokens that are there."""
 
 import warnings
-from typing import Any
+from functools import partial
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -10,7 +11,7 @@ from timm.models.beit import Beit, Block
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pcae.model.backbones.backbone import Backbone, Call, plainly, standing_in
+from pcae.model.backbones.backbone import Backbone, Call, Calling, plain_calls, with_attention
 from pcae.model.tokens import Grid
 
 TABLE = "relative_position_bias_table"
@@ -22,6 +23,7 @@ class BeitBackbone(Backbone):
     model_type = Beit
     block_types = (Block,)
     module = "beit"
+    names: ClassVar = {"fc_norm": "use_fc_norm"}
 
     @property
     def prefix(self) -> list[nn.Parameter]:
@@ -59,17 +61,18 @@ class BeitBackbone(Backbone):
         """Whether blocks take tokens alone."""
         return not any(name.endswith(TABLE) for name, _ in self.model.named_parameters())
 
-    def call(self, grid: Grid, ids: Int[Tensor, "batch tokens"], n_prefix: int, n_appended: int) -> Call:
+    def calling(self, grid: Grid) -> Calling:
         """Blocks with the bias between the tokens; of a model that shares it, the same for all."""
-        if self.plain:
-            return plainly
+        return plain_calls if self.plain else partial(self.biased_call, grid)
+
+    def biased_call(self, grid: Grid, ids: Int[Tensor, "batch tokens"], n_prefix: int, n_appended: int) -> Call:
+        """What runs blocks over these tokens. Their attention, which knows the bias of whole images, is given none."""
         shared, pairs = self.model.rel_pos_bias, pairs_of(grid, ids, n_prefix)
 
         def call(index: int, block: Any, sequence: Tensor) -> Tensor:
             tables = [owner.relative_position_bias_table for owner in (shared, block.attn) if owner is not None]
             found = [bias_of(table, self.grid, grid, pairs, n_appended) for table in tables if table is not None]
-            with standing_in(block.attn, "relative_position_bias_table", None):
-                return block(sequence, shared_rel_pos_bias=sum(found[1:], found[0]))
+            return with_attention(block, TABLE, None)(sequence, shared_rel_pos_bias=sum(found[1:], found[0]))
 
         return call
 

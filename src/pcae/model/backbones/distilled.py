@@ -14,8 +14,8 @@ class DistilledBackbone(Backbone):
     model_type = VisionTransformerDistilled
     module = "deit"
 
-    @staticmethod
-    def options(model: str, options: dict[str, Any]) -> dict[str, Any]:
+    @classmethod
+    def options(cls, model: str, options: dict[str, Any]) -> dict[str, Any]:
         """timm's arguments; the two tokens are pooled also where a VisionTransformer would not pool.
 
         Raises ValueError for another pooling.

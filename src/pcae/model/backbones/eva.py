@@ -2,13 +2,24 @@
 
 import copy
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, ClassVar
 
 from jaxtyping import Float, Int
 from timm.models.eva import Eva, EvaBlock, EvaBlockPostNorm
 from torch import Tensor
 
-from pcae.model.backbones.backbone import Backbone, Call, full, identity_rows, plainly, rows_at, stacked, standing_in
+from pcae.model.backbones.backbone import (
+    Backbone,
+    Call,
+    Calling,
+    full,
+    identity_rows,
+    plain_calls,
+    rows_at,
+    stacked,
+    with_attention,
+)
 from pcae.model.tokens import Grid
 
 
@@ -18,32 +29,30 @@ class EvaBackbone(Backbone):
     model_type = Eva
     block_types = (EvaBlock, EvaBlockPostNorm)
     module = "eva"
+    names: ClassVar = {
+        "fc_norm": "use_fc_norm",
+        "reg_tokens": "num_reg_tokens",
+        "pre_norm": "use_pre_transformer_norm",
+    }
 
     def sequence_of(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch all dim"]:
         """Prefix and patch tokens of whole images as the first block takes them, by the model's own code."""
+        self.check_whole()
+        return self.model.norm_pre(self.model._pos_embed(self.model.patch_embed(images))[0])
+
+    def check_whole(self) -> None:
+        """Raise ValueError for a model that would drop patches at random."""
         if self.model.patch_drop is not None and self.model.training:
             raise ValueError("a model that drops patches at random has no positions here; use patch_drop_rate 0")
-        return self.model.norm_pre(self.model._pos_embed(self.model.patch_embed(images))[0])
 
     @property
     def plain(self) -> bool:
         """Whether blocks take tokens alone."""
         return self.model.rope is None
 
-    def call(self, grid: Grid, ids: Int[Tensor, "batch tokens"], n_prefix: int, n_appended: int) -> Call:
-        """Blocks with the rotary rows of the tokens."""
-        return plainly if self.plain else rotary_call(self.rows(grid, ids, n_appended), n_prefix)
-
-    def rows(self, grid: Grid, ids: Int[Tensor, "batch tokens"], n_appended: int) -> Callable[[int], Tensor]:
-        """The rotary rows of patch and appended tokens, block by block."""
-        table = rotary_table(self.model.rope, grid)
-        by_block = table.ndim == 4  # depth x heads x positions x row, where each block has its own
-        if full(grid, ids) and not n_appended:
-            return (lambda block: table[block]) if by_block else lambda _: table
-        if by_block:
-            return lambda block: with_appended(rows_at(table[block], ids), n_appended)
-        rows = with_appended(rows_at(table[None], ids), n_appended)
-        return lambda _: rows
+    def calling(self, grid: Grid) -> Calling:
+        """Blocks with the rotary rows of the tokens, from one table for the whole pass."""
+        return plain_calls if self.plain else partial(rotary_call, rotary_table(self.model.rope, grid), grid)
 
 
 def rotary_table(rope: Any, grid: Grid) -> Tensor:
@@ -62,14 +71,26 @@ def with_appended(rows: Float[Tensor, "batch heads tokens row"], count: int) -> 
     return stacked([rows, identity_rows(rows, count)]) if count else rows
 
 
-def rotary_call(rows: Callable[[int], Tensor], n_prefix: int) -> Call:
+def rows_by_block(
+    table: Tensor, grid: Grid, ids: Int[Tensor, "batch tokens"], n_appended: int
+) -> Callable[[int], Tensor]:
+    """The rotary rows of patch and appended tokens, block by block."""
+    by_block = table.ndim == 4  # depth x heads x positions x row, where each block has its own
+    if full(grid, ids) and not n_appended:
+        return (lambda block: table[block]) if by_block else lambda _: table
+    if by_block:
+        return lambda block: with_appended(rows_at(table[block], ids), n_appended)
+    rows = with_appended(rows_at(table[None], ids), n_appended)
+    return lambda _: rows
+
+
+def rotary_call(table: Tensor, grid: Grid, ids: Int[Tensor, "batch tokens"], n_prefix: int, n_appended: int) -> Call:
     """Blocks that take rotary rows. Their attention counts the prefix itself; where it is another, it is told so."""
+    rows = rows_by_block(table, grid, ids, n_appended)
 
     def call(index: int, block: Any, sequence: Tensor) -> Tensor:
-        attention = block.attn
-        if attention.num_prefix_tokens == n_prefix:
-            return block(sequence, rope=rows(index))
-        with standing_in(attention, "num_prefix_tokens", n_prefix):
-            return block(sequence, rope=rows(index))
+        if block.attn.num_prefix_tokens != n_prefix:
+            block = with_attention(block, "num_prefix_tokens", n_prefix)
+        return block(sequence, rope=rows(index))
 
     return call

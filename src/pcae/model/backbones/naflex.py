@@ -1,6 +1,6 @@
 """timm's NaFlexVit, for images of one size at a time: positions of any grid, rotary ones too, linear patches."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import timm
 import torch
@@ -22,9 +22,10 @@ class NaFlexBackbone(EvaBackbone):
     block_types = (Block, EvaBlock)
     module = "naflexvit"
     first_layer = "embeds.proj"
+    names: ClassVar = {}
 
-    @staticmethod
-    def options(model: str, options: dict[str, Any]) -> dict[str, Any]:
+    @classmethod
+    def options(cls, model: str, options: dict[str, Any]) -> dict[str, Any]:
         """timm's arguments: the table of positions is made for the grid of the images, as in a VisionTransformer."""
         side = options.get("patch_size")
         if side is None:
@@ -114,6 +115,7 @@ class NaFlexBackbone(EvaBackbone):
 
     def sequence_of(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch all dim"]:
         """Prefix and patch tokens of whole images as the first block takes them, by the model's own code."""
+        self.check_whole()
         return self.model.norm_pre(self.model.embeds(images)[0])
 
     def grid_of(self, images: Float[Tensor, "batch channels height width"]) -> Grid:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from pcae.settings.bounds import OnlyPython
+from pcae.settings.bounds import OnlyPython, Portion
 from pcae.settings.methods import WITHOUT_TEACHER, MethodConfig, inapplicable_settings
 from pcae.settings.network import DecoderConfig, EncoderConfig
 from pcae.settings.run import HealthConfig
@@ -34,6 +34,9 @@ class PretrainConfig(RunSettings):
     teacher: str | None = None
     """Weights of a fixed teacher in place of the moving average of the student, of any family
     and patch size."""
+    layer_decay: Portion | None = None
+    """With --init: the learning rate falls by this factor from block to block, from the last to the patch embedding,
+    so that a network that has learned much moves little at its beginning. Without it, all blocks move alike."""
     dry_run: bool = False
     """Make a few steps, write nothing, and say what the run takes: hours, images/s, memory, the largest batch."""
     transform: OnlyPython = None
@@ -56,4 +59,4 @@ def settings_without_effect(values: dict[str, Any]) -> set[str]:
     method = values.get("method", "pcae")
     void = inapplicable_settings(method) | ({"teacher"} if method in WITHOUT_TEACHER else set())
     void |= {"momentum", "momentum_end"} if values.get("teacher") else set()
-    return void | ({"patch_scale"} if values.get("init") else set())
+    return void | ({"patch_scale"} if values.get("init") else {"layer_decay"})
