@@ -281,7 +281,8 @@ def test_a_killed_comparison_goes_on_with_the_same_cells(photos, tmp_path):
         running.send_signal(signal.SIGKILL)
         running.communicate()
         for path in (tmp_path / "out" / "cells").glob("*seed*.json"):
-            assert finished.setdefault(path.name, path.stat().st_mtime) == path.stat().st_mtime
+            if "knn" in json.loads(path.read_text())["measured"]:  # else it was killed when it had the seconds alone
+                assert finished.setdefault(path.name, path.stat().st_mtime) == path.stat().st_mtime
     main([*words, str(tmp_path / "out")])
     main([*words, str(tmp_path / "unbroken")])
     for path in (tmp_path / "out" / "cells").glob("*seed*.json"):
