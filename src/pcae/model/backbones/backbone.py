@@ -1,12 +1,11 @@
 """timm's VisionTransformer, and what every family answers: how tokens begin, and what blocks take beside them."""
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from math import prod
 from typing import Any, ClassVar
 
-import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from timm.layers.patch_embed import PatchEmbed
 from timm.layers.pos_embed import resample_abs_pos_embed
 from timm.models.vision_transformer import Block, VisionTransformer
@@ -157,11 +156,6 @@ class Backbone:
         return plain_calls
 
 
-def full(grid: Grid, ids: Tensor) -> bool:
-    """Whether ascending positions are all of a grid."""
-    return ids.shape[1] == prod(grid)
-
-
 def with_attention(block: Any, name: str, value: Any) -> Any:
     """The block with an attention that finds this value under a name. All weights are the block's own.
 
@@ -172,19 +166,3 @@ def with_attention(block: Any, name: str, value: Any) -> Any:
     vars(twin)["_modules"] = {**vars(block)["_modules"], "attn": attention}
     vars(twin)["_compiled_call_impl"] = None
     return twin
-
-
-def rows_at(table: Float[Tensor, "*lead positions row"], ids: Int[Tensor, "batch tokens"]) -> Tensor:
-    """The rows of a table at positions, image by image: batch x lead x tokens x row."""
-    return table[..., ids, :].movedim(-3, 0)
-
-
-def identity_rows(rows: Float[Tensor, "*lead tokens row"], count: int) -> Float[Tensor, "*lead count row"]:
-    """Rotary rows that turn nothing: sines of 0, then cosines of 1."""
-    none = rows.new_zeros(*rows.shape[:-2], count, rows.shape[-1] // 2)
-    return torch.cat([none, none + 1], dim=-1)
-
-
-def stacked(parts: Sequence[Tensor]) -> Tensor:
-    """Rows of prefix, patch and appended tokens, one after the other."""
-    return torch.cat([part for part in parts if part.shape[-2]], dim=-2)

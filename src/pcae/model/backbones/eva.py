@@ -3,23 +3,15 @@
 import copy
 from collections.abc import Callable
 from functools import partial
+from math import prod
 from typing import Any, ClassVar
 
+import torch
 from jaxtyping import Float, Int
 from timm.models.eva import Eva, EvaBlock, EvaBlockPostNorm
 from torch import Tensor
 
-from pcae.model.backbones.backbone import (
-    Backbone,
-    Call,
-    Calling,
-    full,
-    identity_rows,
-    plain_calls,
-    rows_at,
-    stacked,
-    with_attention,
-)
+from pcae.model.backbones.backbone import Backbone, Call, Calling, plain_calls, with_attention
 from pcae.model.tokens import Grid
 
 
@@ -67,8 +59,14 @@ def rotary_table(rope: Any, grid: Grid) -> Tensor:
 
 
 def with_appended(rows: Float[Tensor, "batch heads tokens row"], count: int) -> Tensor:
-    """Rotary rows, and behind them those of so many appended tokens, which are not turned."""
-    return stacked([rows, identity_rows(rows, count)]) if count else rows
+    """Rotary rows, and behind them those of so many appended tokens, which turn nothing: sines of 0, cosines of 1."""
+    none = rows.new_zeros(*rows.shape[:2], count, rows.shape[-1] // 2)
+    return torch.cat([rows, torch.cat([none, none + 1], dim=-1)], dim=2) if count else rows
+
+
+def rows_at(table: Float[Tensor, "heads positions row"], ids: Int[Tensor, "batch tokens"]) -> Tensor:
+    """The rows of a table at positions, image by image: batch x heads x tokens x row."""
+    return table[:, ids].movedim(-3, 0)
 
 
 def rows_by_block(
@@ -76,7 +74,7 @@ def rows_by_block(
 ) -> Callable[[int], Tensor]:
     """The rotary rows of patch and appended tokens, block by block."""
     by_block = table.ndim == 4  # depth x heads x positions x row, where each block has its own
-    if full(grid, ids) and not n_appended:
+    if ids.shape[1] == prod(grid) and not n_appended:
         return (lambda block: table[block]) if by_block else lambda _: table
     if by_block:
         return lambda block: with_appended(rows_at(table[block], ids), n_appended)

@@ -31,8 +31,7 @@ class NaFlexBackbone(EvaBackbone):
         if side is None:
             with torch.device("meta"):
                 side = NaFlexBackbone(timm.create_model(model)).patch_size[0]
-        height, width = options["img_size"]
-        return options | {"pos_embed_grid_size": (height // side, width // side)}
+        return options | {"pos_embed_grid_size": tuple(length // side for length in options["img_size"])}
 
     def check_embedding(self) -> None:
         """Raise ValueError for blocks of other kinds."""
@@ -48,8 +47,7 @@ class NaFlexBackbone(EvaBackbone):
     @property
     def grid(self) -> Grid:
         """Rows and columns of patches of the table of positions."""
-        height, width = self.model.embeds.pos_embed_grid_size
-        return int(height), int(width)
+        return self.model.embeds.pos_embed_grid_size
 
     @property
     def channels(self) -> int:
@@ -102,8 +100,7 @@ class NaFlexBackbone(EvaBackbone):
     def check_table(self, name: str, table: Tensor, grid: Grid) -> None:
         """Raise ValueError for a table that is not of a grid."""
         if tuple(table.shape[1:3]) != tuple(grid):
-            rows, columns = table.shape[1:3]
-            raise ValueError(f"{name} is of a grid of {rows} x {columns}, not {grid[0]} x {grid[1]}")
+            raise ValueError(f"{name} is of a grid of {tuple(table.shape[1:3])}, not {tuple(grid)}")
 
     def resized(self, name: str, table: Tensor, before: Grid) -> Tensor:
         """A table of another grid for the model's own: bicubic in float32 with antialias."""
