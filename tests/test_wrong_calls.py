@@ -28,7 +28,7 @@ CALLS = {
     "another size for an encoder": ("encoder(images[:, :, :16])", "takes images of 32 x 32 pixels, got 16 x 32"),
     "another family": (
         "pcae.PCAE(timm.create_model('resnet18'))",
-        "only timm's VisionTransformer is supported, got ResNet",
+        "are supported, got ResNet",
     ),
     "a range of drop ratios": (
         "pcae.reduce(vit, drop_ratio=(0, 0.4))",

@@ -1,4 +1,5 @@
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from pcae.settings.run import OptimizerConfig, RunConfig
 from pcae.training.checkpoint import read
 from pcae.training.logging import read_metrics
 from pcae.training.plan import make_plan
-from tests.processes import ended, together
+from tests.processes import Started, ended, together
 from tests.training.sharded_worker import finetuning, pretraining
 
 HELD_OUT = 129
@@ -41,11 +42,22 @@ def runs(tmp_path_factory) -> Path:
     for _ in range(2):
         folder = tmp_path_factory.mktemp("runs")
         make_images(folder / "data")
-        done = ended(*together(["tests.training.sharded_worker", str(folder)]))
+        done = ended(*all_or_none(together(["tests.training.sharded_worker", str(folder)])))
         if all(status == 0 for status, _ in done):
             return folder
         assert any(status is not None and status < 0 for status, _ in done), done
     raise AssertionError(done)
+
+
+def all_or_none(processes: list[Started], seconds: float = 300) -> list[Started]:
+    """Wait for processes; where a signal ended one, for which the others would wait for an hour, end all."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and any(one.returncode is None for one in processes):
+        if any((one.returncode or 0) < 0 for one in processes):
+            for one in processes:
+                one.process.kill()
+        time.sleep(0.1)
+    return processes
 
 
 def facts(runs: Path) -> list[dict]:

@@ -42,13 +42,11 @@ def open_labelled(
             )
         if not multi_label:
             check_labels(images, name)
-    if isinstance(other, tuple):
-        check_apart(train, held_out, (*each(data), *other))
     apart = isinstance(other, Given) and other.value is not getattr(data, "value", None)
     if list(train.names) == list(held_out.names) and not apart:
         raise ValueError(f"data {quoted(other)} has no held-out images; {REMEDY}")
-    if not validation:
-        check_apart(train, held_out, data)
+    if not validation or isinstance(validation, tuple):
+        check_apart(train, held_out, data if not validation else (*each(data), *validation))
     if multi_label:
         train = with_label_sets(train, data)
         return train, with_label_sets(held_out, other, train.classes)
