@@ -47,7 +47,7 @@ class NaFlexBackbone(EvaBackbone):
     @property
     def grid(self) -> Grid:
         """Rows and columns of patches of the table of positions."""
-        return self.model.embeds.pos_embed_grid_size
+        return tuple(self.model.embeds.pos_embed_grid_size)  # a list, where it comes from a file
 
     @property
     def channels(self) -> int:
