@@ -82,7 +82,7 @@ def main() -> None:
     teaching = turns({name: step.teach for name, step in steps.items()}, device, said.rounds)
     machine = {"threads": torch.get_num_threads(), "machine": platform.machine(), "torch": str(torch.__version__)}
     tokens = {name: step.method.counts for name, step in steps.items()}
-    rows = {"step": described(training, said.batch), "teacher": described(teaching, said.batch)}
+    rows = {"step": described(training, said.batch), "pass": described(teaching, said.batch)}
     print(json.dumps(vars(said) | machine | {"teacher_tokens": tokens, **rows}, indent=2))
 
 
