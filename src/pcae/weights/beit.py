@@ -13,7 +13,7 @@ from pcae.settings.network import EncoderConfig
 from pcae.weights.loaded import EMBEDDING, Network, check_embedding, count_blocks
 from pcae.weights.names import joined, renamed
 from pcae.weights.said import check_depth, check_same, known_sizes, pair
-from pcae.weights.structure import HIDDEN, mlp_ratio, pooled, pooling_of
+from pcae.weights.structure import HIDDEN, mlp_ratio, of_sizes, pooled, pooling_of
 
 MODELS = {1024: "beit_large_patch16_224"}
 OTHERWISE = "beit_base_patch16_224"
@@ -118,7 +118,6 @@ def square_side(table: Tensor, where: str) -> int:
 
 def encoder_of(tensors: Mapping[str, Tensor], image_size: tuple[int, int]) -> EncoderConfig:
     """Architecture and sizes, read off tensors in timm's names."""
-    width, channels, patch = tensors[EMBEDDING].shape[:3]
     ratio = mlp_ratio(tensors)
     said = {
         "mlp_ratio": (ratio, ratio != 4),
@@ -126,12 +125,5 @@ def encoder_of(tensors: Mapping[str, Tensor], image_size: tuple[int, int]) -> En
         "qkv_bias": (False, "blocks.0.attn.q_bias" not in tensors),
     }
     options = {name: value for name, (value, there) in said.items() if there}
-    return EncoderConfig(
-        model=with_options(MODELS.get(width, OTHERWISE), options),
-        image_size=image_size,
-        patch_size=patch,
-        channels=channels,
-        width=width,
-        depth=count_blocks(tensors),
-        heads=tensors[FIRST].shape[1],
-    )
+    model = with_options(MODELS.get(len(tensors[EMBEDDING]), OTHERWISE), options)
+    return of_sizes(tensors, model, image_size, tensors[FIRST].shape[1])

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from pcae.model.architecture import with_options
 from pcae.settings.network import EncoderConfig
-from pcae.weights.loaded import EMBEDDING, Network, check_embedding, count_blocks
+from pcae.weights.loaded import EMBEDDING, Network, check_embedding
 from pcae.weights.names import joined, renamed
 from pcae.weights.said import check_depth, check_same, known_sizes
-from pcae.weights.structure import HIDDEN, mlp_ratio
+from pcae.weights.structure import HIDDEN, mlp_ratio, of_sizes
 
 MODELS = {384: "vit_small_patch16_dinov3", 1024: "vit_large_patch16_dinov3"}
 OTHERWISE = "vit_base_patch16_dinov3"
@@ -152,18 +152,10 @@ def encoder_of(tensors: Mapping[str, Tensor], image_size: tuple[int, int], heads
     registers = tensors["reg_token"].shape[1] if "reg_token" in tensors else 0
     if registers != REGISTERS:
         raise ValueError(f"{where} has {registers} register tokens; timm's DINOv3 has {REGISTERS}")
-    width, channels, patch = tensors[EMBEDDING].shape[:3]
+    width = len(tensors[EMBEDDING])
     if width % (4 * heads):
         raise ValueError(f"{where} has {heads} heads of {width / heads:g} features, which must be a multiple of 4")
-    return EncoderConfig(
-        model=model_of(tensors, where),
-        image_size=image_size,
-        patch_size=patch,
-        channels=channels,
-        width=width,
-        depth=count_blocks(tensors),
-        heads=heads,
-    )
+    return of_sizes(tensors, model_of(tensors, where), image_size, heads)
 
 
 def model_of(tensors: Mapping[str, Tensor], where: str) -> str:

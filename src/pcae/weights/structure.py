@@ -144,13 +144,21 @@ def read_off(
     tensors: Mapping[str, Tensor], image_size: tuple[int, int], options: Mapping[str, Any], heads: int | None
 ) -> EncoderConfig:
     """Architecture and sizes. heads: of the attention, where somebody says."""
+    width = len(tensors[EMBEDDING])
+    return of_sizes(
+        tensors, with_options(PLAIN.get(width, OTHERWISE), options), image_size, heads or usual_heads(width)
+    )
+
+
+def of_sizes(tensors: Mapping[str, Tensor], model: str, image_size: tuple[int, int], heads: int) -> EncoderConfig:
+    """The network of that name in the sizes of tensors in timm's names."""
     width, channels, patch = tensors[EMBEDDING].shape[:3]
     return EncoderConfig(
-        model=with_options(PLAIN.get(width, OTHERWISE), options),
+        model=model,
         image_size=image_size,
         patch_size=patch,
         channels=channels,
         width=width,
         depth=count_blocks(tensors),
-        heads=heads or usual_heads(width),
+        heads=heads,
     )
