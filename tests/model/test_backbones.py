@@ -199,7 +199,7 @@ def test_a_part_of_the_patches_is_as_if_the_others_were_not_there(variant, with_
 def test_dropping_is_what_masking_gives(variant):
     """Stages after blocks 0, 1 and 2; the mean of what each drops stands at the end, and is looked at."""
     model, pictures = made(variant), images()
-    reduction = Reduction(keep=0.7, after=(0, 1, 2), append_mean=True)
+    reduction = Reduction(keep=0.7, after=(0, 1, 2), fold="append")
     reduced = pcae.reduce(model, 0.3)
     reduced.reduction = reduction
     with torch.no_grad():
@@ -242,7 +242,7 @@ def test_blocks_that_are_computed_again_give_the_same_gradients(variant):
         model.set_grad_checkpointing(again)
         ids = torch.arange(3, 24, 2).expand(2, -1)
         patches = gather(patchify(images(), (8, 8)), ids)
-        reduction = Reduction(keep=0.5, after=(0, 2), append_mean=True)
+        reduction = Reduction(keep=0.5, after=(0, 2), fold="append")
         encoder(patches, ids, prefix=False, reduction=reduction).tokens.square().sum().backward()
         gradients.append([one.grad for one in model.blocks.parameters() if one.grad is not None])
     for one, other in zip(*gradients, strict=True):

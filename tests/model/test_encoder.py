@@ -37,7 +37,7 @@ def whole(encoder: Encoder, images: torch.Tensor, grid=None, **options):
 @pytest.mark.parametrize("keep_one", [False, True])
 def test_without_a_reduction_the_encoder_is_timms_forward(variant, keep_one):
     vit, images = make_vit(**VARIANTS[variant], fc_norm=False), torch.randn(2, 3, 32, 32)
-    reduction = Reduction(keep=1.0, after=(0, 2), append_mean=True) if keep_one else None
+    reduction = Reduction(keep=1.0, after=(0, 2), fold="append") if keep_one else None
     with torch.no_grad():
         encoded = whole(Encoder(vit), images, reduction=reduction)
         expected = vit.forward_features(images)
@@ -66,7 +66,7 @@ def test_gathering_before_the_embedding_equals_gathering_after_it(encoder, image
 def test_record_and_stages_are_what_a_hook_on_the_blocks_sees(encoder, images):
     outputs = []
     hooks = [b.register_forward_hook(lambda _, __, out: outputs.append(out.detach())) for b in encoder.vit.blocks]
-    reduction = Reduction(keep=0.5, after=(0, 3), append_mean=True)
+    reduction = Reduction(keep=0.5, after=(0, 3), fold="append")
     encoded = whole(encoder.eval(), images, reduction=reduction, record=range(encoder.depth))
     for hook in hooks:
         hook.remove()

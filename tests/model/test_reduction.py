@@ -4,12 +4,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pcae.model.folding import mean_of_dropped
 from pcae.model.reduction import (
     Reduction,
     Seen,
     count_kept,
     kept_counts,
-    mean_of_dropped,
     mean_similarity,
     placed,
     select,
@@ -88,7 +88,7 @@ def test_counts_of_pretraining(hidden, keep, counts):
 )
 def test_counts_of_finetuning(ratio, counts):
     reduction = Reduction.for_finetuning(12, drop_ratio=ratio)
-    assert reduction.append_mean and kept_counts(196, reduction) == dict(zip((0, 7, 10), counts, strict=True))
+    assert reduction.fold == "append" and kept_counts(196, reduction) == dict(zip((0, 7, 10), counts, strict=True))
 
 
 @pytest.mark.parametrize(

@@ -214,7 +214,7 @@ def test_keep_1_is_the_dense_backbone(pictures, pyramid):
 
 
 def test_after_late_reductions_every_position_has_the_last_features_that_it_had(pictures):
-    reduction = Reduction(keep=0.5, after=(1, 2), append_mean=True)
+    reduction = Reduction(keep=0.5, after=(1, 2), fold="append")
     backbone = make(drop_ratio=0.5, reduce_after=(1, 2))
     encoder, patches = backbone.encoder, patchify(pictures, (8, 8))
     encoded = encoder(

@@ -1,6 +1,6 @@
 """The blocks of a Vision Transformer, run one by one over a sequence that may shrink on the way."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -9,11 +9,13 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from pcae.model.backbones.backbone import Calling, plain_calls
+from pcae.model.backbones.backbone import Calling, attention_half, mlp_half, plain_calls
 from pcae.model.compiled import run_block
-from pcae.model.criteria import attention_map
-from pcae.model.reduction import Reduction, Seen, count_kept, mean_of_dropped, select
+from pcae.model.criteria import attention_map, keys_of
+from pcae.model.folding import mean_of_dropped, merge
+from pcae.model.reduction import Reduction, Seen, Selection, count_kept, select
 from pcae.model.tokens import gather
 
 
@@ -32,7 +34,8 @@ class Encoded:
 
     prefix: CLS and register tokens. tokens: the patch tokens that are left, at the positions `ids` of the grid.
     appended: means of dropped tokens, oldest first. recorded: by block, its output (before any reduction there)
-    and the ids; recorded_prefix: likewise, the prefix. stages: what each reduction decided.
+    and the ids; recorded_prefix: likewise, the prefix. stages: what each reduction decided. sizes: how many tokens
+    each patch token stands for, where some were merged.
     """
 
     prefix: Float[Tensor, "batch prefix dim"]
@@ -42,6 +45,71 @@ class Encoded:
     recorded: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
     recorded_prefix: dict[int, Tensor] = field(default_factory=dict)
     stages: tuple[Stage, ...] = ()
+    sizes: Float[Tensor, "batch tokens"] | None = None
+
+
+@dataclass
+class Walk:
+    """A sequence on its way through the blocks: prefix, patch and appended tokens.
+
+    sizes: how many tokens each patch token stands for, once some were merged.
+    """
+
+    sequence: Float[Tensor, "batch all dim"]
+    ids: Int[Tensor, "batch tokens"]
+    n_prefix: int
+    calling: Calling
+    class_token: bool
+    sizes: Float[Tensor, "batch tokens"] | None = None
+    stages: list[Stage] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.call = self.calling(self.ids, self.n_prefix, 0, None)
+
+    @property
+    def end(self) -> int:
+        """Where the patch tokens end."""
+        return self.n_prefix + self.ids.shape[1]
+
+    @property
+    def patches(self) -> Float[Tensor, "batch tokens dim"]:
+        """The patch tokens."""
+        return self.sequence[:, self.n_prefix : self.end]
+
+    def run(self, index: int, block: nn.Module, *, again: bool) -> None:
+        """Go through a block."""
+        self.sequence = run_block(self.call, index, block, self.sequence, grad_checkpointing=again)
+
+    def reduce(self, index: int, block: nn.Module, before: Tensor, n_keep: int, reduction: Reduction) -> None:
+        """One stage: fewer patch tokens, and what is left of the others. before: what entered the block."""
+        keys, attention = partial(keys_of, block, before, self.n_prefix, self.end), partial(attention_map, block, before)
+        seen = Seen(self.patches, n_keep, self.ids, attention, self.n_prefix, self.class_token, keys)
+        selection = select(seen, reduction.criterion)
+        kept, appended = self.folded(seen, selection, reduction, keys)
+        appended = [self.sequence[:, self.end :], *appended]
+        self.sequence = torch.cat([self.sequence[:, : self.n_prefix], kept, *appended], dim=1)
+        kept_ids = self.ids.gather(1, selection.places)
+        self.stages.append(Stage(index, self.ids, selection.scores, kept_ids))
+        self.ids = kept_ids
+        self.call = self.calling(self.ids, self.n_prefix, self.sequence.shape[1] - self.end, self.bias())
+
+    def folded(
+        self, seen: Seen, selection: Selection, reduction: Reduction, keys: Callable[[], Tensor]
+    ) -> tuple[Tensor, list[Tensor]]:
+        """The kept tokens, with others in them or not, and what is appended of the others."""
+        if reduction.fold == "merge":
+            sizes = torch.ones_like(seen.ids, dtype=selection.scores.dtype) if self.sizes is None else self.sizes
+            kept, self.sizes = merge(seen.tokens, sizes, selection, keys)
+            return kept, []
+        kept = gather(seen.tokens, selection.places)
+        return kept, [mean_of_dropped(seen.tokens, kept)] if reduction.fold in ("append", "pool") else []
+
+    def bias(self) -> Float[Tensor, "batch 1 1 all"] | None:
+        """What is added to the attention that each token gets: the logarithm of its size (proportional attention)."""
+        if self.sizes is None:
+            return None
+        sizes = F.pad(self.sizes.to(self.sequence.dtype), (self.n_prefix, self.sequence.shape[1] - self.end), value=1.0)
+        return sizes.log()[:, None, None]
 
 
 def run_blocks(
@@ -64,26 +132,26 @@ def run_blocks(
     tokens at these positions, where the family's blocks take more than tokens (`Backbone.calling`).
     Raises ValueError when a block is named that does not exist.
     """
-    blocks, record = list(blocks), set(record)
-    check_blocks(len(blocks), record.union(reduction.after if reduction else ()))
-    n_prefix, recorded, prefixes, stages = prefix.shape[1], {}, {}, []
-    sequence, call = torch.cat([prefix, tokens], dim=1), calling(ids, n_prefix, 0)
+    blocks, record, shares = list(blocks), set(record), reduction.by_block if reduction else {}
+    check_blocks(len(blocks), record.union(shares))
+    n_prefix, recorded, prefixes = prefix.shape[1], {}, {}
+    walk = Walk(torch.cat([prefix, tokens], dim=1), ids, n_prefix, calling, class_token)
     for index, block in enumerate(blocks):
-        before, sequence = sequence, run_block(call, index, block, sequence, grad_checkpointing=grad_checkpointing)
+        before, n_keep = walk.sequence, count_kept(walk.ids.shape[1], shares.get(index, 1.0))
+        drops = reduction is not None and n_keep < walk.ids.shape[1]
+        if drops and reduction.before_mlp:
+            walk.run(index, attention_half(block), again=grad_checkpointing)
+            walk.reduce(index, block, before, n_keep, reduction)
+            walk.sequence = run_block(mlp_half(block), walk.sequence, grad_checkpointing=grad_checkpointing)
+        else:
+            walk.run(index, block, again=grad_checkpointing)
         if index in record:
-            recorded[index] = (sequence[:, n_prefix : n_prefix + ids.shape[1]], ids)
-            prefixes[index] = sequence[:, :n_prefix]
-        if reduction and index in reduction.after and count_kept(ids.shape[1], reduction.keep) < ids.shape[1]:
-            patches = sequence[:, n_prefix : n_prefix + ids.shape[1]]
-            n_keep = count_kept(ids.shape[1], reduction.keep)
-            seen = Seen(patches, n_keep, ids, partial(attention_map, block, before), n_prefix, class_token)
-            sequence, stage = _reduce(sequence, seen, index, reduction)
-            stages.append(stage)
-            ids = stage.kept_ids
-            call = calling(ids, n_prefix, sequence.shape[1] - n_prefix - ids.shape[1])
-    sizes = [n_prefix, ids.shape[1], sequence.shape[1] - n_prefix - ids.shape[1]]
-    prefix, tokens, appended = sequence.split(sizes, dim=1)
-    return Encoded(prefix, tokens, ids, appended, recorded, prefixes, tuple(stages))
+            recorded[index], prefixes[index] = (walk.patches, walk.ids), walk.sequence[:, :n_prefix]
+        if drops and not reduction.before_mlp:
+            walk.reduce(index, block, before, n_keep, reduction)
+    sizes = [n_prefix, walk.ids.shape[1], walk.sequence.shape[1] - walk.end]
+    prefix, tokens, appended = walk.sequence.split(sizes, dim=1)
+    return Encoded(prefix, tokens, walk.ids, appended, recorded, prefixes, tuple(walk.stages), walk.sizes)
 
 
 @contextmanager
@@ -103,15 +171,3 @@ def check_blocks(depth: int, named: Iterable[int]) -> None:
     beyond = sorted(block for block in named if not 0 <= block < depth)
     if beyond:
         raise ValueError(f"blocks {beyond} are named, but the model has blocks 0 to {depth - 1}")
-
-
-def _reduce(
-    sequence: Float[Tensor, "batch before dim"], seen: Seen, block: int, reduction: Reduction
-) -> tuple[Float[Tensor, "batch after dim"], Stage]:
-    """One stage: the shorter sequence, the mean of the dropped tokens at its end if asked; and what was decided."""
-    places, scores = select(seen, reduction.criterion)
-    kept = gather(seen.tokens, places)
-    mean = [mean_of_dropped(seen.tokens, kept)] if reduction.append_mean else []
-    end = seen.n_prefix + seen.tokens.shape[1]
-    sequence = torch.cat([sequence[:, : seen.n_prefix], kept, sequence[:, end:], *mean], dim=1)
-    return sequence, Stage(block, seen.ids, scores, seen.ids.gather(1, places))

@@ -22,6 +22,7 @@ def named_criterion(name: CriterionName, noise: Callable[[], Tensor]) -> Criteri
         "token-importance": token_importance,
         "saliency": saliency,
         "decomposition": leverage,
+        "bipartite": bipartite,
     }
     return criteria[name]
 
@@ -42,7 +43,7 @@ def name_of(criterion: Criterion) -> CriterionName:
     """The name of a criterion of `inference_criterion`. Raises ValueError for one of the caller's own."""
     if isinstance(criterion, partial) and criterion.func is drawn:
         return "random"
-    names: tuple[CriterionName, ...] = ("mean-similarity", "token-importance", "saliency", "decomposition")
+    names: tuple[CriterionName, ...] = ("mean-similarity", "token-importance", "saliency", "decomposition", "bipartite")
     for name in names:
         if inference_criterion(name) is criterion:
             return name
@@ -79,6 +80,36 @@ def leverage(seen: Seen) -> Float[Tensor, "batch tokens"]:
     least = 1e-9 * energy[:, :1] + torch.finfo(energy.dtype).tiny  # rounding is no direction
     weight = energy / (energy + ridge + least)
     return -(left.square() * weight.unsqueeze(1)).sum(dim=-1)
+
+
+def bipartite(seen: Seen) -> Float[Tensor, "batch tokens"]:
+    """Bipartite matching (ToMe, section 3): a token's cosine similarity, by keys, with its nearest in the other set.
+
+    Every second token of the whole sequence is of one set and may go; the others are minus infinity and stay. Raises
+    ValueError where more than the first set would have to go.
+    """
+    assert seen.keys is not None
+    keys = torch.nn.functional.normalize(upcast(seen.keys()), dim=-1)
+    places = torch.arange(keys.shape[1], device=keys.device)
+    stays = (places + seen.n_prefix) % 2 == 1
+    least = (keys.shape[1] + seen.n_prefix % 2) // 2  # how many stay in any case
+    if seen.n_keep < least:
+        raise ValueError(
+            f"criterion bipartite drops at most every second token, not {keys.shape[1] - seen.n_keep} of "
+            f"{keys.shape[1]}; use a drop ratio of 0.49 at most, or more stages"
+        )
+    alike = (keys @ keys.transpose(-2, -1)).masked_fill(~stays, -torch.inf).amax(dim=-1)
+    return alike.masked_fill(stays, -torch.inf)
+
+
+def keys_of(block: nn.Module, sequence: Tensor, start: int, end: int) -> Float[Tensor, "batch tokens key"]:
+    """The keys of the tokens from `start` to `end` inside a block that takes `sequence`, averaged over its heads."""
+    attention = block.attn
+    tokens = block.norm1(sequence[:, start:end])
+    width = attention.qkv.weight.shape[0] // 3
+    bias = None if attention.qkv.bias is None else attention.qkv.bias[width : 2 * width]
+    keys = torch.nn.functional.linear(tokens, attention.qkv.weight[width : 2 * width], bias)
+    return attention.k_norm(keys.unflatten(-1, (attention.num_heads, -1))).mean(dim=-2)
 
 
 def attention_map(block: nn.Module, sequence: Float[Tensor, "batch all dim"]) -> Float[Tensor, "batch all all"]:

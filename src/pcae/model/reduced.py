@@ -1,7 +1,7 @@
 """Any timm Vision Transformer, made faster without training: it is held, not patched."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -9,13 +9,13 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from pcae.model.backbones import backbone_of
-from pcae.model.blocks import Encoded, run_blocks
+from pcae.model.blocks import Encoded, check_blocks, run_blocks
 from pcae.model.criteria import inference_criterion
 from pcae.model.encoder import plain_vit
 from pcae.model.intermediates import Output, as_timm_gives, dense_outputs, taken
 from pcae.model.reduction import Reduction
 from pcae.model.tokens import all_ids
-from pcae.settings.choices import CriterionName
+from pcae.settings.choices import CriterionName, FoldName
 
 HELD = "vit."
 """What the names of the held model's parts begin with."""
@@ -42,10 +42,10 @@ class ReducedViT(nn.Module):
 
     def check_pooling(self, pooling: str) -> None:
         """Raise ValueError for pooling that cannot take means of dropped tokens in, where that is asked for."""
-        if self.pool_dropped and pooling != "avg":
+        if self.reduction.fold == "pool" and pooling != "avg":
             raise ValueError(
-                f"pool_dropped needs a classifier that averages its patch tokens, this one has pooling "
-                f"{pooling!r}; leave it out"
+                f"fold 'pool' (pool_dropped) needs a classifier that averages its patch tokens, this one has pooling "
+                f"{pooling!r}; use fold 'append'"
             )
 
     def encode(
@@ -91,18 +91,21 @@ class ReducedViT(nn.Module):
         return self.vit.forward_head(features, pre_logits=pre_logits)
 
     def mean_of_all(self, encoded: Encoded) -> Float[Tensor, "batch dim"]:
-        """The mean of all patch tokens after the final norm, the dropped ones by the mean that their stage appended."""
-        left, appended = self.vit.norm(encoded.tokens), self.vit.norm(encoded.appended)
-        dropped = [stage.ids.shape[1] - stage.kept_ids.shape[1] for stage in encoded.stages]
-        if not dropped:
+        """The mean of all patch tokens after the final norm: dropped ones by the mean that their stage appended, merged
+        ones by what they were merged into."""
+        left, dropped = self.vit.norm(encoded.tokens), [stage.ids.shape[1] - stage.kept_ids.shape[1] for stage in encoded.stages]
+        if encoded.sizes is not None:
+            return (left * (encoded.sizes / encoded.sizes.sum(dim=1, keepdim=True)).unsqueeze(-1)).sum(dim=1)
+        if not dropped or not encoded.appended.shape[1]:
             return left.mean(dim=1)
+        appended = self.vit.norm(encoded.appended)
         counts = torch.cat([torch.full_like(appended[:, :1, :1], count) for count in dropped], dim=1)
         total = left.sum(dim=1) + (appended * counts).sum(dim=1)
         return total / (left.shape[1] + sum(dropped))
 
     def classify(self, encoded: Encoded) -> Float[Tensor, "batch out"]:
         """Pooling and classifier, of what the blocks left."""
-        if not self.pool_dropped:
+        if self.reduction.fold not in ("pool", "merge") or self.vit.global_pool != "avg":
             return self.forward_head(self.norm(encoded))
         mean = self.mean_of_all(encoded).unsqueeze(1)  # as a single token, which the model's own head then averages
         return self.forward_head(torch.cat([self.vit.norm(encoded.prefix), mean], dim=1))
@@ -238,17 +241,35 @@ def from_timm_names(module: nn.Module, tensors: dict[str, Any], prefix: str, *_:
 
 def reduce(
     model: nn.Module,
-    drop_ratio: float,
+    drop_ratio: float | Sequence[float],
     criterion: CriterionName = "mean-similarity",
+    fold: FoldName = "append",
+    after: Sequence[int] | None = None,
+    before_mlp: bool = False,
     pool_dropped: bool = False,
 ) -> ReducedViT:
     """Hold a timm VisionTransformer and drop `drop_ratio` of its patch tokens at each of three stages.
 
     Works with CLS, register or no prefix tokens and any pooling, without training; 0 is the plain model.
-    criterion: which tokens go: those most like the mean, or those of another rule, to compare it with. pool_dropped:
-    average pooling takes the means of dropped tokens in, each for as many as it stands for; without training it keeps
-    more of the accuracy. Raises ValueError for other families, by name, for a ratio outside [0, 1) or no number, and
-    for `pool_dropped` with another pooling.
+    criterion: which tokens go: those most like the mean, or those of another rule; `bipartite` is ToMe's matching.
+    fold: what becomes of them. append: their mean stays in the sequence (the paper). pool: average pooling takes these
+    means in, each for as many as it stands for; without training it keeps more of the accuracy. merge: each goes into
+    its nearest kept token (ToMe). leave: nothing. after: the blocks, from 0, after which stages stand; then
+    `drop_ratio` may be one for each. before_mlp: stages stand between their block's attention and its MLP.
+    pool_dropped: another word for fold `pool`. Raises ValueError for other families, by name, for a ratio outside
+    [0, 1) or no number, for blocks that the model does not have, and for `pool` with another pooling.
     """
     depth, rule = len(plain_vit(model).blocks), inference_criterion(criterion)
-    return ReducedViT(model, Reduction.for_finetuning(depth, drop_ratio=drop_ratio, criterion=rule), pool_dropped)
+    fold = fold_of(fold, pool_dropped)
+    reduction = Reduction.for_finetuning(
+        depth, drop_ratio=drop_ratio, criterion=rule, fold=fold, after=after, before_mlp=before_mlp
+    )
+    check_blocks(depth, reduction.after)
+    return ReducedViT(model, reduction)
+
+
+def fold_of(fold: FoldName, pool_dropped: bool) -> FoldName:
+    """The fold, where `pool_dropped` may stand for `pool`. Raises ValueError where both are said and differ."""
+    if pool_dropped and fold not in ("append", "pool"):
+        raise ValueError(f"pool_dropped is fold 'pool', and fold {fold!r} was given too; leave pool_dropped out")
+    return "pool" if pool_dropped else fold

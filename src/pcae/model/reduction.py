@@ -1,16 +1,17 @@
 """THE IDEA: tokens that look like the mean of their sequence are redundant. Score them, keep the others; no weights."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from numbers import Real
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from pcae.model.tokens import upcast
+from pcae.settings.choices import FoldName
 
 
 class Seen(NamedTuple):
@@ -19,6 +20,7 @@ class Seen(NamedTuple):
     ids: their positions in the grid. attention: the map of the block that they come out of, averaged over its heads,
     from each token of the sequence (row) to each; made when it is asked for. n_prefix: how many class and register
     tokens stand before the patches in it. class_token: whether the first of these is a class token, not a register.
+    keys: the patch tokens' keys in that attention, averaged over its heads; made when they are asked for.
     """
 
     tokens: Float[Tensor, "batch tokens dim"]
@@ -27,10 +29,12 @@ class Seen(NamedTuple):
     attention: Callable[[], Tensor]
     n_prefix: int = 0
     class_token: bool = True
+    keys: Callable[[], Tensor] | None = None
 
 
 Criterion = Callable[[Seen], Tensor]
-"""Scores the redundancy of tokens: Float[batch tokens]; the lowest stay."""
+"""Scores the redundancy of tokens: Float[batch tokens]; the lowest stay. Those of minus infinity must stay, and where
+there are any, what is merged goes into them alone."""
 
 
 def mean_similarity(seen: Seen) -> Float[Tensor, "batch tokens"]:
@@ -43,26 +47,44 @@ def mean_similarity(seen: Seen) -> Float[Tensor, "batch tokens"]:
 class Reduction:
     """Where the token sequence shrinks and by how much: a value that the encoder takes (Eq. 2).
 
-    keep: share of the patch tokens that stays at each stage, in (0, 1]; 1 is the plain ViT.
+    keep: share of the patch tokens that stays at each stage, in (0, 1], or one for each; 1 is the plain ViT.
     after: blocks, counted from 0, after whose output a stage stands, ascending.
     criterion: redundancy of tokens; prefix and appended tokens take no part in it.
-    append_mean: append the mean of each stage's dropped tokens, as fine-tuning does (section 3.4).
+    fold: what becomes of dropped tokens. leave: nothing, as in pre-training. append: the mean of each stage's stands
+    behind the sequence, as in fine-tuning (section 3.4). pool: the same, and pooling takes these means in. merge: each
+    goes into the nearest kept one, which counts as that many in attention and pooling (ToMe, ICLR 2023).
+    before_mlp: stages stand between their block's attention and its MLP, which then has fewer tokens.
     """
 
-    keep: float
+    keep: float | tuple[float, ...]
     after: tuple[int, ...]
     criterion: Criterion = mean_similarity
-    append_mean: bool = False
+    fold: FoldName = "leave"
+    before_mlp: bool = False
 
     def __post_init__(self) -> None:
-        if not 0 < self.keep <= 1:
-            raise ValueError(f"keep (keep_ratio) must lie in (0, 1], got {self.keep}")
+        if isinstance(self.keep, tuple) and len(self.keep) != len(self.after):
+            raise ValueError(f"keep has {len(self.keep)} shares for {len(self.after)} stages; give one, or one for each")
+        for keep in self.keeps:
+            if not 0 < keep <= 1:
+                raise ValueError(f"keep (keep_ratio) must lie in (0, 1], got {keep}")
         if sorted(set(self.after)) != list(self.after) or min(self.after, default=0) < 0:
             raise ValueError(f"blocks to reduce after must be ascending and not negative, got {self.after}")
 
+    @property
+    def keeps(self) -> tuple[float, ...]:
+        """The share that stays at each stage."""
+        return self.keep if isinstance(self.keep, tuple) else (self.keep,) * len(self.after)
+
+    @property
+    def by_block(self) -> dict[int, float]:
+        """The share that stays, by the block that a stage stands after."""
+        return dict(zip(self.after, self.keeps, strict=True))
+
     def within(self, depth: int) -> "Reduction":
         """The same for the first `depth` blocks alone."""
-        return replace(self, after=tuple(block for block in self.after if block < depth))
+        after = tuple(block for block in self.after if block < depth)
+        return replace(self, after=after, keep=self.keep if isinstance(self.keep, float) else self.keeps[: len(after)])
 
     @classmethod
     def for_pretraining(cls, depth: int, *, stages: int = 3, keep: float = 0.5, placement: int = 1) -> "Reduction":
@@ -70,17 +92,43 @@ class Reduction:
         return cls(keep=keep, after=placed(depth, stages, placement))
 
     @classmethod
-    def for_finetuning(cls, depth: int, *, drop_ratio: float, criterion: Criterion = mean_similarity) -> "Reduction":
-        """The classifier's reduction: after blocks 0, 7, 10 of 12, means of dropped tokens appended (section 3.4)."""
-        if not isinstance(drop_ratio, Real):
-            raise ValueError(
-                f"drop_ratio is one number in [0, 1), such as 0.3, got {drop_ratio!r}; a range of them is for "
-                "fine-tuning: pcae finetune --drop-ratio 0:0.4"
-            )
-        if not 0 <= drop_ratio < 1:
-            raise ValueError(f"drop_ratio must lie in [0, 1), got {drop_ratio}")
-        after = tuple(sorted({block * depth // 12 for block in (0, 7, 10)}))
-        return cls(keep=1 - drop_ratio, after=after, criterion=criterion, append_mean=True)
+    def for_finetuning(
+        cls,
+        depth: int,
+        *,
+        drop_ratio: float | Sequence[float],
+        criterion: Criterion = mean_similarity,
+        fold: FoldName = "append",
+        after: Sequence[int] | None = None,
+        before_mlp: bool = False,
+    ) -> "Reduction":
+        """The classifier's reduction: after blocks 0, 7, 10 of 12, means of dropped tokens appended (section 3.4).
+
+        drop_ratio: one for all stages, or one for each of the blocks in `after`.
+        """
+        if after is None:
+            after = sorted({block * depth // 12 for block in (0, 7, 10)})
+        kept = kept_of(drop_ratio)
+        return cls(keep=kept, after=tuple(after), criterion=criterion, fold=fold, before_mlp=before_mlp)
+
+
+def kept_of(drop_ratio: Any) -> float | tuple[float, ...]:
+    """The share that stays, of a drop ratio or of one for each stage. Raises ValueError for what is none."""
+    if isinstance(drop_ratio, Sequence) and not isinstance(drop_ratio, str):
+        return tuple(1 - check_ratio(ratio) for ratio in drop_ratio)
+    return 1 - check_ratio(drop_ratio)
+
+
+def check_ratio(drop_ratio: Any) -> float:
+    """The drop ratio. Raises ValueError for one outside [0, 1), or no number."""
+    if not isinstance(drop_ratio, Real):
+        raise ValueError(
+            f"drop_ratio is one number in [0, 1), such as 0.3, got {drop_ratio!r}; a range of them is for "
+            "fine-tuning: pcae finetune --drop-ratio 0:0.4"
+        )
+    if not 0 <= drop_ratio < 1:
+        raise ValueError(f"drop_ratio must lie in [0, 1), got {drop_ratio}")
+    return float(drop_ratio)
 
 
 def placed(depth: int, stages: int, placement: int) -> tuple[int, ...]:
@@ -123,8 +171,8 @@ def count_kept(tokens: int, keep: float) -> int:
 def kept_counts(tokens: int, reduction: Reduction) -> dict[int, int]:
     """Patch tokens that stay after each reducing block: 147 at one half after 0, 4, 8 -> {0: 73, 4: 36, 8: 18}."""
     counts = {}
-    for block in reduction.after:
-        counts[block] = tokens = count_kept(tokens, reduction.keep)
+    for block, keep in reduction.by_block.items():
+        counts[block] = tokens = count_kept(tokens, keep)
     return counts
 
 
@@ -132,12 +180,3 @@ def select(seen: Seen, criterion: Criterion = mean_similarity) -> Selection:
     """Decide which `n_keep` tokens stay: those of lowest redundancy (Eq. 3). Touches no features."""
     scores = criterion(seen)
     return Selection(scores.topk(seen.n_keep, dim=1, largest=False).indices.sort(dim=1).values, scores)
-
-
-def mean_of_dropped(
-    tokens: Float[Tensor, "batch tokens dim"], kept: Float[Tensor, "batch kept dim"]
-) -> Float[Tensor, "batch 1 dim"]:
-    """The mean of the tokens that are not among `kept`, summed in float32 at least."""
-    dropped = tokens.shape[1] - kept.shape[1]
-    total = upcast(tokens).sum(dim=1, keepdim=True) - upcast(kept).sum(dim=1, keepdim=True)
-    return (total / dropped).to(tokens.dtype)

@@ -4,8 +4,11 @@ from typing import Annotated, Literal
 
 from annotated_types import Interval
 
-CriterionName = Literal["mean-similarity", "random", "token-importance", "saliency", "decomposition"]
+CriterionName = Literal["mean-similarity", "random", "token-importance", "saliency", "decomposition", "bipartite"]
 """The method's criterion, and those that it is compared with."""
+FoldName = Literal["leave", "append", "pool", "merge"]
+"""What becomes of dropped tokens. leave: nothing. append: their mean stands behind the sequence. pool: the same, and
+pooling takes it in. merge: each goes into the nearest kept one, which then counts for more."""
 Ramp = Literal["cosine", "linear"]
 PyramidName = Literal["fpn", "simple"]
 """fpn: maps of four blocks, a quarter of the depth apart, and torchvision's FPN. simple: all from the last block."""

@@ -31,7 +31,7 @@ class DetectionBackbone(nn.Module):
         self.encoder, self.out_channels, self.window = encoder, config.pyramid_channels, config.window
         self.global_blocks = global_blocks(config, encoder.depth)
         check_windows(encoder, config.window)
-        reduction = Reduction(keep=1 - config.drop_ratio, after=config.reduce_after, append_mean=True)
+        reduction = Reduction(keep=1 - config.drop_ratio, after=config.reduce_after, fold="append")
         self.reduction = reduction if config.reduce_after else None
         width, patch_size, fpn = encoder.width, encoder.patch_size[0], config.pyramid == "fpn"
         self.recorded = quarters(encoder.depth) if fpn else (encoder.depth - 1,)

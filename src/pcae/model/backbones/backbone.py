@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from math import prod
 from typing import Any, ClassVar
 
+import torch
 from jaxtyping import Float
 from timm.layers.patch_embed import PatchEmbed
 from timm.layers.pos_embed import resample_abs_pos_embed
@@ -16,8 +17,9 @@ from pcae.model.tokens import Grid
 
 Call = Callable[[int, Any, Tensor], Tensor]
 """What runs a block, by its number, over a sequence: prefix, patch and appended tokens."""
-Calling = Callable[[Tensor, int, int], Call]
-"""What runs blocks over a prefix of so many tokens, the patch tokens at these positions, and so many appended ones."""
+Calling = Callable[[Tensor, int, int, Tensor | None], Call]
+"""What runs blocks over the patch tokens at these positions, a prefix of so many tokens before them and so many
+appended ones behind them; and what is added to the attention that each of all these gets (batch x 1 x 1 x all)."""
 
 
 def plainly(_: int, block: Any, sequence: Tensor) -> Tensor:
@@ -25,9 +27,9 @@ def plainly(_: int, block: Any, sequence: Tensor) -> Tensor:
     return block(sequence)
 
 
-def plain_calls(ids: Tensor, n_prefix: int, n_appended: int) -> Call:
+def plain_calls(ids: Tensor, n_prefix: int, n_appended: int, bias: Tensor | None = None) -> Call:
     """Blocks that take tokens alone."""
-    return plainly
+    return plainly if bias is None else lambda _, block, sequence: block(sequence, attn_mask=bias)
 
 
 class Backbone:
@@ -157,12 +159,36 @@ class Backbone:
 
 
 def with_attention(block: Any, name: str, value: Any) -> Any:
-    """The block with an attention that finds this value under a name. All weights are the block's own.
+    """The block with an attention that finds this value under a name. All weights are the block's own."""
+    attention = copy.copy(block.attn)
+    vars(attention)[name] = value
+    return with_parts(block, attn=attention)
+
+
+def with_parts(block: Any, **parts: nn.Module) -> Any:
+    """The block with other parts under these names. What stays is the block's own.
 
     Nothing of the block is changed: others may run it at the same time. What comes of it is not compiled.
     """
-    attention, twin = copy.copy(block.attn), copy.copy(block)
-    vars(attention)[name] = value
-    vars(twin)["_modules"] = {**vars(block)["_modules"], "attn": attention}
+    twin = copy.copy(block)
+    vars(twin)["_modules"] = {**vars(block)["_modules"], **parts}
     vars(twin)["_compiled_call_impl"] = None
     return twin
+
+
+class Nothing(nn.Module):
+    """In the place of a part of a block: zeros."""
+
+    def forward(self, sequence: Tensor, **_: Any) -> Tensor:
+        """Zeros."""
+        return torch.zeros_like(sequence)
+
+
+def attention_half(block: Any) -> Any:
+    """The block without its MLP: what it adds by attention."""
+    return with_parts(block, norm2=Nothing(), mlp=Nothing())
+
+
+def mlp_half(block: Any) -> Any:
+    """The block without its attention, whatever else it would take: what it adds by its MLP."""
+    return with_parts(block, norm1=Nothing(), attn=Nothing())

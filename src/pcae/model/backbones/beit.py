@@ -11,7 +11,7 @@ from timm.models.beit import Beit, Block
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pcae.model.backbones.backbone import Backbone, Call, Calling, plain_calls, with_attention
+from pcae.model.backbones.backbone import Backbone, Call, Calling, with_attention
 from pcae.model.tokens import Grid
 
 TABLE = "relative_position_bias_table"
@@ -63,18 +63,26 @@ class BeitBackbone(Backbone):
 
     def calling(self, grid: Grid) -> Calling:
         """Blocks with the bias between the tokens; of a model that shares it, the same for all."""
-        return plain_calls if self.plain else partial(self.biased_call, grid)
+        return sized_calls if self.plain else partial(self.biased_call, grid)
 
-    def biased_call(self, grid: Grid, ids: Int[Tensor, "batch tokens"], n_prefix: int, n_appended: int) -> Call:
+    def biased_call(
+        self, grid: Grid, ids: Int[Tensor, "batch tokens"], n_prefix: int, n_appended: int, bias: Tensor | None
+    ) -> Call:
         """What runs blocks over these tokens. Their attention, which knows the bias of whole images, is given none."""
         shared, pairs = self.model.rel_pos_bias, pairs_of(grid, ids, n_prefix)
 
         def call(index: int, block: Any, sequence: Tensor) -> Tensor:
             tables = [owner.relative_position_bias_table for owner in (shared, block.attn) if owner is not None]
             found = [bias_of(table, self.grid, grid, pairs, n_appended) for table in tables if table is not None]
+            found += [] if bias is None else [bias]
             return with_attention(block, TABLE, None)(sequence, shared_rel_pos_bias=sum(found[1:], found[0]))
 
         return call
+
+
+def sized_calls(ids: Tensor, n_prefix: int, n_appended: int, bias: Tensor | None = None) -> Call:
+    """Blocks without a table, which take what is added to attention under a name of their own."""
+    return lambda _, block, sequence: block(sequence, shared_rel_pos_bias=bias)
 
 
 def pairs_of(grid: Grid, ids: Int[Tensor, "batch tokens"], n_prefix: int) -> Int[Tensor, "batch all all"]:

@@ -82,13 +82,15 @@ def rows_by_block(
     return lambda _: rows
 
 
-def rotary_call(table: Tensor, grid: Grid, ids: Int[Tensor, "batch tokens"], n_prefix: int, n_appended: int) -> Call:
+def rotary_call(
+    table: Tensor, grid: Grid, ids: Int[Tensor, "batch tokens"], n_prefix: int, n_appended: int, bias: Tensor | None
+) -> Call:
     """Blocks that take rotary rows. Their attention counts the prefix itself; where it is another, it is told so."""
     rows = rows_by_block(table, grid, ids, n_appended)
 
     def call(index: int, block: Any, sequence: Tensor) -> Tensor:
         if block.attn.num_prefix_tokens != n_prefix:
             block = with_attention(block, "num_prefix_tokens", n_prefix)
-        return block(sequence, rope=rows(index))
+        return block(sequence, rope=rows(index), attn_mask=bias)
 
     return call
