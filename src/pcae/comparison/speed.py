@@ -20,6 +20,7 @@ from pcae.model.encoder import create_vit
 from pcae.model.reduced import reduce
 from pcae.runs.initial_weights import InitialWeights, initial_method, load_initial
 from pcae.settings.network import EncoderConfig
+from pcae.tasks.classification import rule_of
 from pcae.tasks.dial import parse_drop_ratio
 from pcae.training.distributed import World
 from pcae.training.optimizer import build_optimizer
@@ -84,7 +85,7 @@ class MeasuredRow:
         """Classifies a batch of made-up images, with random weights."""
         config = self.classifier_config
         vit = create_vit(config, channels=config.channels or 3, num_classes=self.classes)
-        model: nn.Module = reduce(vit, self.drop_ratio, self.cell.finetune.task.criterion).to(device).eval()
+        model: nn.Module = reduce(vit, self.drop_ratio, **vars(rule_of(self.cell.finetune.task))).to(device).eval()
         call = partial(model, torch.randn(large_batch(device), config.channels or 3, *config.image_size).to(device))
         return torch.inference_mode()(call)
 

@@ -178,7 +178,7 @@ def examine(
     noise: Float[Tensor, "batch tokens"],
 ) -> dict[str, Float[Tensor, "batch ..."]]:
     """All that the claims need of a batch. found: its trace under `reduction`. pixels: the patches in [0, 1]."""
-    keep = reduction.keep ** len(reduction.after)
+    keep = reduction.share ** len(reduction.after)
     at_once = trace(encoder, patches, replace(reduction, keep=keep, after=reduction.after[:1]))
     return {
         **shifts(found, noise),

@@ -25,6 +25,7 @@ SCORES: dict[CriterionName, str] = {
     "token-importance": "attention received, negative",
     "saliency": "attention from CLS, negative",
     "decomposition": "leverage, negative",
+    "bipartite": "similarity to the nearest token of the other half",
 }
 """What each criterion ranks tokens by; the highest are dropped."""
 
@@ -132,7 +133,7 @@ def way_of_teacher(model: Pretrained, config: TeacherConfig, mask_ratio: float |
         return keeps
 
     name, first = ("whole", None) if mask_ratio is None else ("masked", "hidden")
-    ratio, score = round(1 - reduction.keep, 9), SCORES[config.criterion]
+    ratio, score = round(1 - reduction.share, 9), SCORES[config.criterion]
     return Way(name, first, reduction.after, tokens - n_visible, ratio, score, model.device, at)
 
 
@@ -160,7 +161,7 @@ def way_of_classifier(model: Pretrained, drop_ratio: float) -> Way:
 
         return keeps
 
-    score = SCORES[model.facts.criterion]
+    score = SCORES[model.facts.rule.criterion]
     way = Way("classifier", None, reduction.after, tokens, drop_ratio, score, model.device, at)
     if not way.leaves_some(drop_ratio):
         raise ValueError(f"drop_ratio {drop_ratio:g} at {len(way.after)} stages leaves none of {tokens} tokens")
@@ -169,9 +170,9 @@ def way_of_classifier(model: Pretrained, drop_ratio: float) -> Way:
 
 def check_drops(reduction: Reduction, tokens: int) -> None:
     """Raise ValueError for a reduction that drops nothing: there is nothing to show."""
-    if not reduction.after or count_kept(tokens, reduction.keep) == tokens:
+    if not reduction.after or count_kept(tokens, reduction.share) == tokens:
         raise ValueError(
-            f"{len(reduction.after)} stages that keep {reduction.keep:g} of the tokens drop nothing; there is nothing "
+            f"{len(reduction.after)} stages that keep {reduction.share:g} of the tokens drop nothing; there is nothing "
             "to show: use 1 stage or more and a keep_ratio below 1 (a classifier: a drop_ratio above 0)"
         )
 

@@ -105,7 +105,7 @@ def tokens_by_layer(positions: int, reduction: Reduction, depth: int) -> list[in
     for block in range(depth):
         left.append(counts.get(block, left[-1]))
         if block in counts and left[-1] == left[-2]:
-            raise ValueError(f"keep_ratio {reduction.keep:g} drops none of {left[-1]} tokens; choose a lower one")
+            raise ValueError(f"keep_ratio {reduction.share:g} drops none of {left[-1]} tokens; choose a lower one")
     return left
 
 

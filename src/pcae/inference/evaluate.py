@@ -39,11 +39,11 @@ def evaluate_classifier(config: EvaluateConfig, usual_picture: Path | None = Non
     usual_picture: where accuracy against speed is drawn without `out`, if at all.
     """
     check(config)
-    model = open_trained(config.model, config.pool_dropped)
-    chosen = config.drop_ratio or tuple(grid(*model.facts.drop_ratios))
+    model = open_trained(config.model, config.rule)
+    chosen = chosen_ratios(config, model.facts)
     picture = picture_of(config, len(chosen), usual_picture)
     check_several(config, model.facts)
-    models = {ratio: model.classifier(ratio, config.criterion) for ratio in chosen}
+    models = {ratio: model.classifier(ratio) for ratio in chosen}
     bad_files = open_shown(config.data, config.shown, model, labels=True)
     bad_files.images = measured_images(config, bad_files.images, model.facts)
     costs = {ratio: cost_of(classifier, model) for ratio, classifier in models.items()}  # refused before any work
@@ -63,6 +63,14 @@ def evaluate_classifier(config: EvaluateConfig, usual_picture: Path | None = Non
         console.print(f"the most confident mistakes: {config.mistakes}")
     say_left_out(bad_files)
     return found
+
+
+def chosen_ratios(config: EvaluateConfig, facts: PretrainedFacts) -> tuple[float, ...]:
+    """The drop ratios that are measured; of a file of a reduction, its own beside 0."""
+    if config.drop_ratio:
+        return config.drop_ratio
+    low, high = facts.drop_ratios
+    return tuple(grid(low, high)) if config.rule.reduction is None else tuple(sorted({0.0, low}))
 
 
 def look_at(
@@ -127,8 +135,7 @@ def described(config: EvaluateConfig, model: Pretrained, rows: list[dict[str, An
         weights=config.model.weights,
         data=in_words(config.data),
         model=facts.encoder.model,
-        criterion=config.criterion or facts.criterion,
-        pool_dropped=facts.pool_dropped,
+        **vars(facts.rule),
         device=str(model.device),
         precision="fp32",
         threads=torch.get_num_threads(),

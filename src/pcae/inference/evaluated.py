@@ -5,6 +5,8 @@ from typing import Any
 
 from pcae.evaluation.estimates import in_percent
 from pcae.results import Block, Result, Table
+from pcae.settings.choices import CriterionName, FoldName
+from pcae.settings.trained import Rule
 
 START = "images_per_second_at_"
 """Of the keys of a row's speeds; the batch size follows."""
@@ -24,8 +26,10 @@ class Evaluated(Result):
     weights: str
     data: str
     model: str
-    criterion: str
-    pool_dropped: bool
+    criterion: CriterionName
+    fold: FoldName
+    after: tuple[int, ...] | None
+    before_mlp: bool
     device: str
     precision: str
     threads: int
@@ -41,8 +45,8 @@ class Evaluated(Result):
 
     def blocks(self) -> list[Block]:
         """A row for each drop ratio, and what is right of each class at the first."""
-        rule = "" if self.criterion == "mean-similarity" else f", dropped by {self.criterion}"
-        rule += ", dropped tokens pooled" if self.pool_dropped else ""
+        rule = Rule(criterion=self.criterion, fold=self.fold, after=self.after, before_mlp=self.before_mlp).describe()
+        rule = rule and f", {rule}"
         shown = f"{self.rows[0]['images']} images in {self.classes} classes"
         shares = [name for name in NAMES if name in self.rows[0]]
         lines = [

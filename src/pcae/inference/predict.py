@@ -98,7 +98,7 @@ def predictions(config: PredictConfig) -> Iterator[dict[str, Any]]:
 
     Raises ValueError for what cannot be, and when too many images cannot be read.
     """
-    model = open_trained(config.model, config.pool_dropped)
+    model = open_trained(config.model, config.rule)
     bad_files = open_shown(config.data, config.shown, model)
     facts, names, size = model.facts, bad_files.images.names, model.facts.encoder.image_size
     classifier = model.classifier(facts.drop_ratios[0] if config.drop_ratio is None else config.drop_ratio)

@@ -1,15 +1,20 @@
 """The trained model that a verb works with, and the images that it is shown."""
 
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import torch
 
 from pcae.data.images import Images, open_images
 from pcae.data.unreadable import BadFiles
 from pcae.model.pretrained import Pretrained, PretrainedFacts
+from pcae.model.reduced import fold_of
+from pcae.settings.bounds import check_bounds
 from pcae.settings.choices import Split
 from pcae.settings.sources import Data
-from pcae.settings.trained import ShownConfig, TrainedConfig
+from pcae.settings.trained import ReductionFile, RuleConfig, ShownConfig, TrainedConfig
+from pcae.settings.yaml_files import read_yaml
 from pcae.terminal import console
 from pcae.training.distributed import pick_device
 from pcae.weights.detectors import DetectorFacts
@@ -29,17 +34,43 @@ def open_shown(data: Data, config: ShownConfig, model: Pretrained, labels: bool 
     return BadFiles(images_for(model.facts, data, config.split, labels), config.max_bad_files)
 
 
-def open_trained(config: TrainedConfig, pool_dropped: bool = False) -> Pretrained:
-    """The model, in evaluation mode; says what was matched. pool_dropped: as in `reduce`; its facts may say so, too."""
+def open_trained(config: TrainedConfig, rule: RuleConfig = RuleConfig()) -> Pretrained:
+    """The model, in evaluation mode, whose facts have the rule that is asked for; says what was matched."""
+    said = said_by(rule)  # refused before any work
     device = pick_device(config.device)
     found = find(config.weights)
     model, match = fill(found, device, config.image_size)
     console.print(f"weights: {found.source}")
     for line in (*match.describe(), *found.remarks):
         console.print(f"  {line}")
-    if pool_dropped:
-        model.facts = replace(model.facts, pool_dropped=True)
+    ratio = said.pop("drop_ratio", None)
+    ratios = model.facts.drop_ratios if ratio is None else (ratio, ratio)
+    model.facts = replace(model.facts, rule=replace(model.facts.rule, **said), drop_ratios=ratios)
     return model
+
+
+def said_by(config: RuleConfig) -> dict[str, Any]:
+    """What of a rule is said, and the drop ratio where a file says it: flags go before the file.
+
+    Raises ValueError for a file that holds none, and for two folds.
+    """
+    flags = {"criterion": config.criterion, "fold": config.fold, "after": config.reduce_after}
+    flags["before_mlp"] = config.before_mlp
+    if config.pool_dropped:
+        flags["fold"] = fold_of(config.fold or "append", pool_dropped=True)
+    file = {} if config.reduction is None else read_reduction(config.reduction)
+    return file | {name: value for name, value in flags.items() if value is not None}
+
+
+def read_reduction(path: Path) -> dict[str, Any]:
+    """What a file of --reduction says. Raises ValueError where it is none."""
+    if not path.is_file():
+        raise ValueError(f"reduction {str(path)!r} is not there; give a file that pcae tune wrote")
+    said = read_yaml(ReductionFile, path)
+    if "drop_ratio" not in said:
+        raise ValueError(f"reduction {str(path)!r} says no drop_ratio; give a file that pcae tune wrote")
+    check_bounds(ReductionFile(**said))
+    return said
 
 
 def say_left_out(bad_files: BadFiles, then: str = "they were left out") -> None:

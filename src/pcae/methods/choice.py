@@ -58,7 +58,7 @@ def spelled_out(
     """The settings with the values that the method took where none were given."""
     config = replace(config, mask_ratio=told(CONFIGS[config.method], config).mask_ratio)
     if not isinstance(method, MAE | SimMIM):
-        config = replace(config, teacher=replace(config.teacher, keep_ratio=method.teacher.reduction.keep))
+        config = replace(config, teacher=replace(config.teacher, keep_ratio=method.teacher.reduction.share))
     if not isinstance(method, SimMIM | PCAESimMIM):
         decoder = replace(decoder, decoder_depth=len(method.decoder.blocks))
     return config, decoder

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, UInt8
@@ -16,8 +16,8 @@ from pcae.model.decoder import Decoder
 from pcae.model.encoder import Encoder, create_vit, set_norm_eps
 from pcae.model.reduced import ReducedViT, reduce
 from pcae.model.tokens import Grid
-from pcae.settings.choices import CriterionName
 from pcae.settings.network import DecoderConfig, EncoderConfig
+from pcae.settings.trained import Rule
 
 Predicts = Literal["pixels", "features"]
 """What a decoder predicts: the values of patches, or a teacher's features of them."""
@@ -29,9 +29,8 @@ class PretrainedFacts:
 
     pixel_range: values of 16-bit and float pixels that become black and white. classes: names of a classifier's logits,
     in order; None is an encoder without a classifier. global_pool: timm's name of its pooling, "" for none.
-    drop_ratios: least and most drop ratio that it was fine-tuned with. pool_dropped: whether its pooling takes the
-    means of dropped tokens in. criterion: which tokens it drops. crop_pct: share of an image's shorter side that is
-    looked at. norm_eps: epsilon of the norms, where it is not the one that timm gives the architecture. multi_label:
+    drop_ratios: least and most drop ratio that it was fine-tuned with. rule: how it drops tokens. crop_pct: share of an
+    image's shorter side that is looked at. norm_eps: epsilon of the norms, where it is not the one that timm gives the architecture. multi_label:
     whether each logit says by its sigmoid that a class is there, instead of all by their softmax which one is.
     """
 
@@ -43,8 +42,7 @@ class PretrainedFacts:
     classes: list[str] | None = None
     global_pool: str = ""
     drop_ratios: tuple[float, float] = (0.0, 0.0)
-    pool_dropped: bool = False
-    criterion: CriterionName = "mean-similarity"
+    rule: Rule = Rule()
     crop_pct: float = 1.0
     norm_eps: float | None = None
     multi_label: bool = False
@@ -125,14 +123,15 @@ class Pretrained(nn.Module):
         check_shape(images, self.encoder.channels, self.encoder.image_size)
         return self.encoder(self.normalise(images))
 
-    def classifier(self, drop_ratio: float, criterion: CriterionName | None = None) -> "Classifier":
-        """The classifier at a drop ratio, sharing the weights; knobs as in `reduce`, without them as in its facts.
+    def classifier(self, drop_ratio: float | Sequence[float], **rule: Any) -> "Classifier":
+        """The classifier at a drop ratio, sharing the weights. rule: criterion, fold, after and before_mlp as in
+        `reduce`; without them as in its facts.
 
         Raises ValueError for a model without one, and for pooling that does not fit it.
         """
         if self.facts.classes is None:
             raise ValueError("these weights are an encoder without a classifier; fine-tune it first: pcae finetune")
-        reduced = reduce(self.encoder.vit, drop_ratio, criterion or self.facts.criterion, self.facts.pool_dropped)
+        reduced = reduce(self.encoder.vit, drop_ratio, **(vars(self.facts.rule) | rule))
         return Classifier(reduced, self.normalise, self.facts.classes)
 
 

@@ -77,6 +77,14 @@ class Reduction:
         return self.keep if isinstance(self.keep, tuple) else (self.keep,) * len(self.after)
 
     @property
+    def share(self) -> float:
+        """The share that stays at every stage. Raises ValueError where stages differ."""
+        shares = {self.keep} if isinstance(self.keep, float | int) else set(self.keep)
+        if len(shares) != 1:
+            raise ValueError(f"stages that keep shares of their own, {self.keep}, are for pcae.reduce alone; give one")
+        return float(*shares)
+
+    @property
     def by_block(self) -> dict[int, float]:
         """The share that stays, by the block that a stage stands after."""
         return dict(zip(self.after, self.keeps, strict=True))
@@ -84,7 +92,7 @@ class Reduction:
     def within(self, depth: int) -> "Reduction":
         """The same for the first `depth` blocks alone."""
         after = tuple(block for block in self.after if block < depth)
-        return replace(self, after=after, keep=self.keep if isinstance(self.keep, float) else self.keeps[: len(after)])
+        return replace(self, after=after, keep=self.keeps[: len(after)] if isinstance(self.keep, tuple) else self.keep)
 
     @classmethod
     def for_pretraining(cls, depth: int, *, stages: int = 3, keep: float = 0.5, placement: int = 1) -> "Reduction":

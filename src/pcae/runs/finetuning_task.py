@@ -107,7 +107,7 @@ class FineTuning(Validated[FinetuneConfig, Classification, Tally | Ranked]):
         """How good it is on the held-out images at the drop ratio that is trained; for a dial, the least one."""
         facts, world = self.facts, self.run.world
         normalise = Normalise(facts.mean, facts.std, facts.encoder.channels or 3).to(world.device)
-        reduced = reduce(method.serving, facts.drop_ratios[0], facts.criterion, facts.pool_dropped)
+        reduced = reduce(method.serving, facts.drop_ratios[0], **vars(facts.rule))
         workers = training_workers(self.run.config.reading, world.device)
         return classify(Classifier(reduced, normalise), self.test, facts, world, workers)
 
@@ -127,12 +127,7 @@ class FineTuning(Validated[FinetuneConfig, Classification, Tally | Ranked]):
 
     def described(self) -> dict[str, Any]:
         """How tokens are dropped where it is measured."""
-        facts = self.facts
-        return {
-            "drop_ratio": facts.drop_ratios[0],
-            "criterion": facts.criterion,
-            "pool_dropped": facts.pool_dropped,
-        }
+        return {"drop_ratio": self.facts.drop_ratios[0], **vars(self.facts.rule)}
 
     def conclude(self, done: dict[str, Any]) -> dict[str, Any]:
         """Write the classifier and draw the confusion matrix; returns the summary, with intervals and each class."""
@@ -278,16 +273,15 @@ def facts_of(run: TrainingRun[FinetuneConfig, Classification], initial: InitialW
         classes=list(run.images.classes),
         global_pool=task.global_pool,
         drop_ratios=parse_drop_ratio(task.drop_ratio),
-        pool_dropped=task.pool_dropped,
-        criterion=task.criterion,
+        rule=rule_of(task),
         crop_pct=run.config.crop_pct or (known.crop_pct if known else 1.0),
         norm_eps=initial.norm_eps,
         multi_label=run.config.labels.multi_label,
     )
 
 
-def token_counts(encoder: Encoder, drop_ratio: float) -> list[int]:
+def token_counts(encoder: Encoder, drop_ratio: float, after: Sequence[int] | None = None) -> list[int]:
     """Patch tokens of an image, and what is left of them after each stage."""
     tokens = encoder.grid[0] * encoder.grid[1]
-    reduction = Reduction.for_finetuning(encoder.depth, drop_ratio=drop_ratio)
+    reduction = Reduction.for_finetuning(encoder.depth, drop_ratio=drop_ratio, after=after)
     return [tokens, *kept_counts(tokens, reduction).values()]

@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 
 from annotated_types import Interval
 
-from pcae.settings.bounds import NotNegative, Portion, Share
-from pcae.settings.choices import Frozen, PyramidName, Ramp
+from pcae.settings.bounds import Natural, NotNegative, Portion, Share
+from pcae.settings.choices import CriterionName, FoldName, Frozen, PyramidName, Ramp
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,8 +16,15 @@ class ClassificationConfig:
     drop_ratio: float | str = 0.0
     """Share of the patch tokens that each of three stages drops, in [0, 1); A:B draws a ratio of that range every
     step, so that one checkpoint serves all of them."""
-    criterion: Literal["mean-similarity", "random"] = "mean-similarity"
-    """Which tokens go: those most like the mean (the method), or random ones, to compare it with."""
+    criterion: CriterionName = "mean-similarity"
+    """Which tokens go: those most like the mean (the method), or those of another rule; bipartite is ToMe's matching."""
+    fold: FoldName = "append"
+    """What becomes of them. append: their mean stays in the sequence (the paper). pool: these means are pooled, too,
+    each for as many as it stands for. merge: each goes into the nearest token that stays (ToMe). leave: nothing."""
+    reduce_after: tuple[Natural, ...] | None = None
+    """Blocks, from 0, after which tokens are dropped; without it 0, 7 and 10 of 12."""
+    before_mlp: bool = False
+    """Drop tokens between attention and MLP of these blocks, not after them: the MLP then has fewer."""
     drop_start_epochs: NotNegative | None = None
     """Epochs in which nothing is dropped; without it, a tenth of the run (the paper: 10 of 100)."""
     drop_ramp_epochs: NotNegative | None = None
@@ -27,8 +34,7 @@ class ClassificationConfig:
     global_pool: Literal["avg", "token"] = "avg"
     """What is classified: the mean of the patch tokens with a norm of its own, or the class token."""
     pool_dropped: bool = False
-    """Pool the means of dropped tokens, too, each for as many as it stands for; needs --global-pool avg. Ours: the
-    paper pools what is left."""
+    """Another word for --fold pool, which needs --global-pool avg. Ours: the paper pools what is left."""
     layer_decay: Portion | None = None
     """Factor on the learning rate from each block to the one before it; without it 0.65, and 1 from scratch."""
     drop_path: Share = 0.1

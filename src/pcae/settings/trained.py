@@ -1,12 +1,13 @@
 """Trained models at work: which, on what images, how."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 from annotated_types import Interval
 
 from pcae.settings.bounds import Count, Natural, Seed, Share
-from pcae.settings.choices import CriterionName, KeptMode, Split
+from pcae.settings.choices import CriterionName, FoldName, KeptMode, Split
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +34,54 @@ class KeepingConfig:
     fine-tuned with, else 0.3."""
     seed: Seed | None = None
     """Decides what is hidden."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """How a classifier drops tokens.
+
+    criterion: which go. fold: what becomes of them. after: blocks, from 0, after which stages stand; without it 0, 7
+    and 10 of 12. before_mlp: stages stand between their block's attention and its MLP.
+    """
+
+    criterion: CriterionName = "mean-similarity"
+    fold: FoldName = "append"
+    after: tuple[Natural, ...] | None = None
+    before_mlp: bool = False
+
+    def describe(self) -> str:
+        """What is not the paper's, in words."""
+        words = [f"dropped by {self.criterion}"] if self.criterion != "mean-similarity" else []
+        words += {"pool": ["dropped tokens pooled"], "merge": ["merged"], "leave": ["nothing appended"]}.get(self.fold, [])
+        words += [] if self.after is None else [f"after blocks {', '.join(map(str, self.after))}"]
+        return ", ".join(words + (["before their MLP"] if self.before_mlp else []))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReductionFile(Rule):
+    """What a file of --reduction holds."""
+
+    drop_ratio: Share
+
+
+@dataclass(frozen=True, kw_only=True)
+class RuleConfig:
+    """How tokens are dropped. Without a value, as the file of `reduction` says, else as it was fine-tuned."""
+
+    reduction: Path | None = None
+    """File of a reduction, as `pcae tune` writes it: drop ratio, criterion, fold, blocks."""
+    criterion: CriterionName | None = None
+    """Which tokens go: those most like the mean (the method), or those of another rule; bipartite is ToMe's matching."""
+    fold: FoldName | None = None
+    """What becomes of them. append: their mean stays in the sequence (the paper). pool: these means are pooled, too,
+    each for as many as it stands for: without training it keeps more of the accuracy. merge: each goes into the nearest
+    token that stays (ToMe). leave: nothing."""
+    pool_dropped: bool = False
+    """Another word for --fold pool."""
+    reduce_after: tuple[Natural, ...] | None = None
+    """Blocks, from 0, after which tokens are dropped; three in all if nobody says otherwise."""
+    before_mlp: bool | None = None
+    """Drop tokens between attention and MLP of these blocks, not after them: the MLP then has fewer."""
 
 
 @dataclass(frozen=True, kw_only=True)

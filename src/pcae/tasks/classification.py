@@ -15,11 +15,12 @@ from torch import Tensor, nn
 from pcae.model.backbones import ViT
 from pcae.model.criteria import named_criterion
 from pcae.model.encoder import Encoder
-from pcae.model.reduced import ReducedViT
+from pcae.model.reduced import fold_of, reduce
 from pcae.model.reduction import Reduction
 from pcae.model.tokens import upcast
 from pcae.settings.bounds import check_bounds
 from pcae.settings.tasks import ClassificationConfig
+from pcae.settings.trained import Rule
 from pcae.tasks.dial import DropSchedule, parse_drop_ratio
 from pcae.tasks.drop_path import draw_paths, install_drop_path
 from pcae.tasks.freezing import freeze, frozen_parameters, keep_still
@@ -34,13 +35,19 @@ def check_classification(config: ClassificationConfig, micro_batch: int) -> None
     """Raise ValueError for values that cannot be, or do not fit the size of a micro-batch."""
     parse_drop_ratio(config.drop_ratio)
     check_bounds(config)
-    if config.pool_dropped and config.global_pool != "avg":
-        raise ValueError(f"pool_dropped needs --global-pool avg, got {config.global_pool!r}")
+    if rule_of(config).fold == "pool" and config.global_pool != "avg":
+        raise ValueError(f"pool_dropped (fold pool) needs --global-pool avg, got {config.global_pool!r}")
     if (config.mixup or config.cutmix) and micro_batch % 2:
         raise ValueError(
             f"mixup and cutmix need an even number of images in a micro-batch, got {micro_batch}; change --batch-size "
             "or --accumulation, or use --mixup 0 --cutmix 0"
         )
+
+
+def rule_of(config: ClassificationConfig) -> Rule:
+    """How a task's tokens are dropped. Raises ValueError for two folds."""
+    fold = fold_of(config.fold, config.pool_dropped)
+    return Rule(criterion=config.criterion, fold=fold, after=config.reduce_after, before_mlp=config.before_mlp)
 
 
 def drop_schedule(config: ClassificationConfig, steps: int, steps_per_epoch: float) -> DropSchedule:
@@ -59,7 +66,7 @@ def drop_schedule(config: ClassificationConfig, steps: int, steps_per_epoch: flo
 class Classification(nn.Module):
     """Cross-entropy of a ViT that drops redundant tokens after blocks 0, 7 and 10 of 12 (section 3.4).
 
-    The means of dropped tokens stay in the sequence and leave before pooling, or are pooled with `pool_dropped`.
+    The means of dropped tokens stay in the sequence and leave before pooling, or what else the settings' fold says.
     `vit` is trained, but for what `freeze` names of it; `serving` is what is evaluated and kept: `vit`, or its moving
     average, which has the same frozen weights, not copies of them. class_weights: what images of each class count in
     the loss.
@@ -76,8 +83,8 @@ class Classification(nn.Module):
         self.config, self.schedule = config, schedule
         self.class_weights: Tensor | None
         self.register_buffer("class_weights", class_weights, persistent=False)
-        nothing = Reduction.for_finetuning(len(vit.blocks), drop_ratio=0.0)
-        self.model = ReducedViT(vit, nothing, config.pool_dropped)
+        self.rule = rule_of(config)
+        self.model = reduce(vit, 0.0, **vars(self.rule))
         self.frozen = freeze(vit, config.freeze)
         self.average = average_of(vit) if config.ema is not None else None
         self.paths = install_drop_path(vit, config.drop_path) if config.drop_path else []
@@ -113,7 +120,8 @@ class Classification(nn.Module):
         """A step's reduction; random criteria draw with it."""
         vit = self.model.vit
         criterion = named_criterion(self.config.criterion, lambda: random.uniform("drop", prod(Encoder(vit).grid)))
-        return Reduction.for_finetuning(len(vit.blocks), drop_ratio=ratio, criterion=criterion)
+        stages = vars(self.rule) | {"criterion": criterion}
+        return Reduction.for_finetuning(len(vit.blocks), drop_ratio=ratio, **stages)
 
     @property
     def mixes(self) -> bool:

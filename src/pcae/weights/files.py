@@ -249,13 +249,19 @@ def said_of(path: Path | str) -> Iterator[None]:
         raise ValueError(f"{path} holds no model that can be read: {reason_of(error)}") from error
 
 
+def with_rule(said: dict[str, Any]) -> dict[str, Any]:
+    """A header with the rule by which tokens are dropped, also where it is older and says it in two words."""
+    older = {"criterion": said.get("criterion", "mean-similarity"), "fold": "pool" if said.get("pool_dropped") else "append"}
+    return {"rule": older} | said
+
+
 def find_ours(tensors: dict[str, Tensor], header: str, path: Path) -> Loaded:
     """Weights with our header; fields that it lacks, being older, have their defaults. Raises ValueError if it lies."""
     try:
         said: dict[str, Any] = json.loads(header)
         check_kind(said, path)
         check_values(EncoderConfig, said["encoder"], str(path))
-        facts = TypeAdapter(PretrainedFacts).validate_python(said)
+        facts = TypeAdapter(PretrainedFacts).validate_python(with_rule(said))
         with torch.device("meta"):
             build_model(facts).encoder.vit.load_state_dict(tensors, assign=True)
     except (KeyError, TypeError, RuntimeError, ValueError) as error:

@@ -19,6 +19,7 @@ from pcae.model.encoder import Encoder, plain_vit
 from pcae.model.pretrained import Classifier, Pretrained, PretrainedFacts, build_model
 from pcae.model.reduced import ReducedViT
 from pcae.model.reduction import Reduction
+from pcae.settings.trained import Rule
 from pcae.settings.network import EncoderConfig
 from pcae.weights.loaded import Loaded, class_names
 from pcae.weights.reading import reason_of
@@ -49,8 +50,7 @@ def find_object(model: Any, words: str) -> Loaded:
     if isinstance(model, Encoder):
         facts = replace(facts, crop_pct=1.0)  # whole images, as our own runs have it
     if isinstance(model, ReducedViT):
-        rule = name_of(model.reduction.criterion)
-        facts = replace(facts, pool_dropped=model.pool_dropped, drop_ratios=drop_ratios_of(model), criterion=rule)
+        facts = replace(facts, rule=rule_of(model), drop_ratios=drop_ratios_of(model))
     granted = f"taken for granted: mean {facts.mean} and std {facts.std}, as timm has them for it"
     return Loaded(tensors=tensors_of(vit), facts=facts, source=words, remarks=(granted,))
 
@@ -133,9 +133,14 @@ def difference(vit: ViT, facts: PretrainedFacts) -> str | None:
 
 
 def drop_ratios_of(model: ReducedViT) -> tuple[float, float]:
-    """The drop ratio of a reduced model, as the least and the most. Raises ValueError for stages of its own."""
-    ratio = round(1 - model.reduction.keep, 9)
-    usual = Reduction.for_finetuning(len(model.vit.blocks), drop_ratio=ratio, criterion=model.reduction.criterion)
-    if replace(model.reduction, keep=usual.keep) != usual:
-        raise ValueError("the model drops tokens at stages of its own, which weights cannot say; give its .vit")
+    """The drop ratio of a reduced model, as the least and the most. Raises ValueError for one for each stage."""
+    ratio = round(1 - model.reduction.share, 9)
     return ratio, ratio
+
+
+def rule_of(model: ReducedViT) -> Rule:
+    """How a reduced model drops tokens."""
+    reduction, usual = model.reduction, Reduction.for_finetuning(len(model.vit.blocks), drop_ratio=0.0).after
+    after = None if reduction.after == usual else reduction.after
+    criterion = name_of(reduction.criterion)
+    return Rule(criterion=criterion, fold=reduction.fold, after=after, before_mlp=reduction.before_mlp)

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pcae.settings.bounds import AnyData, Count, Natural
-from pcae.settings.choices import CriterionName
-from pcae.settings.trained import ShownConfig, TrainedConfig
+from pcae.settings.trained import RuleConfig, ShownConfig, TrainedConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,19 +19,14 @@ class EvaluateConfig:
         "labelled --weights runs/classifier",
         "labelled --weights runs/dial --drop-ratio 0 0.2 0.4 --out accuracy-speed.png",
     )
-    USUAL = "data weights drop_ratio pool_dropped only image_size batch_size rounds out confusion mistakes device json"
+    USUAL = "data weights drop_ratio fold reduction only image_size batch_size rounds out confusion mistakes device json"
 
     data: AnyData
     """Folder with val/CLASS/... folders, .csv of path,label, WebDataset shards, `hf:NAME`, or a built-in word."""
     model: TrainedConfig
     drop_ratio: tuple[float, ...] | None = None
     """Shares of the patch tokens that each of three stages drops; without it, those that it was fine-tuned with."""
-    criterion: CriterionName | None = None
-    """Which tokens go: those most like the mean (the method), or those of another rule, to compare it with; without it,
-    as it was fine-tuned."""
-    pool_dropped: bool = False
-    """Pool the means of dropped tokens, too, each for as many as it stands for: without training it keeps more of the
-    accuracy. Weights that were fine-tuned so always do."""
+    rule: RuleConfig = RuleConfig()
     shown: ShownConfig = ShownConfig()
     batch_size: Count | None = None
     """Images of a large batch; without it, 16 on a CPU and 256 elsewhere."""

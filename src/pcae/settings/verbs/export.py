@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pcae.settings.bounds import Share
 from pcae.settings.choices import ExportFormat
-from pcae.settings.trained import TrainedConfig
+from pcae.settings.trained import RuleConfig, TrainedConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,9 +33,7 @@ class ExportConfig:
     drop_ratio: Share | None = None
     """Share of the patch tokens that each of three stages drops, for onnx and torch-export; without it, as it was
     fine-tuned, or as the file of --check says."""
-    pool_dropped: bool = False
-    """Pool the means of dropped tokens, too, each for as many as it stands for, for onnx and torch-export: without
-    training it keeps more of the accuracy. Weights that were fine-tuned so always do."""
+    rule: RuleConfig = RuleConfig()
     data: str | None = None
     """Images for the check: as for other verbs; without it, 64 of the built-in ones."""
     max_bad_files: Share = 0.05

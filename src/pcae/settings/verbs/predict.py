@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pcae.settings.bounds import AnyImages, Count, Share
-from pcae.settings.trained import ShownConfig, TrainedConfig
+from pcae.settings.trained import RuleConfig, ShownConfig, TrainedConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,9 +26,7 @@ class PredictConfig:
     """The .jsonl file to write; without it, lines go to standard output."""
     drop_ratio: float | None = None
     """Share of the patch tokens that each of three stages drops; without it, as it was fine-tuned."""
-    pool_dropped: bool = False
-    """Pool the means of dropped tokens, too, each for as many as it stands for: without training it keeps more of the
-    accuracy. Weights that were fine-tuned so always do."""
+    rule: RuleConfig = RuleConfig()
     top: Count = 5
     """Classes that are named for each image."""
     threshold: Share | None = None
