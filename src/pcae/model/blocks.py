@@ -10,9 +10,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from pcae.model.backbones.backbone import Calling, plain_calls
+from pcae.model.backbones.backbone import Call, Calling, plain_calls
 from pcae.model.compiled import run_block
-from pcae.model.criteria import attention_map
 from pcae.model.reduction import Reduction, Seen, count_kept, mean_of_dropped, select
 from pcae.model.tokens import gather
 
@@ -76,7 +75,8 @@ def run_blocks(
         if reduction and index in reduction.after and count_kept(ids.shape[1], reduction.keep) < ids.shape[1]:
             patches = sequence[:, n_prefix : n_prefix + ids.shape[1]]
             n_keep = count_kept(ids.shape[1], reduction.keep)
-            seen = Seen(patches, n_keep, ids, partial(attention_map, block, before), n_prefix, class_token)
+            look = partial(attention_map, call, index, block, before)
+            seen = Seen(patches, n_keep, ids, look, n_prefix, class_token)
             sequence, stage = _reduce(sequence, seen, index, reduction)
             stages.append(stage)
             ids = stage.kept_ids
@@ -84,6 +84,13 @@ def run_blocks(
     sizes = [n_prefix, ids.shape[1], sequence.shape[1] - n_prefix - ids.shape[1]]
     prefix, tokens, appended = sequence.split(sizes, dim=1)
     return Encoded(prefix, tokens, ids, appended, recorded, prefixes, tuple(stages))
+
+
+def attention_map(
+    call: Call, index: int, block: nn.Module, sequence: Float[Tensor, "batch all dim"]
+) -> Float[Tensor, "batch all all"]:
+    """Attention inside a block over `sequence`, averaged over heads: from each token (row) to each."""
+    return call.attention(index, block, sequence).mean(dim=1)
 
 
 @contextmanager

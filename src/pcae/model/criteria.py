@@ -5,9 +5,7 @@ from functools import partial
 
 import torch
 from jaxtyping import Float
-from timm.layers.attention import Attention
-from timm.models.vision_transformer import Block
-from torch import Tensor, nn
+from torch import Tensor
 
 from pcae.model.reduction import Criterion, Seen, mean_similarity
 from pcae.model.tokens import upcast
@@ -79,19 +77,3 @@ def leverage(seen: Seen) -> Float[Tensor, "batch tokens"]:
     least = 1e-9 * energy[:, :1] + torch.finfo(energy.dtype).tiny  # rounding is no direction
     weight = energy / (energy + ridge + least)
     return -(left.square() * weight.unsqueeze(1)).sum(dim=-1)
-
-
-def attention_map(block: nn.Module, sequence: Float[Tensor, "batch all dim"]) -> Float[Tensor, "batch all all"]:
-    """Attention inside a block that takes `sequence`, averaged over heads: from each token (row) to each.
-
-    It is computed beside the block, whose own attention stays fused. Raises ValueError for blocks of another kind than
-    timm's usual one.
-    """
-    if not isinstance(block, Block) or not isinstance(block.attn, Attention):
-        name = f"{type(block).__module__.rpartition('.')[2]}.{type(block).__name__}"
-        raise ValueError(f"criteria that look at attention need the blocks of timm's VisionTransformer, got {name}")
-    attention, (batch, length, _) = block.attn, sequence.shape
-    parts = attention.qkv(block.norm1(sequence)).reshape(batch, length, 3, attention.num_heads, attention.head_dim)
-    query, key, _ = parts.permute(2, 0, 3, 1, 4).unbind(0)
-    query, key = attention.q_norm(query), attention.k_norm(key)
-    return upcast(query @ key.transpose(-2, -1) * attention.scale).softmax(dim=-1).mean(dim=1)

@@ -12,22 +12,34 @@ from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pcae.model.backbones.attention import attention_by_head
 from pcae.model.tokens import Grid
 
-Call = Callable[[int, Any, Tensor], Tensor]
-"""What runs a block, by its number, over a sequence: prefix, patch and appended tokens."""
+
+class Call:
+    """What runs a block, by its number, over a sequence: prefix, patch and appended tokens. These take tokens alone."""
+
+    def __call__(self, index: int, block: Any, sequence: Float[Tensor, "batch all dim"]) -> Tensor:
+        """What the block makes of the sequence."""
+        return block(sequence)
+
+    def attention(
+        self, index: int, block: Any, sequence: Float[Tensor, "batch all dim"]
+    ) -> Float[Tensor, "batch heads all all"]:
+        """Attention inside the block over that sequence, from each token (row) to each.
+
+        Raises ValueError, by name, for a block whose attention cannot be looked at.
+        """
+        return attention_by_head(block, sequence)
+
+
 Calling = Callable[[Tensor, int, int], Call]
 """What runs blocks over a prefix of so many tokens, the patch tokens at these positions, and so many appended ones."""
 
 
-def plainly(_: int, block: Any, sequence: Tensor) -> Tensor:
-    """A block that takes tokens alone."""
-    return block(sequence)
-
-
 def plain_calls(ids: Tensor, n_prefix: int, n_appended: int) -> Call:
     """Blocks that take tokens alone."""
-    return plainly
+    return Call()
 
 
 class Backbone:
