@@ -116,7 +116,7 @@ def attend(attention: nn.Module, tokens: torch.Tensor, bias: torch.Tensor) -> to
         found[2] += attention.v_bias.unflatten(0, (attention.num_heads, 1, -1))
     query, key, value = found
     scores = query @ key.transpose(-1, -2) * key.shape[-1] ** -0.5 + bias
-    return attention.proj((softmax(scores, dim=-1) @ value).transpose(1, 2).flatten(2))
+    return attention.proj((attention.attn_drop(softmax(scores, dim=-1)) @ value).transpose(1, 2).flatten(2))
 
 
 def step(run: Run, index: int) -> torch.Tensor:

@@ -3,7 +3,9 @@
 import pytest
 import torch
 
-from pcae.model.criteria import attention_map, leverage, named_criterion, saliency, token_importance
+from pcae.model.backbones.backbone import Call
+from pcae.model.blocks import attention_map
+from pcae.model.criteria import leverage, named_criterion, saliency, token_importance
 from pcae.model.encoder import Encoder
 from pcae.model.reduced import reduce
 from pcae.model.reduction import Reduction, Seen, select
@@ -83,7 +85,7 @@ def test_the_attention_map_is_the_blocks_own(encoder: Encoder):
     """What it averages, times the block's values, is what the block's attention gives before its projection."""
     block = encoder.vit.blocks[0].double()
     sequence = torch.randn(2, 7, 24, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    weights = attention_map(block, sequence)
+    weights = attention_map(Call(), 0, block, sequence)
     torch.testing.assert_close(weights.sum(dim=-1), torch.ones(2, 7, dtype=torch.float64))
     heads = []
     query, key, value = block.attn.qkv(block.norm1(sequence)).chunk(3, dim=-1)

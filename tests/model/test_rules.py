@@ -44,8 +44,7 @@ def written_out(vit, images, *, after, drop_ratio, criterion, fold, before_mlp):
             whole = torch.tensor([1.0] * n_prefix + sizes + [1.0] * len(means), dtype=rows.dtype)
             scores = scores + whole.log()
         out = attention.proj((scores.softmax(-1) @ value).transpose(0, 1).flatten(1))
-        plain = (query @ key.transpose(-2, -1) * attention.head_dim**-0.5).softmax(-1)
-        return out, plain.mean(0), key.mean(0)
+        return out, scores.softmax(-1).mean(0), key.mean(0)
 
     def reduced(tokens, sizes, attention, keys):
         n_keep = math.floor(len(tokens) * (1 - drop_ratio) + 1e-9)

@@ -11,9 +11,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pcae.model.backbones.backbone import Calling, attention_half, mlp_half, plain_calls
+from pcae.model.backbones.backbone import Call, Calling, attention_half, mlp_half, plain_calls
 from pcae.model.compiled import run_block
-from pcae.model.criteria import attention_map, keys_of
 from pcae.model.folding import mean_of_dropped, merge
 from pcae.model.reduction import Reduction, Seen, Selection, count_kept, select
 from pcae.model.tokens import gather
@@ -82,7 +81,8 @@ class Walk:
 
     def reduce(self, index: int, block: nn.Module, before: Tensor, n_keep: int, reduction: Reduction) -> None:
         """One stage: fewer patch tokens, and what is left of the others. before: what entered the block."""
-        keys, attention = partial(keys_of, block, before, self.n_prefix, self.end), partial(attention_map, block, before)
+        keys = partial(self.call.keys, block, before[:, self.n_prefix : self.end])
+        attention = partial(attention_map, self.call, index, block, before)
         seen = Seen(self.patches, n_keep, self.ids, attention, self.n_prefix, self.class_token, keys)
         selection = select(seen, reduction.criterion)
         kept, appended = self.folded(seen, selection, reduction, keys)
@@ -152,6 +152,13 @@ def run_blocks(
     sizes = [n_prefix, walk.ids.shape[1], walk.sequence.shape[1] - walk.end]
     prefix, tokens, appended = walk.sequence.split(sizes, dim=1)
     return Encoded(prefix, tokens, walk.ids, appended, recorded, prefixes, tuple(walk.stages), walk.sizes)
+
+
+def attention_map(
+    call: Call, index: int, block: nn.Module, sequence: Float[Tensor, "batch all dim"]
+) -> Float[Tensor, "batch all all"]:
+    """Attention inside a block over `sequence`, averaged over heads: from each token (row) to each."""
+    return call.attention(index, block, sequence).mean(dim=1)
 
 
 @contextmanager

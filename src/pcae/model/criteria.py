@@ -5,9 +5,7 @@ from functools import partial
 
 import torch
 from jaxtyping import Float
-from timm.layers.attention import Attention
-from timm.models.vision_transformer import Block
-from torch import Tensor, nn
+from torch import Tensor
 
 from pcae.model.reduction import Criterion, Seen, mean_similarity
 from pcae.model.tokens import upcast
@@ -100,29 +98,3 @@ def bipartite(seen: Seen) -> Float[Tensor, "batch tokens"]:
         )
     alike = (keys @ keys.transpose(-2, -1)).masked_fill(~stays, -torch.inf).amax(dim=-1)
     return alike.masked_fill(stays, -torch.inf)
-
-
-def keys_of(block: nn.Module, sequence: Tensor, start: int, end: int) -> Float[Tensor, "batch tokens key"]:
-    """The keys of the tokens from `start` to `end` inside a block that takes `sequence`, averaged over its heads."""
-    attention = block.attn
-    tokens = block.norm1(sequence[:, start:end])
-    width = attention.qkv.weight.shape[0] // 3
-    bias = None if attention.qkv.bias is None else attention.qkv.bias[width : 2 * width]
-    keys = torch.nn.functional.linear(tokens, attention.qkv.weight[width : 2 * width], bias)
-    return attention.k_norm(keys.unflatten(-1, (attention.num_heads, -1))).mean(dim=-2)
-
-
-def attention_map(block: nn.Module, sequence: Float[Tensor, "batch all dim"]) -> Float[Tensor, "batch all all"]:
-    """Attention inside a block that takes `sequence`, averaged over heads: from each token (row) to each.
-
-    It is computed beside the block, whose own attention stays fused. Raises ValueError for blocks of another kind than
-    timm's usual one.
-    """
-    if not isinstance(block, Block) or not isinstance(block.attn, Attention):
-        name = f"{type(block).__module__.rpartition('.')[2]}.{type(block).__name__}"
-        raise ValueError(f"criteria that look at attention need the blocks of timm's VisionTransformer, got {name}")
-    attention, (batch, length, _) = block.attn, sequence.shape
-    parts = attention.qkv(block.norm1(sequence)).reshape(batch, length, 3, attention.num_heads, attention.head_dim)
-    query, key, _ = parts.permute(2, 0, 3, 1, 4).unbind(0)
-    query, key = attention.q_norm(query), attention.k_norm(key)
-    return upcast(query @ key.transpose(-2, -1) * attention.scale).softmax(dim=-1).mean(dim=1)

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from math import prod
 from typing import Any, ClassVar
 
@@ -13,23 +14,48 @@ from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pcae.model.backbones.attention import attention_by_head, keys_of
 from pcae.model.tokens import Grid
 
-Call = Callable[[int, Any, Tensor], Tensor]
-"""What runs a block, by its number, over a sequence: prefix, patch and appended tokens."""
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """What runs a block, by its number, over a sequence: prefix, patch and appended tokens. These take tokens alone.
+
+    added: what is added to the attention that each token of the sequence gets; None for nothing.
+    """
+
+    added: Float[Tensor, "batch 1 1 all"] | None = None
+
+    def __call__(self, index: int, block: Any, sequence: Float[Tensor, "batch all dim"]) -> Tensor:
+        """What the block makes of the sequence."""
+        return block(sequence) if self.added is None else block(sequence, attn_mask=self.added)
+
+    def keys(self, block: Any, tokens: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch tokens head_dim"]:
+        """Keys of some tokens that enter the block, averaged over its heads, before positions turn them.
+
+        Raises ValueError, by name, for a block whose attention cannot be looked at.
+        """
+        return keys_of(block, tokens).mean(dim=1)
+
+    def attention(
+        self, index: int, block: Any, sequence: Float[Tensor, "batch all dim"]
+    ) -> Float[Tensor, "batch heads all all"]:
+        """Attention inside the block over that sequence, from each token (row) to each.
+
+        Raises ValueError, by name, for a block whose attention cannot be looked at.
+        """
+        return attention_by_head(block, sequence, bias=0.0 if self.added is None else self.added)
+
+
 Calling = Callable[[Tensor, int, int, Tensor | None], Call]
 """What runs blocks over the patch tokens at these positions, a prefix of so many tokens before them and so many
-appended ones behind them; and what is added to the attention that each of all these gets (batch x 1 x 1 x all)."""
+appended ones behind them; and what is added to the attention that each of all these gets."""
 
 
-def plainly(_: int, block: Any, sequence: Tensor) -> Tensor:
-    """A block that takes tokens alone."""
-    return block(sequence)
-
-
-def plain_calls(ids: Tensor, n_prefix: int, n_appended: int, bias: Tensor | None = None) -> Call:
+def plain_calls(ids: Tensor, n_prefix: int, n_appended: int, added: Tensor | None = None) -> Call:
     """Blocks that take tokens alone."""
-    return plainly if bias is None else lambda _, block, sequence: block(sequence, attn_mask=bias)
+    return Call(added=added)
 
 
 class Backbone:

@@ -1,6 +1,7 @@
 """timm's Beit and BeitV2: attention has a bias for each pair of positions, gathered for the tokens that are there."""
 
 import warnings
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
 
@@ -11,6 +12,7 @@ from timm.models.beit import Beit, Block
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pcae.model.backbones.attention import attention_by_head
 from pcae.model.backbones.backbone import Backbone, Call, Calling, with_attention
 from pcae.model.tokens import Grid
 
@@ -66,23 +68,54 @@ class BeitBackbone(Backbone):
         return sized_calls if self.plain else partial(self.biased_call, grid)
 
     def biased_call(
-        self, grid: Grid, ids: Int[Tensor, "batch tokens"], n_prefix: int, n_appended: int, bias: Tensor | None
+        self, grid: Grid, ids: Int[Tensor, "batch tokens"], n_prefix: int, n_appended: int, added: Tensor | None = None
     ) -> Call:
-        """What runs blocks over these tokens. Their attention, which knows the bias of whole images, is given none."""
-        shared, pairs = self.model.rel_pos_bias, pairs_of(grid, ids, n_prefix)
-
-        def call(index: int, block: Any, sequence: Tensor) -> Tensor:
-            tables = [owner.relative_position_bias_table for owner in (shared, block.attn) if owner is not None]
-            found = [bias_of(table, self.grid, grid, pairs, n_appended) for table in tables if table is not None]
-            found += [] if bias is None else [bias]
-            return with_attention(block, TABLE, None)(sequence, shared_rel_pos_bias=sum(found[1:], found[0]))
-
-        return call
+        """What runs blocks over these tokens."""
+        pairs, shared = pairs_of(grid, ids, n_prefix), self.model.rel_pos_bias
+        return BiasedCall(
+            shared=shared, own=self.grid, grid=grid, pairs=pairs, n_appended=n_appended, added=added
+        )
 
 
-def sized_calls(ids: Tensor, n_prefix: int, n_appended: int, bias: Tensor | None = None) -> Call:
+class SizedCall(Call):
     """Blocks without a table, which take what is added to attention under a name of their own."""
-    return lambda _, block, sequence: block(sequence, shared_rel_pos_bias=bias)
+
+    def __call__(self, index: int, block: Any, sequence: Float[Tensor, "batch all dim"]) -> Tensor:
+        """What the block makes of the sequence."""
+        return block(sequence, shared_rel_pos_bias=self.added)
+
+
+def sized_calls(ids: Tensor, n_prefix: int, n_appended: int, added: Tensor | None = None) -> Call:
+    """Blocks without a table."""
+    return SizedCall(added=added)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BiasedCall(Call):
+    """Blocks with a bias between tokens. Their attention, which knows the bias of whole images, is given none."""
+
+    shared: Any
+    own: Grid
+    grid: Grid
+    pairs: Int[Tensor, "batch all all"]
+    n_appended: int
+
+    def __call__(self, index: int, block: Any, sequence: Float[Tensor, "batch all dim"]) -> Tensor:
+        """What the block makes of the sequence."""
+        return with_attention(block, TABLE, None)(sequence, shared_rel_pos_bias=self.bias(block))
+
+    def attention(
+        self, index: int, block: Any, sequence: Float[Tensor, "batch all dim"]
+    ) -> Float[Tensor, "batch heads all all"]:
+        """Attention inside the block over that sequence, from each token (row) to each."""
+        return attention_by_head(block, sequence, bias=self.bias(block))
+
+    def bias(self, block: Any) -> Float[Tensor, "batch heads all all"]:
+        """What a block adds to the products of queries and keys: its own bias and the shared one, where they are."""
+        tables = [owner.relative_position_bias_table for owner in (self.shared, block.attn) if owner is not None]
+        found = [bias_of(one, self.own, self.grid, self.pairs, self.n_appended) for one in tables if one is not None]
+        found += [] if self.added is None else [self.added]
+        return sum(found[1:], found[0])
 
 
 def pairs_of(grid: Grid, ids: Int[Tensor, "batch tokens"], n_prefix: int) -> Int[Tensor, "batch all all"]:

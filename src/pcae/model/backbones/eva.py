@@ -2,15 +2,18 @@
 
 import copy
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from math import prod
 from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float, Int
+from timm.layers.pos_embed_sincos import apply_rot_embed_cat
 from timm.models.eva import Eva, EvaBlock, EvaBlockPostNorm
 from torch import Tensor
 
+from pcae.model.backbones.attention import attention_by_head
 from pcae.model.backbones.backbone import Backbone, Call, Calling, plain_calls, with_attention
 from pcae.model.tokens import Grid
 
@@ -83,14 +86,34 @@ def rows_by_block(
 
 
 def rotary_call(
-    table: Tensor, grid: Grid, ids: Int[Tensor, "batch tokens"], n_prefix: int, n_appended: int, bias: Tensor | None
+    table: Tensor, grid: Grid, ids: Int[Tensor, "batch tokens"], n_prefix: int, n_appended: int, added: Tensor | None = None
 ) -> Call:
+    """What runs blocks over these tokens."""
+    return RotaryCall(rows=rows_by_block(table, grid, ids, n_appended), n_prefix=n_prefix, added=added)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RotaryCall(Call):
     """Blocks that take rotary rows. Their attention counts the prefix itself; where it is another, it is told so."""
-    rows = rows_by_block(table, grid, ids, n_appended)
 
-    def call(index: int, block: Any, sequence: Tensor) -> Tensor:
-        if block.attn.num_prefix_tokens != n_prefix:
-            block = with_attention(block, "num_prefix_tokens", n_prefix)
-        return block(sequence, rope=rows(index), attn_mask=bias)
+    rows: Callable[[int], Tensor]
+    n_prefix: int
 
-    return call
+    def __call__(self, index: int, block: Any, sequence: Float[Tensor, "batch all dim"]) -> Tensor:
+        """What the block makes of the sequence."""
+        if block.attn.num_prefix_tokens != self.n_prefix:
+            block = with_attention(block, "num_prefix_tokens", self.n_prefix)
+        return block(sequence, rope=self.rows(index), attn_mask=self.added)
+
+    def attention(
+        self, index: int, block: Any, sequence: Float[Tensor, "batch all dim"]
+    ) -> Float[Tensor, "batch heads all all"]:
+        """Attention inside the block over that sequence, from each token (row) to each."""
+        half = getattr(block.attn, "rotate_half", False)  # attention of older versions of timm's has one way alone
+        turned = partial(self.turned, self.rows(index), half)
+        return attention_by_head(block, sequence, turned, 0.0 if self.added is None else self.added)
+
+    def turned(self, rows: Tensor, half: bool, heads: Float[Tensor, "batch heads all head_dim"]) -> Tensor:
+        """Queries or keys with patch tokens turned by their rows; the prefix is not."""
+        prefix, others = heads.tensor_split([self.n_prefix], dim=2)
+        return torch.cat([prefix, apply_rot_embed_cat(others, rows, half=half)], dim=2).type_as(heads)

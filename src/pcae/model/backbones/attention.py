@@ -1,0 +1,90 @@
+"""What a block's attention looks at, computed beside the block, whose own attention stays fused."""
+
+from collections.abc import Callable
+from typing import Any
+
+from jaxtyping import Float
+from timm.layers.attention import Attention, AttentionRope
+from timm.models import beit
+from timm.models.eva import EvaAttention, EvaBlock, EvaBlockPostNorm
+from timm.models.vision_transformer import Block, ResPostBlock
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pcae.model.tokens import upcast
+
+NORM_FIRST = (Block, EvaBlock, beit.Block)
+"""Blocks whose attention sees their sequence after a norm."""
+NORM_LAST = (ResPostBlock, EvaBlockPostNorm)
+"""Blocks whose attention sees their sequence as it is."""
+ATTENTIONS = (Attention, AttentionRope, EvaAttention, beit.Attention)
+"""Attention by one softmax of queries times keys."""
+
+
+def attention_by_head(
+    block: Any,
+    sequence: Float[Tensor, "batch all dim"],
+    turned: Callable[[Tensor], Tensor] = lambda heads: heads,
+    bias: Float[Tensor, "batch heads all all"] | float = 0.0,
+) -> Float[Tensor, "batch heads all all"]:
+    """Attention inside a block that takes `sequence`, head by head: from each token (row) to each.
+
+    turned: what positions make of queries and keys. bias: what is added to their products. Raises ValueError for a
+    block whose attention is none by a softmax of queries times keys, or not one.
+    """
+    check_attention(block)
+    attention: Any = block.attn
+    entering = block.norm1(sequence) if isinstance(block, NORM_FIRST) else sequence
+    query, key = map(turned, queries_and_keys(attention, entering))
+    key = key.repeat_interleave(query.shape[1] // key.shape[1], dim=1)  # queries may share keys in groups
+    return (upcast(query @ key.transpose(-2, -1) * attention.scale) + bias).softmax(dim=-1)
+
+
+def queries_and_keys(
+    attention: Any, tokens: Float[Tensor, "batch all dim"]
+) -> tuple[Float[Tensor, "batch heads all head_dim"], Float[Tensor, "batch key_heads all head_dim"]]:
+    """Queries and keys of an attention, head by head, before positions turn them."""
+    if attention.qkv is None:
+        query, key = attention.q_proj(tokens), attention.k_proj(tokens)
+    else:
+        query, key, _ = attention.qkv(tokens).chunk(3, dim=-1)
+        if isinstance(attention, EvaAttention | beit.Attention) and attention.q_bias is not None:
+            query, key = query + attention.q_bias, key + attention.k_bias
+    width = query.shape[-1] // attention.num_heads
+    query, key = (one.unflatten(-1, (-1, width)).transpose(1, 2) for one in (query, key))
+    return (query, key) if isinstance(attention, beit.Attention) else (attention.q_norm(query), attention.k_norm(key))
+
+
+def keys_of(
+    block: Any, tokens: Float[Tensor, "batch tokens dim"]
+) -> Float[Tensor, "batch key_heads tokens head_dim"]:
+    """The keys of some tokens that enter a block, head by head, before positions turn them; queries are not computed."""
+    check_attention(block)
+    attention: Any = block.attn
+    tokens = block.norm1(tokens) if isinstance(block, NORM_FIRST) else tokens
+    fused = attention.qkv
+    key = attention.k_proj(tokens) if fused is None else second_third(fused, tokens)
+    if isinstance(attention, EvaAttention | beit.Attention) and fused is not None and attention.q_bias is not None:
+        key = key + attention.k_bias
+    key = key.unflatten(-1, (-1, getattr(attention, "head_dim", None) or key.shape[-1] // attention.num_heads))
+    return (key if isinstance(attention, beit.Attention) else attention.k_norm(key)).transpose(1, 2)
+
+
+def second_third(layer: nn.Linear, tokens: Tensor) -> Tensor:
+    """What the second of three parts of a linear layer makes of tokens."""
+    width = layer.out_features // 3
+    bias = None if layer.bias is None else layer.bias[width : 2 * width]
+    return F.linear(tokens, layer.weight[width : 2 * width], bias)
+
+
+def check_attention(block: nn.Module) -> None:
+    """Raise ValueError, by name, for a block whose attention cannot be looked at."""
+    known = isinstance(block, NORM_FIRST + NORM_LAST)
+    odd = block if not known else block.attn
+    if not known or type(odd) not in ATTENTIONS:
+        name = f"{type(odd).__module__.rpartition('.')[2]}.{type(odd).__name__}"
+        raise ValueError(
+            f"token-importance, saliency, bipartite and merging look at a block's attention, which {name} does not "
+            "have as one softmax of queries times keys; use mean-similarity, decomposition or random without merging, "
+            "or a model with timm's usual blocks, such as vit_base_patch16_224"
+        )
