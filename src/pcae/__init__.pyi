@@ -216,7 +216,8 @@ def evaluate(
     *,
     weights: Weights,
     drop_ratio: float | Sequence[float] | None = None,
-    pool_dropped: bool = False,
+    fold: Literal["leave", "append", "pool", "merge"] | None = None,
+    reduction: str | PathLike[str] | None = None,
     only: str | PathLike[str] | None = None,
     image_size: int | tuple[int, int] | None = None,
     batch_size: int | None = None,
@@ -225,7 +226,10 @@ def evaluate(
     confusion: str | PathLike[str] | None = None,
     mistakes: str | PathLike[str] | None = None,
     device: str = "auto",
-    criterion: Literal["mean-similarity", "random", "token-importance", "saliency", "decomposition"] | None = None,
+    criterion: Literal["mean-similarity", "random", "token-importance", "saliency", "decomposition", "bipartite"] | None = None,
+    pool_dropped: bool = False,
+    reduce_after: int | Sequence[int] | None = None,
+    before_mlp: bool | None = None,
     split: Literal["train", "test"] = "test",
     max_bad_files: float = 0.05,
     workers: int = 0,
@@ -240,8 +244,10 @@ def evaluate(
         hf-hub:OWNER/NAME.
     drop_ratio: Shares of the patch tokens that each of three stages drops; without it, those that it was fine-tuned
         with.
-    pool_dropped: Pool the means of dropped tokens, too, each for as many as it stands for: without training it
-        keeps more of the accuracy. Weights that were fine-tuned so always do.
+    fold: What becomes of them. append: their mean stays in the sequence (the paper). pool: these means are pooled,
+        too, each for as many as it stands for: without training it keeps more of the accuracy. merge: each goes
+        into the nearest token that stays (ToMe). leave: nothing.
+    reduction: File of a reduction, as `pcae tune` writes it: drop ratio, criterion, fold, blocks.
     only: File of the images that count, by their names below DATA, one a line: the validation.txt of a run.
     image_size: Height and width of the images in pixels; without it, the model's own. Positions are resized.
     batch_size: Images of a large batch; without it, 16 on a CPU and 256 elsewhere.
@@ -252,8 +258,11 @@ def evaluate(
     mistakes: Page (.html) of the wrong predictions at the first drop ratio that the model was surest of, with
         pictures.
     device: cpu, cuda, mps, ...; auto is the first accelerator, else the CPU.
-    criterion: Which tokens go: those most like the mean (the method), or those of another rule, to compare it with;
-        without it, as it was fine-tuned.
+    criterion: Which tokens go: those most like the mean (the method), or those of another rule; bipartite is
+        ToMe's.
+    pool_dropped: Another word for fold='pool'.
+    reduce_after: Blocks, from 0, after which tokens are dropped; three in all if nobody says otherwise.
+    before_mlp: Drop tokens between attention and MLP of these blocks, not after them: the MLP then has fewer.
     split: Which split, where the data has splits; test is also the val folder.
     max_bad_files: Share of the images that may be unreadable, in [0, 1); they are left out and named at the end.
     workers: Processes that read images beside this one.
@@ -271,7 +280,12 @@ def export(
     out: str | PathLike[str] | None = None,
     check: str | PathLike[str] | None = None,
     drop_ratio: float | None = None,
+    reduction: str | PathLike[str] | None = None,
+    criterion: Literal["mean-similarity", "random", "token-importance", "saliency", "decomposition", "bipartite"] | None = None,
+    fold: Literal["leave", "append", "pool", "merge"] | None = None,
     pool_dropped: bool = False,
+    reduce_after: int | Sequence[int] | None = None,
+    before_mlp: bool | None = None,
     data: Data | None = None,
     max_bad_files: float = 0.05,
 ) -> Exported:
@@ -291,8 +305,15 @@ def export(
         made by another tool. How far it is off is printed.
     drop_ratio: Share of the patch tokens that each of three stages drops, for onnx and torch-export; without it, as
         it was fine-tuned, or as the file of check says.
-    pool_dropped: Pool the means of dropped tokens, too, each for as many as it stands for, for onnx and
-        torch-export: without training it keeps more of the accuracy. Weights that were fine-tuned so always do.
+    reduction: File of a reduction, as `pcae tune` writes it: drop ratio, criterion, fold, blocks.
+    criterion: Which tokens go: those most like the mean (the method), or those of another rule; bipartite is
+        ToMe's.
+    fold: What becomes of them. append: their mean stays in the sequence (the paper). pool: these means are pooled,
+        too, each for as many as it stands for: without training it keeps more of the accuracy. merge: each goes
+        into the nearest token that stays (ToMe). leave: nothing.
+    pool_dropped: Another word for fold='pool'.
+    reduce_after: Blocks, from 0, after which tokens are dropped; three in all if nobody says otherwise.
+    before_mlp: Drop tokens between attention and MLP of these blocks, not after them: the MLP then has fewer.
     data: Images for the check: as for other verbs; without it, 64 of the built-in ones.
     max_bad_files: Share of the images of the check that may be unreadable, in [0, 1).
 
@@ -362,7 +383,10 @@ def finetune(
     depth: int | None = None,
     heads: int | None = None,
     patch_scale: float = 1.0,
-    criterion: Literal["mean-similarity", "random"] = "mean-similarity",
+    criterion: Literal["mean-similarity", "random", "token-importance", "saliency", "decomposition", "bipartite"] = "mean-similarity",
+    fold: Literal["leave", "append", "pool", "merge"] = "append",
+    reduce_after: int | Sequence[int] | None = None,
+    before_mlp: bool = False,
     drop_start_epochs: float | None = None,
     drop_ramp_epochs: float | None = None,
     drop_ramp: Literal["cosine", "linear"] = "cosine",
@@ -472,14 +496,19 @@ def finetune(
     depth: Number of blocks, with from_scratch=True; without it, the model's own.
     heads: Attention heads of a block, with from_scratch=True; without it, the model's own.
     patch_scale: Factor on the initial patch embedding, with from_scratch=True (for small patches).
-    criterion: Which tokens go: those most like the mean (the method), or random ones, to compare it with.
+    criterion: Which tokens go: those most like the mean (the method), or those of another rule; bipartite is
+        ToMe's.
+    fold: What becomes of them. append: their mean stays in the sequence (the paper). pool: these means are pooled,
+        too, each for as many as it stands for. merge: each goes into the nearest token that stays (ToMe). leave:
+        nothing.
+    reduce_after: Blocks, from 0, after which tokens are dropped; without it 0, 7 and 10 of 12.
+    before_mlp: Drop tokens between attention and MLP of these blocks, not after them: the MLP then has fewer.
     drop_start_epochs: Epochs in which nothing is dropped; without it, a tenth of the run (the paper: 10 of 100).
     drop_ramp_epochs: Epochs over which the drop ratio then climbs; without it, a quarter of the run (the paper: 25
         of 100).
     drop_ramp: How it climbs: cosine, as in EViT, or linear; in steps of 0.05.
     global_pool: What is classified: the mean of the patch tokens with a norm of its own, or the class token.
-    pool_dropped: Pool the means of dropped tokens, too, each for as many as it stands for; needs global_pool='avg'.
-        Ours: the paper pools what is left.
+    pool_dropped: Another word for fold='pool', which needs global_pool='avg'. Ours: the paper pools what is left.
     layer_decay: Factor on the learning rate from each block to the one before it; without it 0.65, and 1 from
         scratch.
     drop_path: Probability that the last block's branches are left out; it climbs from 0 with the depth.
@@ -542,7 +571,12 @@ def predict(
     device: str = "auto",
     out: str | PathLike[str] | None = None,
     drop_ratio: float | None = None,
+    reduction: str | PathLike[str] | None = None,
+    criterion: Literal["mean-similarity", "random", "token-importance", "saliency", "decomposition", "bipartite"] | None = None,
+    fold: Literal["leave", "append", "pool", "merge"] | None = None,
     pool_dropped: bool = False,
+    reduce_after: int | Sequence[int] | None = None,
+    before_mlp: bool | None = None,
     top: int = 5,
     threshold: float | None = None,
     split: Literal["train", "test"] = "test",
@@ -561,8 +595,15 @@ def predict(
     device: cpu, cuda, mps, ...; auto is the first accelerator, else the CPU.
     out: The .jsonl file to write; without it, lines go to standard output.
     drop_ratio: Share of the patch tokens that each of three stages drops; without it, as it was fine-tuned.
-    pool_dropped: Pool the means of dropped tokens, too, each for as many as it stands for: without training it
-        keeps more of the accuracy. Weights that were fine-tuned so always do.
+    reduction: File of a reduction, as `pcae tune` writes it: drop ratio, criterion, fold, blocks.
+    criterion: Which tokens go: those most like the mean (the method), or those of another rule; bipartite is
+        ToMe's.
+    fold: What becomes of them. append: their mean stays in the sequence (the paper). pool: these means are pooled,
+        too, each for as many as it stands for: without training it keeps more of the accuracy. merge: each goes
+        into the nearest token that stays (ToMe). leave: nothing.
+    pool_dropped: Another word for fold='pool'.
+    reduce_after: Blocks, from 0, after which tokens are dropped; three in all if nobody says otherwise.
+    before_mlp: Drop tokens between attention and MLP of these blocks, not after them: the MLP then has fewer.
     top: Classes that are named for each image.
     threshold: Name every class of at least this probability instead, however many these are; 0.5 suits weights that
         were fine-tuned with multi_label, whose probabilities stand for themselves.
@@ -640,7 +681,7 @@ def pretrain(
     placement: int = 1,
     stages_after: int | Sequence[int] | None = None,
     keep_ratio: float | None = None,
-    criterion: Literal["mean-similarity", "random", "token-importance", "saliency", "decomposition"] = "mean-similarity",
+    criterion: Literal["mean-similarity", "random", "token-importance", "saliency", "decomposition", "bipartite"] = "mean-similarity",
     random_targets: int | None = None,
     target_norm: Literal["token", "none"] = "token",
     target_layers: int = 1,
@@ -857,7 +898,7 @@ def show(
     stages: int | None = None,
     placement: int | None = None,
     stages_after: int | Sequence[int] | None = None,
-    criterion: Literal["mean-similarity", "random", "token-importance", "saliency", "decomposition"] | None = None,
+    criterion: Literal["mean-similarity", "random", "token-importance", "saliency", "decomposition", "bipartite"] | None = None,
     max_bad_files: float = 0.05,
     workers: int = 0,
 ) -> Shown:

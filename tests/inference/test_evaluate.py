@@ -71,7 +71,7 @@ def test_accuracy_is_the_share_that_an_independent_loop_finds(places, capsys, cr
     model, images = load(places["weights"]), open_images(str(places["shapes"]), "test", 1)
     pixels = WholeImages(images, (32, 48))
     with torch.no_grad():
-        logits = [model.classifier(0.3, criterion)(pixels[index][None])[0] for index in range(len(images))]
+        logits = [model.classifier(0.3, criterion=criterion)(pixels[index][None])[0] for index in range(len(images))]
     right = [
         CLASSES[int(one.argmax())] == Path(name).parent.name for one, name in zip(logits, images.names, strict=True)
     ]

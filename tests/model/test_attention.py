@@ -96,7 +96,7 @@ def test_tokens_that_get_least_attention_go(variant, name):
         with pytest.raises(ValueError, match="needs a model with a class token"):
             reduced(images())
         return
-    reduced.reduction = Reduction(keep=0.7, after=(0, 1, 2), append_mean=True, criterion=reduced.reduction.criterion)
+    reduced.reduction = Reduction(keep=0.7, after=(0, 1, 2), fold="append", criterion=reduced.reduction.criterion)
     with torch.no_grad():
         encoded = reduced.encode(images())
         whole, kept = by_masks(copy.deepcopy(model), name)

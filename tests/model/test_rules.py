@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import pcae
+from pcae.model.criteria import bipartite
 from pcae.model.folding import merge
 from pcae.model.reduction import Seen, Selection, select
-from pcae.model.criteria import bipartite
 from pcae.settings.choices import FoldName
 from tests.model.test_encoder import make_vit
 
@@ -56,7 +56,9 @@ def written_out(vit, images, *, after, drop_ratio, criterion, fold, before_mlp):
             mean = sum(tokens) / len(tokens)
             scores = [cosine(token, mean) for token in tokens]
         elif criterion == "token-importance":
-            scores = [-float(attention[n_prefix : n_prefix + len(tokens), n_prefix + i].mean()) for i in range(len(tokens))]
+            scores = [
+                -float(attention[n_prefix : n_prefix + len(tokens), n_prefix + i].mean()) for i in range(len(tokens))
+            ]
         elif criterion == "decomposition":
             rows = torch.stack(tokens)
             energy = torch.linalg.svdvals(rows).square()
@@ -65,7 +67,9 @@ def written_out(vit, images, *, after, drop_ratio, criterion, fold, before_mlp):
             scores = (-gram.diagonal()).tolist()
         else:
             others = [place for place in range(len(tokens)) if fixed[place]]
-            scores = [-math.inf if fixed[i] else max(cosine(own[i], own[j]) for j in others) for i in range(len(tokens))]
+            scores = [
+                -math.inf if fixed[i] else max(cosine(own[i], own[j]) for j in others) for i in range(len(tokens))
+            ]
         kept = sorted(sorted(range(len(tokens)), key=scores.__getitem__)[:n_keep])
         dropped = [place for place in range(len(tokens)) if place not in kept]
         if fold in ("append", "pool"):

@@ -227,12 +227,15 @@ _pcae() {
             '--heads:Attention heads of a block, with --from-scratch'
             '--patch-scale:Factor on the initial patch embedding, with --from-scratch (for ...'
             '--drop-ratio:Share of the patch tokens that each of three stages drops, in [0, 1)'
-            '--criterion:Which tokens go: those most like the mean (the method), or random ...'
+            '--criterion:Which tokens go: those most like the mean (the method), or those ...'
+            '--fold:What becomes of them'
+            '--reduce-after:Blocks, from 0, after which tokens are dropped'
+            '--before-mlp:Drop tokens between attention and MLP of these blocks, not after ...'
             '--drop-start-epochs:Epochs in which nothing is dropped'
             '--drop-ramp-epochs:Epochs over which the drop ratio then climbs'
             '--drop-ramp:How it climbs: cosine, as in EViT, or linear'
             '--global-pool:What is classified: the mean of the patch tokens with a norm of ...'
-            '--pool-dropped:Pool the means of dropped tokens, too, each for as many as it ...'
+            '--pool-dropped:Another word for --fold pool, which needs --global-pool avg'
             '--layer-decay:Factor on the learning rate from each block to the one before it'
             '--drop-path:Probability that the last block'\''s branches are left out'
             '--mixup:Parameter of the beta distribution that two images are blended by'
@@ -250,8 +253,12 @@ _pcae() {
             '--image-size:Height and width of the images in pixels'
             '--device:cpu, cuda, mps, ...'
             '--drop-ratio:Shares of the patch tokens that each of three stages drops'
+            '--reduction:File of a reduction, as `pcae tune` writes it: drop ratio, ...'
             '--criterion:Which tokens go: those most like the mean (the method), or those ...'
-            '--pool-dropped:Pool the means of dropped tokens, too, each for as many as it ...'
+            '--fold:What becomes of them'
+            '--pool-dropped:Another word for --fold pool'
+            '--reduce-after:Blocks, from 0, after which tokens are dropped'
+            '--before-mlp:Drop tokens between attention and MLP of these blocks, not after ...'
             '--split:Which split, where the data has splits'
             '--max-bad-files:Share of the images that may be unreadable, in [0, 1)'
             '--workers:Processes that read images beside this one'
@@ -271,7 +278,12 @@ _pcae() {
             '--device:cpu, cuda, mps, ...'
             '--out:The .jsonl file to write'
             '--drop-ratio:Share of the patch tokens that each of three stages drops'
-            '--pool-dropped:Pool the means of dropped tokens, too, each for as many as it ...'
+            '--reduction:File of a reduction, as `pcae tune` writes it: drop ratio, ...'
+            '--criterion:Which tokens go: those most like the mean (the method), or those ...'
+            '--fold:What becomes of them'
+            '--pool-dropped:Another word for --fold pool'
+            '--reduce-after:Blocks, from 0, after which tokens are dropped'
+            '--before-mlp:Drop tokens between attention and MLP of these blocks, not after ...'
             '--top:Classes that are named for each image'
             '--threshold:Name every class of at least this probability instead, however ...'
             '--split:Which split, where the data has splits'
@@ -516,7 +528,12 @@ _pcae() {
             '--out:The .onnx, .pt2, .pth or .safetensors file, or the new folder, to ...'
             '--check:Write nothing, and hold this exported file or folder against the ...'
             '--drop-ratio:Share of the patch tokens that each of three stages drops, for ...'
-            '--pool-dropped:Pool the means of dropped tokens, too, each for as many as it ...'
+            '--reduction:File of a reduction, as `pcae tune` writes it: drop ratio, ...'
+            '--criterion:Which tokens go: those most like the mean (the method), or those ...'
+            '--fold:What becomes of them'
+            '--pool-dropped:Another word for --fold pool'
+            '--reduce-after:Blocks, from 0, after which tokens are dropped'
+            '--before-mlp:Drop tokens between attention and MLP of these blocks, not after ...'
             '--data:Images for the check: as for other verbs'
             '--max-bad-files:Share of the images of the check that may be unreadable, in [0, 1)'
             '--json:Print what was written, and the check, as JSON'
@@ -622,12 +639,12 @@ _pcae() {
         ('pretrain --log-to '* | 'finetune --log-to '* | 'detect train --log-to '*) choices='tensorboard wandb mlflow csv none' ;;
         ('pretrain --method '0 | 'cost --method '0) choices='pcae mae simmim pcae-simmim mae-discard' ;;
         ('pretrain --discard '0 | 'cost --discard '0) choices='loss decode' ;;
-        ('pretrain --criterion '0 | 'evaluate --criterion '0 | 'show --criterion '0 | 'cost --criterion '0) choices='mean-similarity random token-importance saliency decomposition' ;;
+        ('pretrain --criterion '0 | 'finetune --criterion '0 | 'evaluate --criterion '0 | 'predict --criterion '0 | 'show --criterion '0 | 'export --criterion '0 | 'cost --criterion '0) choices='mean-similarity random token-importance saliency decomposition bipartite' ;;
         ('pretrain --target-norm '0 | 'cost --target-norm '0) choices='token none' ;;
         ('finetune --recipe '0) choices='auto finetune-fashion-mnist finetune-imagenet-vit-b finetune-imagenet-vit-l finetune-small' ;;
         ('finetune --class-weights '0) choices='balanced' ;;
         ('finetune --sampler '0) choices='shuffle balanced' ;;
-        ('finetune --criterion '0) choices='mean-similarity random' ;;
+        ('finetune --fold '0 | 'evaluate --fold '0 | 'predict --fold '0 | 'export --fold '0) choices='leave append pool merge' ;;
         ('finetune --drop-ramp '0) choices='cosine linear' ;;
         ('finetune --global-pool '0) choices='avg token' ;;
         ('detect train --recipe '0) choices='auto detect-coco-vit-b detect-small' ;;

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
 from torch import Tensor
 
 from pcae.data.batches import whole_loader
@@ -15,6 +16,7 @@ from pcae.model.pretrained import Pretrained
 from pcae.pages.model_card import model_card
 from pcae.results import Block, Result, Table
 from pcae.settings.choices import ExportFormat
+from pcae.settings.trained import Rule, RuleConfig
 from pcae.settings.verbs.export import ExportConfig
 from pcae.terminal import bar, warn
 from pcae.weights.export.formats import FORMATS, check_format, export, held_against
@@ -40,7 +42,7 @@ class Exported(Result):
     image_size: tuple[int, int]
     channels: int
     drop_ratio: float
-    pool_dropped: bool
+    rule: Rule
     check: dict[str, Any]
 
     def blocks(self) -> list[Block]:
@@ -77,8 +79,8 @@ def export_model(config: ExportConfig) -> Exported:
 
 def write_file(config: ExportConfig, to: ExportFormat, out: Path) -> Exported:
     """Export and check."""
-    check_format(to, out, config.drop_ratio, config.pool_dropped)
-    model = open_trained(replace(config.model, device="cpu"), config.pool_dropped)
+    check_format(to, out, config.drop_ratio, first_said(config.rule))
+    model = open_trained(replace(config.model, device="cpu"), config.rule)
     ratio, bad_files = ratio_of(config, model, to), images_of(config, model)
     images = batches(model, bad_files)
     for remark in remarks(to, model):
@@ -94,8 +96,8 @@ def check_file(config: ExportConfig, place: Path) -> Exported:
         raise ValueError("out is for exporting, --check writes nothing; leave --out out")
     to = config.to or format_of(place)
     form, said = FORMATS[to], FORMATS[to].said(place)
-    pool_dropped = config.pool_dropped or bool(said.get("pool_dropped"))
-    model = open_trained(replace(config.model, device="cpu"), pool_dropped)
+    model = open_trained(replace(config.model, device="cpu"), config.rule)
+    model.facts = replace(model.facts, rule=rule_in(said, model.facts.rule, config.rule))
     asked = replace(config, drop_ratio=said.get("drop_ratio") if config.drop_ratio is None else config.drop_ratio)
     ratio, bad_files = ratio_of(asked, model, to), images_of(config, model)
     parity = held_against(form, model, place, ratio, batches(model, bad_files))
@@ -103,11 +105,25 @@ def check_file(config: ExportConfig, place: Path) -> Exported:
     return described(model, to, place, ratio, parity)
 
 
+def first_said(config: RuleConfig) -> str:
+    """The first setting of a rule that is said, or nothing."""
+    return next((name for name, value in vars(config).items() if value not in (None, False)), "")
+
+
+def rule_in(said: dict[str, Any], own: Rule, config: RuleConfig) -> Rule:
+    """The rule that a file says, else the weights', unless it is asked for another. Raises ValueError for none."""
+    if first_said(config):
+        return own
+    if said.get("pool_dropped"):
+        return replace(own, fold="pool")
+    return TypeAdapter(Rule).validate_python(said["rule"]) if "rule" in said else own
+
+
 def described(model: Pretrained, to: ExportFormat, out: Path, ratio: float, parity: Parity) -> Exported:
     """What was compared, and how it came out."""
     facts, output, check = model.facts, FORMATS[to].answers(model), parity.to_plain()
     size, channels = facts.encoder.image_size, facts.encoder.channels or 3
-    return Exported(out, to, output, facts.classes, size, channels, ratio, facts.pool_dropped, check)
+    return Exported(out, to, output, facts.classes, size, channels, ratio, facts.rule, check)
 
 
 def ratio_of(config: ExportConfig, model: Pretrained, to: ExportFormat) -> float:

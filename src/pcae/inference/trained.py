@@ -20,6 +20,9 @@ from pcae.training.distributed import pick_device
 from pcae.weights.detectors import DetectorFacts
 from pcae.weights.files import fill, find
 
+AS_TRAINED = RuleConfig()
+"""Nothing is said of how tokens are dropped."""
+
 
 def images_for(facts: PretrainedFacts | DetectorFacts, data: Data, split: Split, labels: bool = False) -> Images:
     """The images of a split, read as a model takes them: its channels, range of pixels and bands. labels: as in
@@ -34,7 +37,7 @@ def open_shown(data: Data, config: ShownConfig, model: Pretrained, labels: bool 
     return BadFiles(images_for(model.facts, data, config.split, labels), config.max_bad_files)
 
 
-def open_trained(config: TrainedConfig, rule: RuleConfig = RuleConfig()) -> Pretrained:
+def open_trained(config: TrainedConfig, rule: RuleConfig = AS_TRAINED) -> Pretrained:
     """The model, in evaluation mode, whose facts have the rule that is asked for; says what was matched."""
     said = said_by(rule)  # refused before any work
     device = pick_device(config.device)

@@ -47,6 +47,10 @@ class Encoded:
     sizes: Float[Tensor, "batch tokens"] | None = None
 
 
+WHOLE = Reduction(keep=1.0, after=())
+"""All tokens stay."""
+
+
 @dataclass
 class Walk:
     """A sequence on its way through the blocks: prefix, patch and appended tokens.
@@ -132,13 +136,14 @@ def run_blocks(
     tokens at these positions, where the family's blocks take more than tokens (`Backbone.calling`).
     Raises ValueError when a block is named that does not exist.
     """
-    blocks, record, shares = list(blocks), set(record), reduction.by_block if reduction else {}
+    blocks, record, reduction = list(blocks), set(record), reduction or WHOLE
+    shares = reduction.by_block
     check_blocks(len(blocks), record.union(shares))
     n_prefix, recorded, prefixes = prefix.shape[1], {}, {}
     walk = Walk(torch.cat([prefix, tokens], dim=1), ids, n_prefix, calling, class_token)
     for index, block in enumerate(blocks):
         before, n_keep = walk.sequence, count_kept(walk.ids.shape[1], shares.get(index, 1.0))
-        drops = reduction is not None and n_keep < walk.ids.shape[1]
+        drops = n_keep < walk.ids.shape[1]
         if drops and reduction.before_mlp:
             walk.run(index, attention_half(block), again=grad_checkpointing)
             walk.reduce(index, block, before, n_keep, reduction)

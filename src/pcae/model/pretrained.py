@@ -30,8 +30,9 @@ class PretrainedFacts:
     pixel_range: values of 16-bit and float pixels that become black and white. classes: names of a classifier's logits,
     in order; None is an encoder without a classifier. global_pool: timm's name of its pooling, "" for none.
     drop_ratios: least and most drop ratio that it was fine-tuned with. rule: how it drops tokens. crop_pct: share of an
-    image's shorter side that is looked at. norm_eps: epsilon of the norms, where it is not the one that timm gives the architecture. multi_label:
-    whether each logit says by its sigmoid that a class is there, instead of all by their softmax which one is.
+    image's shorter side that is looked at. norm_eps: epsilon of the norms, where it is not the one that timm gives the
+    architecture. multi_label: whether each logit says by its sigmoid that a class is there, instead of all by their
+    softmax which one is.
     """
 
     encoder: EncoderConfig

@@ -26,16 +26,15 @@ class ReducedViT(nn.Module):
 
     timm's own code takes it for a model of its own: loaders' settings, optimizers with decay by layer, averages of
     weights, features by block. Its state_dict has timm's names, where it is no part of another module.
-    `reduction` may be exchanged at any time. The appended means of dropped tokens leave before pooling; with
-    `pool_dropped` they are pooled, too, each for as many tokens as it stands for (ours, not the paper's). Raises
-    ValueError for `pool_dropped` with a model that does not average its patch tokens.
+    `reduction` may be exchanged at any time. The appended means of dropped tokens leave before pooling; by fold `pool`
+    they are pooled, too, each for as many as it stands for (ours, not the paper's), as merged tokens are. Raises
+    ValueError for fold `pool` with a model that does not average its patch tokens.
     """
 
-    def __init__(self, vit: nn.Module, reduction: Reduction, pool_dropped: bool = False) -> None:
+    def __init__(self, vit: nn.Module, reduction: Reduction) -> None:
         super().__init__()
         self.vit = plain_vit(vit)
         self.reduction = reduction
-        self.pool_dropped = pool_dropped
         self.check_pooling(self.vit.global_pool)
         self.register_state_dict_post_hook(to_timm_names)
         self.register_load_state_dict_pre_hook(from_timm_names)
@@ -93,7 +92,10 @@ class ReducedViT(nn.Module):
     def mean_of_all(self, encoded: Encoded) -> Float[Tensor, "batch dim"]:
         """The mean of all patch tokens after the final norm: dropped ones by the mean that their stage appended, merged
         ones by what they were merged into."""
-        left, dropped = self.vit.norm(encoded.tokens), [stage.ids.shape[1] - stage.kept_ids.shape[1] for stage in encoded.stages]
+        left, dropped = (
+            self.vit.norm(encoded.tokens),
+            [stage.ids.shape[1] - stage.kept_ids.shape[1] for stage in encoded.stages],
+        )
         if encoded.sizes is not None:
             return (left * (encoded.sizes / encoded.sizes.sum(dim=1, keepdim=True)).unsqueeze(-1)).sum(dim=1)
         if not dropped or not encoded.appended.shape[1]:

@@ -64,7 +64,9 @@ class Reduction:
 
     def __post_init__(self) -> None:
         if isinstance(self.keep, tuple) and len(self.keep) != len(self.after):
-            raise ValueError(f"keep has {len(self.keep)} shares for {len(self.after)} stages; give one, or one for each")
+            raise ValueError(
+                f"keep has {len(self.keep)} shares for {len(self.after)} stages; give one, or one for each"
+            )
         for keep in self.keeps:
             if not 0 < keep <= 1:
                 raise ValueError(f"keep (keep_ratio) must lie in (0, 1], got {keep}")
@@ -134,9 +136,10 @@ def check_ratio(drop_ratio: Any) -> float:
             f"drop_ratio is one number in [0, 1), such as 0.3, got {drop_ratio!r}; a range of them is for "
             "fine-tuning: pcae finetune --drop-ratio 0:0.4"
         )
-    if not 0 <= drop_ratio < 1:
+    ratio = float(drop_ratio)
+    if not 0 <= ratio < 1:
         raise ValueError(f"drop_ratio must lie in [0, 1), got {drop_ratio}")
-    return float(drop_ratio)
+    return ratio
 
 
 def placed(depth: int, stages: int, placement: int) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,16 @@ from pcae.runs.run import TrainingRun
 from pcae.runs.task import Validated
 from pcae.settings.bounds import check_bounds
 from pcae.settings.network import EncoderConfig
+from pcae.settings.trained import Rule
 from pcae.settings.verbs.finetune import USUAL_EPOCHS, FinetuneConfig
-from pcae.tasks.classification import Classification, MultiLabel, check_classification, drop_schedule, layer_groups
+from pcae.tasks.classification import (
+    Classification,
+    MultiLabel,
+    check_classification,
+    drop_schedule,
+    layer_groups,
+    rule_of,
+)
 from pcae.tasks.dial import parse_drop_ratio
 from pcae.tasks.freezing import CLASSIFIER, say_frozen
 from pcae.tasks.losses import balanced_weights
@@ -93,7 +102,7 @@ class FineTuning(Validated[FinetuneConfig, Classification, Tally | Ranked]):
             to = f"{high:g}" if low == high else f"a ratio of {low:g}:{high:g}"
             console.print(
                 f"drop ratio 0 for {schedule.start_steps} steps, then over {schedule.ramp_steps} steps up to {to}: "
-                f"{' -> '.join(map(str, token_counts(encoder, high)))} tokens"
+                f"{' -> '.join(map(str, token_counts(encoder, self.facts.rule, high)))} tokens"
             )
 
     def watchers(self, journal: Journal) -> list[Watcher]:
@@ -232,7 +241,9 @@ def build_method(
     torch.manual_seed(config.run.seed)
     vit = build_vit(initial.encoder, len(images.classes), config.task.global_pool, initial.norm_eps)
     schedule = drop_schedule(config.task, plan.steps, plan.images / plan.batch_size)
-    token_counts(Encoder(vit), schedule.high)  # a ratio that leaves no tokens is refused before any work
+    token_counts(
+        Encoder(vit), rule_of(config.task), schedule.high
+    )  # a ratio that leaves no tokens is refused before any work
     lines = [f"weights: {initial.source}{initial.remedy}", *initial.fill(vit), *remarks_on(config, initial)]
     said = None if initial.facts is None else (initial.facts.classes, initial.facts.multi_label)
     if initial.random or said != (list(images.classes), config.labels.multi_label):
@@ -280,8 +291,14 @@ def facts_of(run: TrainingRun[FinetuneConfig, Classification], initial: InitialW
     )
 
 
-def token_counts(encoder: Encoder, drop_ratio: float, after: Sequence[int] | None = None) -> list[int]:
-    """Patch tokens of an image, and what is left of them after each stage."""
+def token_counts(encoder: Encoder, rule: Rule, drop_ratio: float) -> list[int]:
+    """Patch tokens of an image, and what is left of them after each stage. Raises ValueError where that cannot be."""
     tokens = encoder.grid[0] * encoder.grid[1]
-    reduction = Reduction.for_finetuning(encoder.depth, drop_ratio=drop_ratio, after=after)
-    return [tokens, *kept_counts(tokens, reduction).values()]
+    reduction = Reduction.for_finetuning(encoder.depth, drop_ratio=drop_ratio, after=rule.after)
+    counts = [tokens, *kept_counts(tokens, reduction).values()]
+    halved = next((n for n, kept in pairwise(counts) if kept < (n + 1) // 2), None)
+    if rule.criterion == "bipartite" and halved:
+        raise ValueError(
+            f"criterion bipartite drops at most half of {halved} tokens; drop_ratio {drop_ratio:g} is more"
+        )
+    return counts

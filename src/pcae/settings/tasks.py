@@ -17,7 +17,7 @@ class ClassificationConfig:
     """Share of the patch tokens that each of three stages drops, in [0, 1); A:B draws a ratio of that range every
     step, so that one checkpoint serves all of them."""
     criterion: CriterionName = "mean-similarity"
-    """Which tokens go: those most like the mean (the method), or those of another rule; bipartite is ToMe's matching."""
+    """Which tokens go: those most like the mean (the method), or those of another rule; bipartite is ToMe's."""
     fold: FoldName = "append"
     """What becomes of them. append: their mean stays in the sequence (the paper). pool: these means are pooled, too,
     each for as many as it stands for. merge: each goes into the nearest token that stays (ToMe). leave: nothing."""

@@ -52,7 +52,9 @@ class Rule:
     def describe(self) -> str:
         """What is not the paper's, in words."""
         words = [f"dropped by {self.criterion}"] if self.criterion != "mean-similarity" else []
-        words += {"pool": ["dropped tokens pooled"], "merge": ["merged"], "leave": ["nothing appended"]}.get(self.fold, [])
+        words += {"pool": ["dropped tokens pooled"], "merge": ["merged"], "leave": ["nothing appended"]}.get(
+            self.fold, []
+        )
         words += [] if self.after is None else [f"after blocks {', '.join(map(str, self.after))}"]
         return ", ".join(words + (["before their MLP"] if self.before_mlp else []))
 
@@ -71,7 +73,7 @@ class RuleConfig:
     reduction: Path | None = None
     """File of a reduction, as `pcae tune` writes it: drop ratio, criterion, fold, blocks."""
     criterion: CriterionName | None = None
-    """Which tokens go: those most like the mean (the method), or those of another rule; bipartite is ToMe's matching."""
+    """Which tokens go: those most like the mean (the method), or those of another rule; bipartite is ToMe's."""
     fold: FoldName | None = None
     """What becomes of them. append: their mean stays in the sequence (the paper). pool: these means are pooled, too,
     each for as many as it stands for: without training it keeps more of the accuracy. merge: each goes into the nearest

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from math import prod
 
 import numpy as np
@@ -16,7 +17,7 @@ from pcae.model.backbones import ViT
 from pcae.model.criteria import named_criterion
 from pcae.model.encoder import Encoder
 from pcae.model.reduced import fold_of, reduce
-from pcae.model.reduction import Reduction
+from pcae.model.reduction import Reduction, kept_of
 from pcae.model.tokens import upcast
 from pcae.settings.bounds import check_bounds
 from pcae.settings.tasks import ClassificationConfig
@@ -120,8 +121,7 @@ class Classification(nn.Module):
         """A step's reduction; random criteria draw with it."""
         vit = self.model.vit
         criterion = named_criterion(self.config.criterion, lambda: random.uniform("drop", prod(Encoder(vit).grid)))
-        stages = vars(self.rule) | {"criterion": criterion}
-        return Reduction.for_finetuning(len(vit.blocks), drop_ratio=ratio, **stages)
+        return replace(self.model.reduction, keep=kept_of(ratio), criterion=criterion)
 
     @property
     def mixes(self) -> bool:

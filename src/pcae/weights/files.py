@@ -251,7 +251,10 @@ def said_of(path: Path | str) -> Iterator[None]:
 
 def with_rule(said: dict[str, Any]) -> dict[str, Any]:
     """A header with the rule by which tokens are dropped, also where it is older and says it in two words."""
-    older = {"criterion": said.get("criterion", "mean-similarity"), "fold": "pool" if said.get("pool_dropped") else "append"}
+    older = {
+        "criterion": said.get("criterion", "mean-similarity"),
+        "fold": "pool" if said.get("pool_dropped") else "append",
+    }
     return {"rule": older} | said
 
 

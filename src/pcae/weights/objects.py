@@ -19,8 +19,8 @@ from pcae.model.encoder import Encoder, plain_vit
 from pcae.model.pretrained import Classifier, Pretrained, PretrainedFacts, build_model
 from pcae.model.reduced import ReducedViT
 from pcae.model.reduction import Reduction
-from pcae.settings.trained import Rule
 from pcae.settings.network import EncoderConfig
+from pcae.settings.trained import Rule
 from pcae.weights.loaded import Loaded, class_names
 from pcae.weights.reading import reason_of
 from pcae.weights.structure import options_of, read_off

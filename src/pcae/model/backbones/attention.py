@@ -25,7 +25,7 @@ def attention_by_head(
     block: Any,
     sequence: Float[Tensor, "batch all dim"],
     turned: Callable[[Tensor], Tensor] = lambda heads: heads,
-    bias: Float[Tensor, "batch heads all all"] | float = 0.0,
+    bias: Float[Tensor, "batch #heads #all all"] | float = 0.0,
 ) -> Float[Tensor, "batch heads all all"]:
     """Attention inside a block that takes `sequence`, head by head: from each token (row) to each.
 
@@ -55,17 +55,15 @@ def queries_and_keys(
     return (query, key) if isinstance(attention, beit.Attention) else (attention.q_norm(query), attention.k_norm(key))
 
 
-def keys_of(
-    block: Any, tokens: Float[Tensor, "batch tokens dim"]
-) -> Float[Tensor, "batch key_heads tokens head_dim"]:
-    """The keys of some tokens that enter a block, head by head, before positions turn them; queries are not computed."""
+def keys_of(block: Any, tokens: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch key_heads tokens head_dim"]:
+    """Keys of some tokens that enter a block, head by head, before positions turn them; queries are not computed."""
     check_attention(block)
     attention: Any = block.attn
     tokens = block.norm1(tokens) if isinstance(block, NORM_FIRST) else tokens
     fused = attention.qkv
     key = attention.k_proj(tokens) if fused is None else second_third(fused, tokens)
     if isinstance(attention, EvaAttention | beit.Attention) and fused is not None and attention.q_bias is not None:
-        key = key + attention.k_bias
+        key = key + attention.get_buffer("k_bias")
     key = key.unflatten(-1, (-1, getattr(attention, "head_dim", None) or key.shape[-1] // attention.num_heads))
     return (key if isinstance(attention, beit.Attention) else attention.k_norm(key)).transpose(1, 2)
 

@@ -72,9 +72,7 @@ class BeitBackbone(Backbone):
     ) -> Call:
         """What runs blocks over these tokens."""
         pairs, shared = pairs_of(grid, ids, n_prefix), self.model.rel_pos_bias
-        return BiasedCall(
-            shared=shared, own=self.grid, grid=grid, pairs=pairs, n_appended=n_appended, added=added
-        )
+        return BiasedCall(shared=shared, own=self.grid, grid=grid, pairs=pairs, n_appended=n_appended, added=added)
 
 
 class SizedCall(Call):

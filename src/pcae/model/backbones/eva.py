@@ -86,7 +86,12 @@ def rows_by_block(
 
 
 def rotary_call(
-    table: Tensor, grid: Grid, ids: Int[Tensor, "batch tokens"], n_prefix: int, n_appended: int, added: Tensor | None = None
+    table: Tensor,
+    grid: Grid,
+    ids: Int[Tensor, "batch tokens"],
+    n_prefix: int,
+    n_appended: int,
+    added: Tensor | None = None,
 ) -> Call:
     """What runs blocks over these tokens."""
     return RotaryCall(rows=rows_by_block(table, grid, ids, n_appended), n_prefix=n_prefix, added=added)

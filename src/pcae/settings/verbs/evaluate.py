@@ -19,7 +19,9 @@ class EvaluateConfig:
         "labelled --weights runs/classifier",
         "labelled --weights runs/dial --drop-ratio 0 0.2 0.4 --out accuracy-speed.png",
     )
-    USUAL = "data weights drop_ratio fold reduction only image_size batch_size rounds out confusion mistakes device json"
+    USUAL = (
+        "data weights drop_ratio fold reduction only image_size batch_size rounds out confusion mistakes device json"
+    )
 
     data: AnyData
     """Folder with val/CLASS/... folders, .csv of path,label, WebDataset shards, `hf:NAME`, or a built-in word."""

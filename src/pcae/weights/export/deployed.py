@@ -1,5 +1,6 @@
 """What an exported model computes: uint8 images in, logits or features and the kept ids out."""
 
+from dataclasses import replace
 from math import prod
 from typing import NamedTuple
 
@@ -13,6 +14,9 @@ from pcae.model.reduced import reduce
 from pcae.model.reduction import kept_counts
 from pcae.model.tokens import all_ids
 
+NOT_EXPORTED = ("random", "decomposition")
+"""Criteria that draw, or decompose a matrix, which no graph does."""
+
 
 class Answer(NamedTuple):
     """What PyTorch makes of images: logits or features, and what each stage decided on the way."""
@@ -24,23 +28,25 @@ class Answer(NamedTuple):
 class Deployed(nn.Module):
     """A model at one drop ratio, normalisation included: logits, or the features of an encoder without a classifier.
 
-    Features are the mean of the patch tokens that are left, or of all where the model's facts say `pool_dropped`; at
-    drop ratio 0 both are what `pcae embed --pool mean` has. Raises ValueError for a drop ratio that leaves no tokens,
-    and for a classifier that drops tokens at random.
+    Features are the mean of the patch tokens that are left, or of all by the folds `pool` and `merge`; at drop ratio 0
+    both are what `pcae embed --pool mean` has. Raises ValueError for a drop ratio that leaves no tokens,
+    and for a criterion that no graph has.
     """
 
     def __init__(self, model: Pretrained, drop_ratio: float) -> None:
         super().__init__()
-        if drop_ratio and model.facts.criterion != "mean-similarity":
+        rule = model.facts.rule
+        if drop_ratio and rule.criterion in NOT_EXPORTED:
             raise ValueError(
-                f"these weights were fine-tuned with criterion {model.facts.criterion}, a control that is not "
-                "exported; use --drop-ratio 0, or fine-tune without it"
+                f"criterion {rule.criterion} is a control that is not exported; use --drop-ratio 0, or another "
+                "--criterion"
             )
-        self.drop_ratio = drop_ratio
+        self.drop_ratio, self.rule = drop_ratio, rule
         self.size = (model.facts.encoder.channels or 3, *model.facts.encoder.image_size)
         self.normalise = model.normalise
-        self.pool_dropped, classifies = model.facts.pool_dropped, model.facts.classes is not None
-        self.reduced = reduce(model.encoder.vit, drop_ratio, pool_dropped=self.pool_dropped and classifies)
+        classifies = model.facts.classes is not None
+        inside = rule if classifies or rule.fold != "pool" else replace(rule, fold="append")  # pooled in `features`
+        self.reduced = reduce(model.encoder.vit, drop_ratio, **vars(inside))
         kept_counts(prod(model.encoder.grid), self.reduced.reduction)  # where none is left it says so here
         self.register_buffer("ids", all_ids(1, prod(model.encoder.grid), model.device))
         self.head = self.logits if classifies else self.features
@@ -62,7 +68,7 @@ class Deployed(nn.Module):
     def features(self, encoded: Encoded) -> Float[Tensor, "batch dim"]:
         """The mean of the remaining patch tokens, or of all."""
         vit = self.reduced.vit
-        if self.pool_dropped:
+        if self.rule.fold in ("pool", "merge"):
             return vit.fc_norm(self.reduced.mean_of_all(encoded))
         return vit.fc_norm(vit.norm(encoded.tokens).mean(dim=1))
 

@@ -31,7 +31,7 @@ class Format(ABC):
         """What was written, read and run by the program that the format is for."""
 
     def said(self, place: Path) -> dict[str, Any]:
-        """What a file says of how its model answers: `drop_ratio` and `pool_dropped`, where it does."""
+        """What a file says of how its model answers: `drop_ratio` and `rule`, where it does."""
         return {}
 
     def check(self, model: Pretrained) -> None:  # noqa: B027  # most hold every model

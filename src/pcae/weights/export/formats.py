@@ -49,7 +49,7 @@ FORMATS: dict[ExportFormat, Format] = {
 }
 
 
-def check_format(to: ExportFormat, out: Path, drop_ratio: float | None, pool_dropped: bool = False) -> None:
+def check_format(to: ExportFormat, out: Path, drop_ratio: float | None, rule: str = "") -> None:
     """Raise ValueError, with the remedy, for what can be seen before any weights are read."""
     form = FORMATS[to]
     absent = [package for package in form.packages if find_spec(package) is None]
@@ -64,8 +64,8 @@ def check_format(to: ExportFormat, out: Path, drop_ratio: float | None, pool_dro
             f"drop_ratio {drop_ratio:g} cannot be stored for --to {to}: what loads it computes every token; leave it "
             "out, or use --to onnx or torch-export"
         )
-    if pool_dropped and not form.reduces:
-        raise ValueError(f"pool_dropped is not for --to {to}, which drops nothing; leave it out")
+    if rule and not form.reduces:
+        raise ValueError(f"{rule} is not for --to {to}, which drops nothing; leave it out")
     if form.suffix is None:
         check_folder(out)
     else:

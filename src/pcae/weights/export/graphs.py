@@ -7,6 +7,7 @@ import sys
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,8 @@ LARGEST = 2**31 - 2**24
 """Bytes of weights that fit into one ONNX file, with room for the graph."""
 SAID = "pcae.json"
 """The extra file of a .pt2 file with what it says of itself."""
-SETTINGS = {"drop_ratio": (int, float), "pool_dropped": bool}
-"""What decides the answers, of all that a file says, and its type."""
+SETTINGS = {"drop_ratio": (int, float), "pool_dropped": bool, "rule": dict}
+"""What decides the answers, of all that a file says, and its type; older files have `pool_dropped` for a rule."""
 TYPES = {
     "tensor(uint8)": torch.uint8,
     "tensor(float16)": torch.float16,
@@ -51,7 +52,7 @@ def properties(deployed: Deployed, facts: PretrainedFacts) -> dict[str, Any]:
         "multi_label": facts.multi_label,
         "image_size": facts.encoder.image_size,
         "drop_ratio": deployed.drop_ratio,
-        "pool_dropped": deployed.pool_dropped,
+        "rule": asdict(deployed.rule),
         "mean": facts.mean,
         "std": facts.std,
         "crop_pct": facts.crop_pct,
