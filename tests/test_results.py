@@ -28,7 +28,7 @@ ROWS = [
 
 @pytest.fixture
 def evaluated() -> Evaluated:
-    return Evaluated("w", "<b>", "vit<i>", "mean-similarity", False, "cpu", "fp32", 1, ROWS, 3)
+    return Evaluated("w", "<b>", "vit<i>", "mean-similarity", "append", None, False, "cpu", "fp32", 1, ROWS, 3)
 
 
 def test_a_table_prints_the_same_from_python_and_from_the_command_line(evaluated, capsys):

@@ -34,7 +34,7 @@ _PUBLIC = {
 """Classes and functions, by the module below pcae that has them."""
 _VERBS = (
     "check_data", "compare", "embed", "evaluate", "export", "finetune", "pack", "predict", "pretrain", "probe",
-    "report", "show",
+    "report", "show", "tune",
 )  # fmt: skip
 _MODULES = ("data", "detect", "methods")
 _NAMES = sorted([*_PUBLIC, *_VERBS, *_MODULES, "__version__"])

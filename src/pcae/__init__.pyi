@@ -7,6 +7,7 @@ from typing import Any, Literal, Protocol, TypeAlias, overload
 from pcae import data as data
 from pcae import detect as detect
 from pcae import methods as methods
+from pcae.benchmarking.tune import Tuned
 from pcae.comparison.compare import Compared
 from pcae.data.images import Images
 from pcae.data.images import open_images as open_images
@@ -92,6 +93,7 @@ __all__ = [
     "report",
     "save",
     "show",
+    "tune",
 ]
 
 def check_data(
@@ -274,19 +276,19 @@ def evaluate(
 def export(
     weights: Weights,
     *,
-    image_size: int | tuple[int, int] | None = None,
-    device: str = "auto",
     to: Literal["onnx", "torch-export", "timm", "hf", "vitmae", "mae", "pcae-code", "safetensors"] | None = None,
     out: str | PathLike[str] | None = None,
     check: str | PathLike[str] | None = None,
     drop_ratio: float | None = None,
-    reduction: str | PathLike[str] | None = None,
     criterion: Literal["mean-similarity", "random", "token-importance", "saliency", "decomposition", "bipartite"] | None = None,
     fold: Literal["leave", "append", "pool", "merge"] | None = None,
+    reduction: str | PathLike[str] | None = None,
+    data: Data | None = None,
+    image_size: int | tuple[int, int] | None = None,
+    device: str = "auto",
     pool_dropped: bool = False,
     reduce_after: int | Sequence[int] | None = None,
     before_mlp: bool | None = None,
-    data: Data | None = None,
     max_bad_files: float = 0.05,
 ) -> Exported:
     """Write a model for other programs, read it back, and compare its answers with PyTorch's on 64 images.
@@ -295,8 +297,6 @@ def export(
 
     weights: Run folder, .safetensors or .pth file, folder of transformers' or timm's, timm:NAME or
         hf-hub:OWNER/NAME.
-    image_size: Height and width of the images in pixels; without it, the model's own. Positions are resized.
-    device: cpu, cuda, mps, ...; auto is the first accelerator, else the CPU.
     to: onnx (ONNX file), torch-export (.pt2), timm (folder), hf (folder for transformers), vitmae (the same with
         the decoder that predicts pixels), mae (.pth of MAE's code, with that decoder where there is one), pcae-code
         (.pth of the public PCAE code, with the decoder that predicts features), safetensors (ours).
@@ -305,16 +305,18 @@ def export(
         made by another tool. How far it is off is printed.
     drop_ratio: Share of the patch tokens that each of three stages drops, for onnx and torch-export; without it, as
         it was fine-tuned, or as the file of check says.
-    reduction: File of a reduction, as `pcae tune` writes it: drop ratio, criterion, fold, blocks.
     criterion: Which tokens go: those most like the mean (the method), or those of another rule; bipartite is
         ToMe's.
     fold: What becomes of them. append: their mean stays in the sequence (the paper). pool: these means are pooled,
         too, each for as many as it stands for: without training it keeps more of the accuracy. merge: each goes
         into the nearest token that stays (ToMe). leave: nothing.
+    reduction: File of a reduction, as `pcae tune` writes it: drop ratio, criterion, fold, blocks.
+    data: Images for the check: as for other verbs; without it, 64 of the built-in ones.
+    image_size: Height and width of the images in pixels; without it, the model's own. Positions are resized.
+    device: cpu, cuda, mps, ...; auto is the first accelerator, else the CPU.
     pool_dropped: Another word for fold='pool'.
     reduce_after: Blocks, from 0, after which tokens are dropped; three in all if nobody says otherwise.
     before_mlp: Drop tokens between attention and MLP of these blocks, not after them: the MLP then has fewer.
-    data: Images for the check: as for other verbs; without it, 64 of the built-in ones.
     max_bad_files: Share of the images of the check that may be unreadable, in [0, 1).
 
     Returns what was written and how the check came out (`.check`). Raises ValueError for what cannot be.
@@ -567,22 +569,22 @@ def predict(
     data: Data,
     *,
     weights: Weights,
-    image_size: int | tuple[int, int] | None = None,
-    device: str = "auto",
     out: str | PathLike[str] | None = None,
     drop_ratio: float | None = None,
-    reduction: str | PathLike[str] | None = None,
-    criterion: Literal["mean-similarity", "random", "token-importance", "saliency", "decomposition", "bipartite"] | None = None,
     fold: Literal["leave", "append", "pool", "merge"] | None = None,
-    pool_dropped: bool = False,
-    reduce_after: int | Sequence[int] | None = None,
-    before_mlp: bool | None = None,
+    reduction: str | PathLike[str] | None = None,
     top: int = 5,
     threshold: float | None = None,
     split: Literal["train", "test"] = "test",
+    batch_size: int = 32,
+    image_size: int | tuple[int, int] | None = None,
+    device: str = "auto",
+    criterion: Literal["mean-similarity", "random", "token-importance", "saliency", "decomposition", "bipartite"] | None = None,
+    pool_dropped: bool = False,
+    reduce_after: int | Sequence[int] | None = None,
+    before_mlp: bool | None = None,
     max_bad_files: float = 0.05,
     workers: int = 0,
-    batch_size: int = 32,
 ) -> Predictions:
     """Classify images: for each a line of JSON with its path and the classes of highest probability.
 
@@ -591,26 +593,26 @@ def predict(
     data: An image, a folder, a .txt or .csv list, WebDataset shards, `hf:NAME`, or a built-in word.
     weights: Run folder, .safetensors or .pth file, folder of transformers' or timm's, timm:NAME or
         hf-hub:OWNER/NAME.
-    image_size: Height and width of the images in pixels; without it, the model's own. Positions are resized.
-    device: cpu, cuda, mps, ...; auto is the first accelerator, else the CPU.
     out: The .jsonl file to write; without it, lines go to standard output.
     drop_ratio: Share of the patch tokens that each of three stages drops; without it, as it was fine-tuned.
-    reduction: File of a reduction, as `pcae tune` writes it: drop ratio, criterion, fold, blocks.
-    criterion: Which tokens go: those most like the mean (the method), or those of another rule; bipartite is
-        ToMe's.
     fold: What becomes of them. append: their mean stays in the sequence (the paper). pool: these means are pooled,
         too, each for as many as it stands for: without training it keeps more of the accuracy. merge: each goes
         into the nearest token that stays (ToMe). leave: nothing.
-    pool_dropped: Another word for fold='pool'.
-    reduce_after: Blocks, from 0, after which tokens are dropped; three in all if nobody says otherwise.
-    before_mlp: Drop tokens between attention and MLP of these blocks, not after them: the MLP then has fewer.
+    reduction: File of a reduction, as `pcae tune` writes it: drop ratio, criterion, fold, blocks.
     top: Classes that are named for each image.
     threshold: Name every class of at least this probability instead, however many these are; 0.5 suits weights that
         were fine-tuned with multi_label, whose probabilities stand for themselves.
     split: Which split, where the data has splits; test is also the val folder.
+    batch_size: Images that are classified at once.
+    image_size: Height and width of the images in pixels; without it, the model's own. Positions are resized.
+    device: cpu, cuda, mps, ...; auto is the first accelerator, else the CPU.
+    criterion: Which tokens go: those most like the mean (the method), or those of another rule; bipartite is
+        ToMe's.
+    pool_dropped: Another word for fold='pool'.
+    reduce_after: Blocks, from 0, after which tokens are dropped; three in all if nobody says otherwise.
+    before_mlp: Drop tokens between attention and MLP of these blocks, not after them: the MLP then has fewer.
     max_bad_files: Share of the images that may be unreadable, in [0, 1); they are left out and named at the end.
     workers: Processes that read images beside this one.
-    batch_size: Images that are classified at once.
 
     Returns the likely classes of every image (`.rows`, `.to_pandas()`), written to `out` too where it is given.
     Raises ValueError for what cannot be.
@@ -933,4 +935,57 @@ def show(
 
     Returns what was written and what was kept of each image (`.images`, `.to_pandas()`). Raises ValueError for what
     cannot be.
+    """
+
+def tune(
+    data: Data,
+    *,
+    weights: Weights,
+    faster: float | None = None,
+    ms: float | None = None,
+    at_most_lost: float | None = None,
+    labels: bool = True,
+    runtime: Literal["torch", "onnxruntime"] = "torch",
+    batch_size: int | None = None,
+    most_images: int = 1000,
+    out: str | PathLike[str] = PosixPath("reduction.yaml"),
+    device: str = "auto",
+    image_size: int | tuple[int, int] | None = None,
+    criteria: Literal["mean-similarity", "random", "token-importance", "saliency", "decomposition", "bipartite"] | Sequence[Literal["mean-similarity", "random", "token-importance", "saliency", "decomposition", "bipartite"]] | None = None,
+    precision: Literal["fp32", "bf16"] = "fp32",
+    rounds: int = 5,
+    split: Literal["train", "test"] = "test",
+    max_bad_files: float = 0.05,
+    workers: int = 0,
+) -> Tuned:
+    """Find the reduction that costs a classifier least at a speed, on this machine, and write it to a file.
+
+    Rules and places are tried on some images, with labels, or without them by how often the answer is the whole
+    model's. Every speed is measured beside the whole model, in turns. `evaluate`, `predict` and `export` take the file:
+    reduction=FILE. Give one of faster, ms and at_most_lost.
+
+    data: Some images like those that will be classified: a folder, a list, shards, `hf:NAME`, or a built-in word.
+    weights: Run folder, .safetensors or .pth file, folder of transformers' or timm's, timm:NAME or
+        hf-hub:OWNER/NAME.
+    faster: How many times as fast as the whole model it shall be.
+    ms: Milliseconds that a batch may take.
+    at_most_lost: Points of accuracy that may be lost, as fast as that goes; without labels, percent of answers that
+        may be others.
+    labels: Count right answers; where there are no labels, or they shall not be looked at, answers that are the
+        whole model's.
+    runtime: What runs the model: PyTorch, or ONNX Runtime on the CPU, for which each candidate is exported.
+    batch_size: Images of a batch whose time counts; without it 1 with ms, else 16 on a CPU and 256 elsewhere.
+    most_images: At most so many images, drawn at random.
+    out: The file to write; a picture, accuracy against speed, is written beside it as .png.
+    device: cpu, cuda, mps, ...; auto is the first accelerator, else the CPU.
+    image_size: Height and width of the images in pixels; without it, the model's own. Positions are resized.
+    criteria: Criteria that are tried; without it, mean-similarity, bipartite and token-importance.
+    precision: Of PyTorch's matrix products; bf16 is for GPUs that have it.
+    rounds: Turns that each finalist has in the measurement of speed; the others have 2.
+    split: Which split, where the data has splits; test is also the val folder.
+    max_bad_files: Share of the images that may be unreadable, in [0, 1); they are left out and named at the end.
+    workers: Processes that read images beside this one.
+
+    Returns the reduction that was found (`.chosen`) and what was tried (`.tried`, `.to_pandas()`). Raises
+    ValueError for what cannot be.
     """

@@ -86,6 +86,12 @@ FUNCTIONS = {
         "Returns what was written and how the check came out (`.check`).",
         ("weights",),
     ),
+    "tune": Function(
+        "tune",
+        ("benchmarking.tune", "tune"),
+        "Tuned",
+        "Returns the reduction that was found (`.chosen`) and what was tried (`.tried`, `.to_pandas()`).",
+    ),
     "show": Function(
         "show",
         ("inference.show", "show_kept"),
@@ -136,6 +142,7 @@ FUNCTIONS = {
 }
 """Every verb that is a function, by its name below `pcae`."""
 RESULTS = {
+    "Tuned": "benchmarking.tune",
     "Packed": "data.packed.packing",
     "RunReport": "pages.run_page",
     "RunSummary": "results",

@@ -16,6 +16,7 @@ from pcae.cli import main
 from pcae.data.crops import WholeImages
 from pcae.data.images import open_images
 from pcae.model.pretrained import PretrainedFacts, build_model
+from pcae.settings.trained import Rule
 from pcae.weights.files import load, save_model
 from tests.conftest import TINY
 from tests.runs.test_finetuning import make_shapes
@@ -81,7 +82,7 @@ def test_accuracy_is_the_share_that_an_independent_loop_finds(places, capsys, cr
 def test_dropped_tokens_are_pooled_where_asked_and_by_weights_that_were_fine_tuned_so(places, tmp_path, capsys):
     """By evaluate and predict: at a ratio other probabilities, at none the same."""
     model = load(places["weights"])
-    save_model(tmp_path / "a.safetensors", model.encoder.vit, replace(model.facts, pool_dropped=True))
+    save_model(tmp_path / "a.safetensors", model.encoder.vit, replace(model.facts, rule=Rule(fold="pool")))
     asked, tuned = [places["weights"], "--pool-dropped"], [tmp_path / "a.safetensors"]
     for ratio, differs in (("0.4", True), ("0", False)):
         words = [places["shapes"], "--drop-ratio", ratio, "--json", "--weights"]
@@ -90,7 +91,7 @@ def test_dropped_tokens_are_pooled_where_asked_and_by_weights_that_were_fine_tun
         )
         assert one == two and (one != plain) == differs
     found = [json.loads(call(capsys, "evaluate", *words, *more, "--rounds", "0")) for more in (asked, tuned)]
-    assert found[0]["pool_dropped"] is True and found[0]["rows"] == found[1]["rows"]
+    assert found[0]["fold"] == "pool" and found[0]["rows"] == found[1]["rows"]
     said = call(capsys, "evaluate", *words[:3], "--weights", *asked, "--rounds", "0")
     assert "dropped tokens pooled" in " ".join(said.split())  # the title is folded
 

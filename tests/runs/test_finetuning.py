@@ -12,6 +12,7 @@ from PIL import Image
 
 import pcae
 from pcae.cli import main
+from pcae.settings.trained import Rule
 from pcae.training.checkpoint import read
 from pcae.training.logging import best_so_far, read_metrics
 from pcae.weights.files import load
@@ -101,9 +102,10 @@ def test_the_classifier_knows_what_it_is(unbroken):
 def test_a_run_that_pools_dropped_tokens_is_another_and_its_weights_know_it(unbroken, shapes, encoder, tmp_path):
     finetune(shapes, encoder, tmp_path / "pooled", "--pool-dropped", "--log-every", "1")
     model, plain = load(tmp_path / "pooled"), load(unbroken)
-    assert model.facts == replace(plain.facts, pool_dropped=True) and model.classifier(0.3).reduced.pool_dropped
+    assert model.facts == replace(plain.facts, rule=Rule(fold="pool"))
+    assert model.classifier(0.3).reduced.reduction.fold == "pool"
     summary = json.loads((tmp_path / "pooled" / "summary.json").read_text())
-    assert summary["pool_dropped"] and not json.loads((unbroken / "summary.json").read_text())["pool_dropped"]
+    assert summary["fold"] == "pool" and json.loads((unbroken / "summary.json").read_text())["fold"] == "append"
     losses = [[row["loss"] for row in read_metrics(run) if "loss" in row] for run in (tmp_path / "pooled", unbroken)]
     assert losses[0][0] == losses[1][0] and losses[0][-1] != losses[1][-1]  # nothing is dropped in the first step
 
@@ -113,7 +115,7 @@ def test_weights_that_were_fine_tuned_by_random_tokens_are_evaluated_so_and_not_
 ):
     finetune(shapes, encoder, tmp_path / "control", "--criterion", "random", "--steps", "4")
     model = load(tmp_path / "control")
-    assert model.facts.criterion == "random"
+    assert model.facts.rule.criterion == "random"
     kept = [model.classifier(0.4).reduced.encode(torch.zeros(2, 1, 28, 28)).stages[0].kept_ids for _ in range(2)]
     assert torch.equal(*kept) and not torch.equal(*kept[0])  # each image has its own, the same in every evaluation
     capsys.readouterr()
@@ -124,7 +126,7 @@ def test_weights_that_were_fine_tuned_by_random_tokens_are_evaluated_so_and_not_
     with pytest.raises(SystemExit) as stop:
         main(["export", *weights, "--to", "torch-export", "--out", str(tmp_path / "a.pt2"), "--drop-ratio", "0.4"])
     assert stop.value.code == 2 and not (tmp_path / "a.pt2").exists()
-    assert "fine-tuned with criterion random, a control that is not exported" in capsys.readouterr().err
+    assert "criterion random is a control that is not exported" in capsys.readouterr().err
 
 
 def test_twelve_steps_equal_five_resume_and_seven_bit_for_bit(unbroken, shapes, encoder, tmp_path):

@@ -218,7 +218,10 @@ def test_blocks_of_another_kind_are_refused_where_they_would_ignore_drop_path():
         ({"mixup": -1.0}, "mixup must be 0 or more, got -1"),
         ({"drop_path": 1.0}, r"drop_path must lie in \[0, 1\), got 1"),
         ({"ema": 1.5}, r"ema must lie in \[0, 1\), got 1.5"),
-        ({"pool_dropped": True, "global_pool": "token"}, "pool_dropped needs --global-pool avg, got 'token'"),
+        (
+            {"pool_dropped": True, "global_pool": "token"},
+            r"fold pool \(pool_dropped\) needs --global-pool avg, got 'token'",
+        ),
         ({"layer_decay": 0.0}, r"layer_decay must lie in \(0, 1\], got 0"),
         ({"drop_ratio": "0:2"}, "got '0:2'"),
         ({}, "even number of images in a micro-batch, got 7"),

@@ -16,6 +16,7 @@ from pcae.model.reduced import ReducedViT
 from pcae.model.reduction import Reduction
 from pcae.settings.given import Given
 from pcae.settings.sources import as_weights
+from pcae.settings.trained import Rule
 from pcae.weights.decoders import DECODER_FILE
 from pcae.weights.files import find
 from tests.weights.tiny import assert_same_features, pixels, shaken, tiny_vit
@@ -87,9 +88,11 @@ def test_wrapped_models_are_unwrapped():
 def test_a_reduced_model_says_what_it_drops():
     vit = tiny_vit(num_classes=3, global_pool="avg")
     facts = pcae.load(pcae.reduce(vit, drop_ratio=0.3, pool_dropped=True)).facts
-    assert facts.drop_ratios == (0.3, 0.3) and facts.pool_dropped
-    with pytest.raises(ValueError, match="stages of its own, which weights cannot say; give its .vit"):
-        pcae.load(ReducedViT(vit, Reduction(keep=0.7, after=(1,))))
+    assert facts.drop_ratios == (0.3, 0.3) and facts.rule == Rule(fold="pool")
+    facts = pcae.load(pcae.reduce(vit, 0.2, "bipartite", "merge", after=(1,), before_mlp=True)).facts
+    assert facts.rule == Rule(criterion="bipartite", fold="merge", after=(1,), before_mlp=True)
+    with pytest.raises(ValueError, match=r"shares of their own, \(0.7, 0.5\)"):
+        pcae.load(ReducedViT(vit, Reduction(keep=(0.7, 0.5), after=(0, 1))))
 
 
 @pytest.mark.parametrize(

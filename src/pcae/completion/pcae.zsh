@@ -12,6 +12,7 @@ _pcae() {
             'pretrain:self-supervised pre-training on a folder of images without labels'
             'finetune:an encoder becomes a classifier that drops redundant tokens; --drop-ratio A:B serves every ratio'
             'evaluate:accuracy and speed of a classifier by drop ratio'
+            'tune:the reduction that costs a classifier least at a speed, measured on this machine, for --reduction'
             'predict:the most likely classes of images, a line of JSON for each'
             'probe:how good the features of an encoder are: nearest neighbours, linear and attentive probes'
             'embed:features of images to a .npy or .parquet file, deterministic'
@@ -269,6 +270,28 @@ _pcae() {
             '--mistakes:Page (.html) of the wrong predictions at the first drop ratio that ...'
             '--only:File of the images that count, by their names below DATA, one a ...'
             '--json:Print as JSON'
+            '--help:two examples and the usual settings'
+            '--help-all:every setting, in groups'
+        ) ;;
+        ('tune') flags=(
+            '--weights:Run folder, .safetensors or .pth file, folder of transformers'\'' or ...'
+            '--image-size:Height and width of the images in pixels'
+            '--device:cpu, cuda, mps, ...'
+            '--faster:How many times as fast as the whole model it shall be'
+            '--ms:Milliseconds that a batch may take'
+            '--at-most-lost:Points of accuracy that may be lost, as fast as that goes'
+            '--no-labels:Count right answers'
+            '--criteria:Criteria that are tried'
+            '--runtime:What runs the model: PyTorch, or ONNX Runtime on the CPU, for ...'
+            '--precision:Of PyTorch'\''s matrix products'
+            '--batch-size:Images of a batch whose time counts'
+            '--most-images:At most so many images, drawn at random'
+            '--rounds:Turns that each finalist has in the measurement of speed'
+            '--out:The file to write'
+            '--split:Which split, where the data has splits'
+            '--max-bad-files:Share of the images that may be unreadable, in [0, 1)'
+            '--workers:Processes that read images beside this one'
+            '--json:Print what was tried as JSON'
             '--help:two examples and the usual settings'
             '--help-all:every setting, in groups'
         ) ;;
@@ -631,7 +654,7 @@ _pcae() {
     esac
     case "$verb $flag $behind" in
         ('pack --form '0) choices='pixels jpeg' ;;
-        ('pack --split '0 | 'evaluate --split '0 | 'predict --split '0 | 'detect evaluate --split '0 | 'detect predict --split '0 | 'embed --split '0 | 'show --split '0 | 'diversity --split '0) choices='train test' ;;
+        ('pack --split '0 | 'evaluate --split '0 | 'tune --split '0 | 'predict --split '0 | 'detect evaluate --split '0 | 'detect predict --split '0 | 'embed --split '0 | 'show --split '0 | 'diversity --split '0) choices='train test' ;;
         ('pretrain --recipe '0) choices='auto continue demo distil-vit-s distil-vit-ti fashion-mnist imagenet-vit-b imagenet-vit-b-mask85 imagenet-vit-b-mask90 imagenet-vit-l imagenet-vit-s sample vit-b-224 vit-s-128 vit-s-224 vit-ti-32 vit-ti-64' ;;
         ('pretrain --optimizer '0 | 'finetune --optimizer '0 | 'detect train --optimizer '0) choices='adamw muon' ;;
         ('pretrain --precision '0 | 'finetune --precision '0 | 'detect train --precision '0 | 'benchmark --precision '0) choices='auto bf16 fp32' ;;
@@ -639,7 +662,7 @@ _pcae() {
         ('pretrain --log-to '* | 'finetune --log-to '* | 'detect train --log-to '*) choices='tensorboard wandb mlflow csv none' ;;
         ('pretrain --method '0 | 'cost --method '0) choices='pcae mae simmim pcae-simmim mae-discard' ;;
         ('pretrain --discard '0 | 'cost --discard '0) choices='loss decode' ;;
-        ('pretrain --criterion '0 | 'finetune --criterion '0 | 'evaluate --criterion '0 | 'predict --criterion '0 | 'show --criterion '0 | 'export --criterion '0 | 'cost --criterion '0) choices='mean-similarity random token-importance saliency decomposition bipartite' ;;
+        ('pretrain --criterion '0 | 'finetune --criterion '0 | 'evaluate --criterion '0 | 'tune --criteria '* | 'predict --criterion '0 | 'show --criterion '0 | 'export --criterion '0 | 'cost --criterion '0) choices='mean-similarity random token-importance saliency decomposition bipartite' ;;
         ('pretrain --target-norm '0 | 'cost --target-norm '0) choices='token none' ;;
         ('finetune --recipe '0) choices='auto finetune-fashion-mnist finetune-imagenet-vit-b finetune-imagenet-vit-l finetune-small' ;;
         ('finetune --class-weights '0) choices='balanced' ;;
@@ -647,6 +670,8 @@ _pcae() {
         ('finetune --fold '0 | 'evaluate --fold '0 | 'predict --fold '0 | 'export --fold '0) choices='leave append pool merge' ;;
         ('finetune --drop-ramp '0) choices='cosine linear' ;;
         ('finetune --global-pool '0) choices='avg token' ;;
+        ('tune --runtime '0) choices='torch onnxruntime' ;;
+        ('tune --precision '0) choices='fp32 bf16' ;;
         ('detect train --recipe '0) choices='auto detect-coco-vit-b detect-small' ;;
         ('detect train --pyramid '0) choices='fpn simple' ;;
         ('detect train --views '0) choices='multi-scale jitter' ;;

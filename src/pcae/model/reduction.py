@@ -118,15 +118,11 @@ class Reduction:
         """
         if after is None:
             after = sorted({block * depth // 12 for block in (0, 7, 10)})
-        kept = kept_of(drop_ratio)
-        return cls(keep=kept, after=tuple(after), criterion=criterion, fold=fold, before_mlp=before_mlp)
-
-
-def kept_of(drop_ratio: Any) -> float | tuple[float, ...]:
-    """The share that stays, of a drop ratio or of one for each stage. Raises ValueError for what is none."""
-    if isinstance(drop_ratio, Sequence) and not isinstance(drop_ratio, str):
-        return tuple(1 - check_ratio(ratio) for ratio in drop_ratio)
-    return 1 - check_ratio(drop_ratio)
+        elif isinstance(drop_ratio, tuple | list):
+            keep = tuple(1 - check_ratio(ratio) for ratio in drop_ratio)
+            return cls(keep=keep, after=tuple(after), criterion=criterion, fold=fold, before_mlp=before_mlp)
+        keep = 1 - check_ratio(drop_ratio)
+        return cls(keep=keep, after=tuple(after), criterion=criterion, fold=fold, before_mlp=before_mlp)
 
 
 def check_ratio(drop_ratio: Any) -> float:
@@ -134,7 +130,7 @@ def check_ratio(drop_ratio: Any) -> float:
     if not isinstance(drop_ratio, Real):
         raise ValueError(
             f"drop_ratio is one number in [0, 1), such as 0.3, got {drop_ratio!r}; a range of them is for "
-            "fine-tuning: pcae finetune --drop-ratio 0:0.4"
+            "fine-tuning: pcae finetune --drop-ratio 0:0.4; one for each stage needs these: after=(0, 7, 10)"
         )
     ratio = float(drop_ratio)
     if not 0 <= ratio < 1:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,6 @@ from pcae.model.architecture import parts_of, with_options
 from pcae.model.encoder import Encoder
 from pcae.model.pretrained import Classifier, PretrainedFacts, build_vit
 from pcae.model.reduced import reduce
-from pcae.model.reduction import Reduction, kept_counts
 from pcae.pictures.confusion import draw_confusion
 from pcae.runs.dry_run import peak_of_step
 from pcae.runs.finetuning_labels import check_labels_config, describe_labels, open_both, write_names
@@ -34,7 +32,6 @@ from pcae.runs.run import TrainingRun
 from pcae.runs.task import Validated
 from pcae.settings.bounds import check_bounds
 from pcae.settings.network import EncoderConfig
-from pcae.settings.trained import Rule
 from pcae.settings.verbs.finetune import USUAL_EPOCHS, FinetuneConfig
 from pcae.tasks.classification import (
     Classification,
@@ -43,6 +40,7 @@ from pcae.tasks.classification import (
     drop_schedule,
     layer_groups,
     rule_of,
+    token_counts,
 )
 from pcae.tasks.dial import parse_drop_ratio
 from pcae.tasks.freezing import CLASSIFIER, say_frozen
@@ -289,16 +287,3 @@ def facts_of(run: TrainingRun[FinetuneConfig, Classification], initial: InitialW
         norm_eps=initial.norm_eps,
         multi_label=run.config.labels.multi_label,
     )
-
-
-def token_counts(encoder: Encoder, rule: Rule, drop_ratio: float) -> list[int]:
-    """Patch tokens of an image, and what is left of them after each stage. Raises ValueError where that cannot be."""
-    tokens = encoder.grid[0] * encoder.grid[1]
-    reduction = Reduction.for_finetuning(encoder.depth, drop_ratio=drop_ratio, after=rule.after)
-    counts = [tokens, *kept_counts(tokens, reduction).values()]
-    halved = next((n for n, kept in pairwise(counts) if kept < (n + 1) // 2), None)
-    if rule.criterion == "bipartite" and halved:
-        raise ValueError(
-            f"criterion bipartite drops at most half of {halved} tokens; drop_ratio {drop_ratio:g} is more"
-        )
-    return counts

@@ -4,6 +4,7 @@ import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import pairwise
 from math import prod
 
 import numpy as np
@@ -17,7 +18,7 @@ from pcae.model.backbones import ViT
 from pcae.model.criteria import named_criterion
 from pcae.model.encoder import Encoder
 from pcae.model.reduced import fold_of, reduce
-from pcae.model.reduction import Reduction, kept_of
+from pcae.model.reduction import Reduction, kept_counts
 from pcae.model.tokens import upcast
 from pcae.settings.bounds import check_bounds
 from pcae.settings.tasks import ClassificationConfig
@@ -37,7 +38,7 @@ def check_classification(config: ClassificationConfig, micro_batch: int) -> None
     parse_drop_ratio(config.drop_ratio)
     check_bounds(config)
     if rule_of(config).fold == "pool" and config.global_pool != "avg":
-        raise ValueError(f"pool_dropped (fold pool) needs --global-pool avg, got {config.global_pool!r}")
+        raise ValueError(f"fold pool (pool_dropped) needs --global-pool avg, got {config.global_pool!r}")
     if (config.mixup or config.cutmix) and micro_batch % 2:
         raise ValueError(
             f"mixup and cutmix need an even number of images in a micro-batch, got {micro_batch}; change --batch-size "
@@ -49,6 +50,19 @@ def rule_of(config: ClassificationConfig) -> Rule:
     """How a task's tokens are dropped. Raises ValueError for two folds."""
     fold = fold_of(config.fold, config.pool_dropped)
     return Rule(criterion=config.criterion, fold=fold, after=config.reduce_after, before_mlp=config.before_mlp)
+
+
+def token_counts(encoder: Encoder, rule: Rule, drop_ratio: float) -> list[int]:
+    """Patch tokens of an image, and what is left of them after each stage. Raises ValueError where that cannot be."""
+    tokens = encoder.grid[0] * encoder.grid[1]
+    reduction = Reduction.for_finetuning(encoder.depth, drop_ratio=drop_ratio, after=rule.after)
+    counts = [tokens, *kept_counts(tokens, reduction).values()]
+    halved = next((n for n, kept in pairwise(counts) if kept < (n + 1) // 2), None)
+    if rule.criterion == "bipartite" and halved:
+        raise ValueError(
+            f"criterion bipartite drops at most half of {halved} tokens; drop_ratio {drop_ratio:g} is more"
+        )
+    return counts
 
 
 def drop_schedule(config: ClassificationConfig, steps: int, steps_per_epoch: float) -> DropSchedule:
@@ -121,7 +135,7 @@ class Classification(nn.Module):
         """A step's reduction; random criteria draw with it."""
         vit = self.model.vit
         criterion = named_criterion(self.config.criterion, lambda: random.uniform("drop", prod(Encoder(vit).grid)))
-        return replace(self.model.reduction, keep=kept_of(ratio), criterion=criterion)
+        return replace(self.model.reduction, keep=1 - ratio, criterion=criterion)
 
     @property
     def mixes(self) -> bool:

@@ -1,5 +1,6 @@
 import itertools
 import json
+from dataclasses import asdict
 
 import numpy as np
 import onnx
@@ -12,6 +13,7 @@ from onnxruntime.tools.onnx_model_utils import make_dim_param_fixed
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
 import pcae
+from pcae.settings.trained import Rule
 from pcae.weights.export.formats import FORMATS, export, held_against
 from tests.weights.exported import model_of, pictures
 
@@ -23,10 +25,10 @@ KINDS = {
         0.2,
     ),
     "average pooling of dropped tokens, too, 20 %": (
-        {"classes": ["a", "b"], "global_pool": "avg", "pool_dropped": True},
+        {"classes": ["a", "b"], "global_pool": "avg", "rule": Rule(fold="pool")},
         0.2,
     ),
-    "encoder whose features take dropped tokens in, 30 %": ({"pool_dropped": True}, 0.3),
+    "encoder whose features take dropped tokens in, 30 %": ({"rule": Rule(fold="pool")}, 0.3),
 }
 SOME_QUICK = [*[*KINDS][:1], *(pytest.param(kind, marks=pytest.mark.slow) for kind in [*KINDS][1:])]
 """One kind is exported whenever tests run, the others where all tests do."""
@@ -36,7 +38,7 @@ COUNTS = {0.0: [], 0.2: [19, 15, 12], 0.3: [16, 11, 7]}
 
 def expected(model, drop_ratio, images):
     """Logits by `pcae.reduce`; features of an encoder as `pcae.embed` has them, or by hand with 8, 5 and 4 dropped."""
-    vit, normalised, pooled = model.encoder.vit, model.normalise(images), model.facts.pool_dropped
+    vit, normalised, pooled = model.encoder.vit, model.normalise(images), model.facts.rule.fold == "pool"
     with torch.no_grad():
         if model.facts.classes is not None:
             return pcae.reduce(vit, drop_ratio, pool_dropped=pooled)(normalised)
@@ -77,7 +79,7 @@ def test_onnx_runtimes_quantisation_takes_a_file_and_the_check_holds_what_it_mad
     quant_pre_process(str(path), str(tmp_path / "b.onnx"))
     quantize_dynamic(str(tmp_path / "b.onnx"), str(tmp_path / "c.onnx"))
     form, images = FORMATS["onnx"], pictures(model, 6)
-    assert form.said(tmp_path / "c.onnx") == {"drop_ratio": ratio, "pool_dropped": model.facts.pool_dropped}
+    assert form.said(tmp_path / "c.onnx") == {"drop_ratio": ratio, "rule": asdict(model.facts.rule)}
     found = held_against(form, model, tmp_path / "c.onnx", ratio, [images])
     output, *kept = onnxruntime.InferenceSession(str(tmp_path / "c.onnx")).run(None, {"images": images.numpy()})
     first = onnxruntime.InferenceSession(str(path)).run(None, {"images": images.numpy()})

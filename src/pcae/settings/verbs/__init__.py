@@ -16,6 +16,7 @@ VERBS = {
     "pretrain": "self-supervised pre-training on a folder of images without labels",
     "finetune": "an encoder becomes a classifier that drops redundant tokens; --drop-ratio A:B serves every ratio",
     "evaluate": "accuracy and speed of a classifier by drop ratio",
+    "tune": "the reduction that costs a classifier least at a speed, measured on this machine, for --reduction",
     "predict": "the most likely classes of images, a line of JSON for each",
     "detect train": "an encoder becomes a detector that finds and cuts out objects (Mask R-CNN), on COCO-format data",
     "detect evaluate": "COCO's average precision of a detector's boxes and masks, by size and category, and its speed",

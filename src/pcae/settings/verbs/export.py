@@ -19,6 +19,7 @@ class ExportConfig:
         "--weights runs/classifier --to onnx --out classifier.onnx",
         "--weights runs/classifier --check classifier-int8.onnx",
     )
+    USUAL = "weights to out check drop_ratio criterion fold reduction data image_size device json"
 
     model: TrainedConfig
     to: ExportFormat | None = None
