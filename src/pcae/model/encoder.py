@@ -1,7 +1,7 @@
 """A timm Vision Transformer run block by block, with or without a reduction."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from pcae.model.architecture import parts_of
 from pcae.model.backbones import SUPPORTED, ViT, backbone_of, options_of
-from pcae.model.backbones.backbone import Backbone
+from pcae.model.backbones.backbone import Backbone, Calling
 from pcae.model.blocks import Encoded, run_blocks
 from pcae.model.checks import check_normalised, check_shape
 from pcae.model.reduction import Reduction
@@ -133,11 +133,11 @@ class Encoder(nn.Module):
         prefix: bool = True,
         reduction: Reduction | None = None,
         record: Iterable[int] = (),
-        blocks: Iterable[nn.Module] | None = None,
+        around: Callable[[Calling], Calling] = lambda calling: calling,
     ) -> Encoded:
         """The same from embedded patches on, among which mask tokens may stand (SimMIM); without positions yet.
 
-        blocks: run in place of the model's own, which they may wrap (windowed attention).
+        around: makes what runs blocks of what does so in this family (windowed attention).
         """
         vit, backbone = self.vit, self.backbone
         prefix_positions, positions = backbone.positions_of(grid)
@@ -149,10 +149,9 @@ class Encoder(nn.Module):
             heads = heads + prefix_positions
         tokens, heads = map(backbone.started, (tokens, heads))
         heads, again = heads.expand(len(ids), -1, -1), vit.grad_checkpointing
-        blocks = list(vit.blocks) if blocks is None else blocks
-        calling = backbone.calling(grid)
+        calling = around(backbone.calling(grid))
         encoded = run_blocks(
-            blocks, tokens, ids, heads, reduction, record,
+            vit.blocks, tokens, ids, heads, reduction, record,
             grad_checkpointing=again, class_token=backbone.has_class_token, calling=calling,
         )  # fmt: skip
         return replace(
