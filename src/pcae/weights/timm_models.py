@@ -37,8 +37,8 @@ def find_timm(name: str) -> Loaded:
     if ":" not in name:
         check_known(name)  # name and family, before a download
         with torch.device("meta"):
-            plain_vit(timm.create_model(name.partition(".")[0]))
-    vit = plain_vit(open_pretrained(name))
+            plain_vit(timm.create_model(name.partition(".")[0]), name)
+    vit = plain_vit(open_pretrained(name), START + name)
     facts = describe(vit, name)
     facts = with_own_options(vit, facts) if ":" in name else facts
     check_same(vit, facts, name)
@@ -62,7 +62,7 @@ def find_timm_wrapper(folder: Path) -> Loaded:
     classes = len(taken.tensors["head.weight"]) if "head.weight" in taken.tensors else 0
     overlay = {"label_names": said.get("label_names"), **(said.get("pretrained_cfg") or {})}
     options = {"num_classes": classes, "pretrained_cfg_overlay": overlay, **arguments}
-    vit = plain_vit(timm.create_model(architecture, pretrained=False, **options))
+    vit = plain_vit(timm.create_model(architecture, pretrained=False, **options), architecture)
     vit.load_state_dict(taken.tensors)
     facts = with_own_options(vit, describe(vit, f"local-dir:{folder}"))
     check_same(vit, facts, f"local-dir:{folder}")
