@@ -125,7 +125,7 @@ WRONG = [
     (["pretrain", "sample", "--out", "{out}", *RECIPE, "--mask-ratio", "1.5"], "mask_ratio must lie in (0, 1)"),
     (["pretrain", "sample", "--out", "{out}", *RECIPE, "--steps", "0"], "steps must be positive, got 0"),
     (["pretrain", "sample", "--out", "{out}", *RECIPE, "--model", "vit_tin"], "'vit_tin' is not known to timm"),
-    (["pretrain", "sample", "--out", "{out}", *RECIPE, "--model", "resnet18"], "'resnet18' cannot be made: timm says"),
+    (["pretrain", "sample", "--out", "{out}", *RECIPE, "--model", "resnet18"], "model 'resnet18': only timm's"),
     (["pretrain", "sample", "--out", "{out}", *RECIPE, "--image-size", "30", "28"], "must be a positive multiple"),
     (["pretrain", "sample", "--out", "{out}", *RECIPE, "--device", "cuda:9"], "device 'cuda:9' is not usable"),
     (["pretrain", "sample", "--out", "{out}", *RECIPE, "--accumulation", "7"], "must be a multiple of processes"),

@@ -677,6 +677,7 @@ def pretrain(
     views: int = 1,
     pool_ratio: float | None = None,
     pixel_weight: float = 0.0,
+    class_target: bool = False,
     norm_pix_loss: bool = True,
     discard: Literal["loss", "decode"] = "loss",
     stages: int = 3,
@@ -781,6 +782,7 @@ def pretrain(
     pool_ratio: For pcae: share of the patches that views are drawn from, such as 0.25 with several views and a mask
         ratio of 0.85; the teacher sees the others. Without it, one view is the pool.
     pixel_weight: For pcae: weight of mae's loss at the targets, beside their features; 0 is the paper.
+    class_target: For pcae with a fixed teacher: predict its class token, too, from the student's.
     norm_pix_loss: For mae: predict the pixels of each patch less their mean, over their standard deviation.
     discard: For mae-discard: discarded targets are decoded without a loss (setting 1), or not even decoded (setting
         2).

@@ -84,7 +84,7 @@ def test_averaged_target_layers_are_the_mean_of_standardised_block_outputs(encod
     outputs = {}
     for index, block in enumerate(method.teacher.encoder.vit.blocks):
         block.register_forward_hook(lambda _, __, out, index=index: outputs.__setitem__(index, out))
-    targets, _, encoded = method.teacher(gather(patches, hidden), hidden, random)
+    targets, _, encoded, _ = method.teacher(gather(patches, hidden), hidden, random)
     stand_at = {2: encoded.stages[0].kept_ids, 3: encoded.stages[1].kept_ids, 4: encoded.stages[1].kept_ids}
     stand_at[5] = encoded.ids
     for image in range(4):

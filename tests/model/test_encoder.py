@@ -114,7 +114,7 @@ def test_its_state_dict_loads_into_plain_timm(encoder, config):
     [
         ("swin_tiny_patch4_window7_224", "got SwinTransformer"),
         ("cait_xxs24_224", "got Cait"),
-        ("resnet18", "'resnet18' cannot be made: timm says .*img_size.*; only timm's"),
+        ("resnet18", "'resnet18': only timm's .* got ResNet; try vit_small_patch16_224"),
         ("vit_tiny_patch16_225", "did you mean vit_tiny_patch16_224"),
         ("vit_small_r26_s32_224", "got HybridEmbed"),
     ],

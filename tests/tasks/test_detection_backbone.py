@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
+from pcae.model.backbones.backbone import plain_calls
 from pcae.model.compiled import checkpoint_blocks, compile_blocks
 from pcae.model.encoder import Encoder
 from pcae.model.reduction import Reduction
@@ -16,7 +17,7 @@ from pcae.settings.tasks import DetectionConfig
 from pcae.tasks.detection_backbone import DetectionBackbone, filled_maps, quarters
 from pcae.tasks.drop_path import draw_paths, install_drop_path
 from pcae.tasks.pyramid import rescale
-from pcae.tasks.windows import WindowedBlock, into_windows, out_of_windows
+from pcae.tasks.windows import in_windows, into_windows, out_of_windows
 
 SMALL = {"img_size": 64, "embed_dim": 32, "depth": 4, "num_heads": 2, "num_classes": 0, "dynamic_img_size": True}
 
@@ -34,6 +35,12 @@ def make(patch_size: int = 8, options: dict | None = None, **knobs) -> Detection
     torch.manual_seed(0)
     config = DetectionConfig(pyramid_channels=16, **knobs)
     return DetectionBackbone(Encoder(make_vit(patch_size, **(options or {}))), config)
+
+
+def in_window(block: nn.Module, grid: tuple[int, int], window: int):
+    """The block over token maps of a grid, in windows."""
+    call = in_windows(plain_calls, grid, window, ())(torch.arange(grid[0] * grid[1])[None], 0, 0)
+    return lambda tokens: call(0, block, tokens)
 
 
 @pytest.fixture
@@ -135,12 +142,12 @@ def test_windows_hold_the_rectangles_of_the_map_with_zeros_beyond_it(grid, sides
 def test_a_window_as_large_as_the_grid_is_global_attention(window):
     block = make_vit().blocks[0]
     tokens = torch.randn(2, 40, 32)
-    torch.testing.assert_close(WindowedBlock(block, (5, 8), window)(tokens), block(tokens), rtol=0, atol=0)
+    torch.testing.assert_close(in_window(block, (5, 8), window)(tokens), block(tokens), rtol=0, atol=0)
 
 
 def test_a_token_sees_its_own_window_and_no_other():
     grid, window = (5, 7), 3  # neither side is a multiple
-    block, tokens = WindowedBlock(make_vit().blocks[0], grid, window), torch.randn(1, 35, 32, requires_grad=True)
+    block, tokens = in_window(make_vit().blocks[0], grid, window), torch.randn(1, 35, 32, requires_grad=True)
     for place in range(35):
         (gradient,) = torch.autograd.grad(block(tokens)[0, place].sum(), tokens)
         seen = gradient[0].abs().sum(dim=-1).view(grid) > 0
@@ -155,7 +162,7 @@ def test_padding_takes_part_in_attention_as_zeros():
     padded = torch.cat([tokens.view(2, 3, 32), torch.zeros(2, 1, 32)], dim=1).view(2, 2, 2, 32)
     left, right = (block(padded[:, part].reshape(1, 4, 32)).view(2, 2, 32) for part in range(2))
     expected = torch.cat([left, right], dim=1)[:, :3].reshape(1, 6, 32)
-    torch.testing.assert_close(WindowedBlock(block, (2, 3), 2)(tokens), expected)
+    torch.testing.assert_close(in_window(block, (2, 3), 2)(tokens), expected)
 
 
 @pytest.mark.parametrize(("global_blocks", "reaches"), [((), 16), ((3,), 96), ((0, 1, 2, 3), 96)])
@@ -199,7 +206,7 @@ def test_a_compiled_block_computes_the_same_in_windows():
     torch._dynamo.utils.counters.clear()
     tokens = torch.randn(2, 35, 32).double()
     for vit in (plain, compiled):
-        WindowedBlock(vit.blocks[0], (5, 7), 3)(tokens).square().mean().backward()
+        in_window(vit.blocks[0], (5, 7), 3)(tokens).square().mean().backward()
     for one, other in zip(plain.blocks.parameters(), compiled.blocks.parameters(), strict=True):
         torch.testing.assert_close(one.grad, other.grad)
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1

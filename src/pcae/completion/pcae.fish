@@ -111,6 +111,7 @@ complete -c pcae -n '__pcae_verb pretrain cost' -l mask-ratio -x -d 'Share of th
 complete -c pcae -n '__pcae_verb pretrain cost' -l views -x -d 'For pcae: students'\'' views of an image for one pass of the teacher'
 complete -c pcae -n '__pcae_verb pretrain cost' -l pool-ratio -x -d 'For pcae: share of the patches that views are drawn from, such as ...'
 complete -c pcae -n '__pcae_verb pretrain cost' -l pixel-weight -x -d 'For pcae: weight of mae'\''s loss at the targets, beside their features'
+complete -c pcae -n '__pcae_verb pretrain cost' -l class-target -d 'For pcae with a fixed teacher: predict its class token, too, from ...'
 complete -c pcae -n '__pcae_verb pretrain cost' -l no-norm-pix-loss -d 'For mae: predict the pixels of each patch less their mean, over ...'
 complete -c pcae -n '__pcae_verb pretrain cost' -l discard -x -a 'loss decode' -d 'For mae-discard: discarded targets are decoded without a loss ...'
 complete -c pcae -n '__pcae_verb pretrain show cost' -l stages -x -d 'Times that the teacher drops tokens'

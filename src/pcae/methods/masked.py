@@ -16,11 +16,15 @@ from pcae.training.randomness import Randomness, StepRandom, random_for
 
 
 class Targets(NamedTuple):
-    """What is to be predicted, where, and all that the teacher, where there is one, decided on the way."""
+    """What is to be predicted, where, and all that the teacher, where there is one, decided on the way.
+
+    class_token: of a teacher that runs with one, to be predicted where that is asked for.
+    """
 
     features: Float[Tensor, "batch wanted dim"]
     ids: Int[Tensor, "batch wanted"]
     encoded: Encoded | None = None
+    class_token: Float[Tensor, "batch 1 dim"] | None = None
 
 
 class Masked(nn.Module):

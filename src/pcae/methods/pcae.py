@@ -7,6 +7,8 @@ from pcae.methods.mae import squared_difference
 from pcae.methods.masked import pixel_targets
 from pcae.methods.teacher import Taught, Teacher, cosine_distance, spread
 from pcae.model.decoder import Decoder
+from pcae.model.encoder import Encoder
+from pcae.model.pretrained import as_encoder
 from pcae.model.tokens import count_visible, gather, split
 from pcae.settings.bounds import check_bounds
 from pcae.settings.methods import PCAEConfig
@@ -26,14 +28,30 @@ def pool_size(config: PCAEConfig, n_tokens: int, n_visible: int) -> int:
     return n_pool
 
 
+def check_class_target(student: Encoder, teacher: nn.Module | None) -> None:
+    """Raise ValueError unless student and teacher have class tokens for one to predict the other's."""
+    if teacher is None:
+        raise ValueError(
+            "class_target needs a fixed teacher, since a moving average runs without class token; give one "
+            "(--teacher), or leave class_target out"
+        )
+    for name, encoder in (("student", student), ("teacher", as_encoder(teacher))):
+        if not encoder.has_class_token:
+            raise ValueError(
+                f"class_target needs class tokens, the {name} has none; leave it out, or take a {name} that has one, "
+                "such as vit_base_patch16_224"
+            )
+
+
 class PCAE(Taught):
     """Progressively compressed autoencoder (section 3).
 
     The student encodes the visible patches, the teacher the hidden ones, dropping redundant tokens stage by stage;
     the decoder predicts the teacher's tokens that are left. Loss: 1 - cosine similarity (Eq. 1); with `pixel_weight`,
     which is ours, plus so many times MAE's loss at the same patches.
-    teacher: a fixed, pre-trained encoder in place of the moving average (Table 12). Several views share a pool of
-    patches and the teacher's targets; what a view misses of the pool is neither seen nor predicted.
+    teacher: a fixed, pre-trained encoder in place of the moving average (Table 12). With `class_target`, ours as well,
+    the student's class token predicts the teacher's by the decoder's prediction layer; the losses add up. Several views
+    share a pool of patches and the teacher's targets; what a view misses of the pool is neither seen nor predicted.
     n_visible: a view's tokens; n_pool: patches that views are drawn from; counts: the teacher's tokens, at its input
     and after each stage.
     Raises ValueError for settings that fit neither each other nor the encoder.
@@ -52,9 +70,12 @@ class PCAE(Taught):
         super().__init__(encoder, config.mask_ratio)
         check_bounds(config)
         encoder = self.student
+        if config.class_target:
+            check_class_target(encoder, teacher)
         self.views, self.pixel_weight = config.views, config.pixel_weight
         self.n_pool = pool_size(config, self.n_tokens, self.n_visible)
-        self.teacher = Teacher(encoder, config, self.n_tokens - self.n_pool, fixed=teacher)
+        n_hidden = self.n_tokens - self.n_pool
+        self.teacher = Teacher(encoder, config, n_hidden, fixed=teacher, class_target=config.class_target)
         pixels = encoder.patch_values if self.pixel_weight else 0
         predicted = self.teacher.encoder.width + pixels
         self.decoder = Decoder(decoder or DecoderConfig(), in_dim=encoder.width, out_dim=predicted, grid=encoder.grid)
@@ -72,12 +93,17 @@ class PCAE(Taught):
         predictions = self.decoder(seen.prefix, seen.tokens, seen.ids, self.each_view(targets.ids), grid)
 
         width = targets.features.shape[-1]
-        loss = cosine_distance(predictions[..., :width], self.each_view(targets.features))
+        loss = feature_loss = cosine_distance(predictions[..., :width], self.each_view(targets.features))
         signals = {"batch_target_std": spread(targets.features), "batch_student_std": spread(seen.tokens)}
+        if targets.class_token is not None:
+            prediction = self.decoder.predict(seen.prefix[:, :1])
+            class_loss = cosine_distance(prediction[..., :width], self.each_view(targets.class_token))
+            signals |= {"feature_loss": feature_loss.detach(), "class_loss": class_loss.detach()}
+            loss = loss + class_loss
         if self.pixel_weight:
             pixels = self.each_view(pixel_targets(gather(patches, targets.ids), norm=True))
             pixel_loss = squared_difference(predictions[..., width:], pixels)
-            signals |= {"feature_loss": loss.detach(), "pixel_loss": pixel_loss.detach()}
+            signals |= {"feature_loss": feature_loss.detach(), "pixel_loss": pixel_loss.detach()}
             loss = loss + self.pixel_weight * pixel_loss
         return StepResult(loss, signals)
 

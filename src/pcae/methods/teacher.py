@@ -27,7 +27,8 @@ class Teacher(nn.Module):
     """Encodes hidden patches without gradient, always evaluating, and drops tokens by its reduction.
 
     Starts as an exact copy of the student and follows it; `fixed` is a pre-trained encoder that stays as it is.
-    n_hidden: patches that it is shown. counts: its tokens at the input, after each stage, and of random targets.
+    n_hidden: patches that it is shown. class_target: whether its class token is a target, too, so that it runs with its
+    prefix. counts: its tokens at the input, after each stage, and of random targets.
     Raises ValueError for settings that fit neither each other nor the encoder.
     """
 
@@ -39,9 +40,10 @@ class Teacher(nn.Module):
         *,
         usual_keep: float = 0.5,
         fixed: nn.Module | None = None,
+        class_target: bool = False,
     ) -> None:
         super().__init__()
-        self.config, self.is_fixed = config, fixed is not None
+        self.config, self.is_fixed, self.class_target = config, fixed is not None, class_target
         self.encoder = copy.deepcopy(student if fixed is None else as_encoder(fixed)).requires_grad_(False).eval()
         self.shown = student.patch_size
         check_teacher(config, self.encoder, student, self.is_fixed)
@@ -84,15 +86,20 @@ class Teacher(nn.Module):
             patches,
             ids,
             grid,
-            prefix=config.criterion == "saliency",
+            prefix=self.class_target or config.criterion == "saliency",
             reduction=replace(self.reduction, criterion=criterion),
             record=range(depth - config.target_layers, depth) if config.target_layers > 1 else (),
         )
-        features, ids = layers_mean(encoded) if config.target_layers > 1 else encoded.tokens, encoded.ids
+        layers = config.target_layers > 1
+        features, ids = layers_mean(encoded) if layers else encoded.tokens, encoded.ids
         if config.random_targets is not None:
             chosen, _ = split(random.uniform("targets", grid[0] * grid[1]).gather(1, ids), config.random_targets)
             features, ids = gather(features, chosen), ids.gather(1, chosen)
-        return Targets(standardise(features) if config.target_norm == "token" else upcast(features), ids, encoded)
+        normed = standardise if config.target_norm == "token" else upcast
+        targets = Targets(normed(features), ids, encoded)
+        if not self.class_target:
+            return targets
+        return targets._replace(class_token=normed(class_tokens_mean(encoded) if layers else encoded.prefix[:, :1]))
 
     def after_step(self, student: Encoder, progress: Progress) -> None:
         """teacher <- momentum * teacher + (1 - momentum) * student, if the optimizer's step was taken."""
@@ -191,6 +198,11 @@ def layers_mean(encoded: Encoded) -> Float[Tensor, "batch kept dim"]:
     """The mean of the recorded blocks' outputs at the tokens that are left, each standardised first."""
     layers = [standardise(gather(tokens, locate(ids, encoded.ids))) for tokens, ids in encoded.recorded.values()]
     return torch.stack(layers).mean(dim=0)
+
+
+def class_tokens_mean(encoded: Encoded) -> Float[Tensor, "batch 1 dim"]:
+    """The same of the class token."""
+    return torch.stack([standardise(prefix[:, :1]) for prefix in encoded.recorded_prefix.values()]).mean(dim=0)
 
 
 def standardise(tokens: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch tokens dim"]:

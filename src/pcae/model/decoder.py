@@ -76,6 +76,10 @@ class Decoder(nn.Module):
         wanted = wanted_ids.shape[1]
         return self.head(self.norm(run_block(last, sequence, wanted, grad_checkpointing=self.grad_checkpointing)))
 
+    def predict(self, tokens: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch tokens out_dim"]:
+        """Predictions from tokens alone: no blocks, so that nothing else has a part in them."""
+        return self.head(self.norm(self.adapter(tokens)))
+
     def _positions(self, grid: Grid) -> Float[Tensor, "tokens dim"]:
         if grid == self.grid:
             return self.get_buffer("positions")

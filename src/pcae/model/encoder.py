@@ -1,7 +1,7 @@
 """A timm Vision Transformer run block by block, with or without a reduction."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -11,8 +11,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from pcae.model.architecture import parts_of
-from pcae.model.backbones import SUPPORTED, ViT, backbone_of, options_of
-from pcae.model.backbones.backbone import Backbone
+from pcae.model.backbones import SUPPORTED, ViT, backbone_of, check_family, names_of_families, options_of
+from pcae.model.backbones.backbone import Backbone, Calling
 from pcae.model.blocks import Encoded, run_blocks
 from pcae.model.checks import check_normalised, check_shape
 from pcae.model.reduction import Reduction
@@ -21,12 +21,12 @@ from pcae.settings.bounds import check_bounds
 from pcae.settings.network import EncoderConfig
 
 
-def plain_vit(model: nn.Module) -> ViT:
-    """`model`, which must be of one of timm's families in `backbones`; else ValueError, by name.
+def plain_vit(model: nn.Module, name: str | None = None) -> ViT:
+    """`model`, which must be of one of timm's families in `backbones`; else ValueError, by name, with what works.
 
     The type is that of the most usual one, whose names for blocks, norms and classifiers all share.
     """
-    return backbone_of(model).model
+    return backbone_of(model, name).model
 
 
 class Encoder(nn.Module):
@@ -133,11 +133,11 @@ class Encoder(nn.Module):
         prefix: bool = True,
         reduction: Reduction | None = None,
         record: Iterable[int] = (),
-        blocks: Iterable[nn.Module] | None = None,
+        around: Callable[[Calling], Calling] = lambda calling: calling,
     ) -> Encoded:
         """The same from embedded patches on, among which mask tokens may stand (SimMIM); without positions yet.
 
-        blocks: run in place of the model's own, which they may wrap (windowed attention).
+        around: makes what runs blocks of what does so in this family (windowed attention).
         """
         vit, backbone = self.vit, self.backbone
         prefix_positions, positions = backbone.positions_of(grid)
@@ -149,10 +149,9 @@ class Encoder(nn.Module):
             heads = heads + prefix_positions
         tokens, heads = map(backbone.started, (tokens, heads))
         heads, again = heads.expand(len(ids), -1, -1), vit.grad_checkpointing
-        blocks = list(vit.blocks) if blocks is None else blocks
-        calling = backbone.calling(grid)
+        calling = around(backbone.calling(grid))
         encoded = run_blocks(
-            blocks, tokens, ids, heads, reduction, record,
+            vit.blocks, tokens, ids, heads, reduction, record,
             grad_checkpointing=again, class_token=backbone.has_class_token, calling=calling,
         )  # fmt: skip
         return replace(
@@ -185,9 +184,10 @@ def create_vit(config: EncoderConfig, *, channels: int, **options: Any) -> ViT:
     model, others = parts_of(config.model)
     check_known(model)
     check_sizes(config)
+    check_family(model, config.model)
     try:
         options = {"img_size": config.image_size, "in_chans": channels, **sizes, **others, **options}
-        vit = plain_vit(timm.create_model(model, **options_of(model, options)))
+        vit = plain_vit(timm.create_model(model, **options_of(model, options)), config.model)
     except TypeError as error:
         reason = f"timm says {str(error).rpartition(': ')[2] or error}"
         raise ValueError(f"model {config.model!r} cannot be made: {reason}; {SUPPORTED}") from error
@@ -200,7 +200,7 @@ def create_vit(config: EncoderConfig, *, channels: int, **options: Any) -> ViT:
 def check_known(model: str) -> None:
     """Raise ValueError, with near names, for a model that timm does not know."""
     if not timm.is_model(model):
-        near = difflib.get_close_matches(model, timm.list_models("vit_*"), n=3)
+        near = difflib.get_close_matches(model, names_of_families(), n=3)
         hint = f"; did you mean {', '.join(near)}?" if near else "; see timm.list_models('vit_*')"
         raise ValueError(f"model {model!r} is not known to timm{hint}")
 

@@ -133,11 +133,12 @@ class PretrainingTask(Task[PretrainConfig, Pretraining]):
         millions = sum(parameter.numel() for parameter in method.student.parameters()) / 1e6
         views = f" in each of {method.views} views" if isinstance(method, PCAE) and method.views > 1 else ""
         pixels = " and pixels" if isinstance(method, PCAE) and method.pixel_weight else ""
+        whole = ", and the class token" if isinstance(method, PCAE) and method.teacher.class_target else ""
         what = "in the teacher" if "teacher" in dict(method.named_children()) else "hidden"
         console.print(
             f"encoder of {millions:.1f} M parameters; tokens per image: {grid[0]} x {grid[1]} = {grid[0] * grid[1]}, "
             f"{method.n_visible} visible{views}; {' -> '.join(map(str, method.counts))} {what}; "
-            f"predicted: {method.predicts}{pixels} of {method.counts[-1]}"
+            f"predicted: {method.predicts}{pixels} of {method.counts[-1]}{whole}"
         )
         if self.probe:
             console.print(f"nearest neighbours of labelled images every {self.probe.every} steps")

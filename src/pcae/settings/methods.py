@@ -61,6 +61,8 @@ class PCAEConfig(TeacherConfig):
     """Share of the patches that views are drawn from; the teacher sees the others. Without it, one view is the pool."""
     pixel_weight: NotNegative = 0.0
     """Weight of MAE's loss, normalised pixels, at the targets, beside their features; 0 is the paper."""
+    class_target: bool = False
+    """With a fixed teacher: predict its class token, too, from the student's. The teacher then runs with its prefix."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +109,8 @@ class MethodConfig:
     0.85; the teacher sees the others. Without it, one view is the pool."""
     pixel_weight: NotNegative = 0.0
     """For pcae: weight of mae's loss at the targets, beside their features; 0 is the paper."""
+    class_target: bool = False
+    """For pcae with a fixed teacher: predict its class token, too, from the student's."""
     norm_pix_loss: bool = True
     """For mae: predict the pixels of each patch less their mean, over their standard deviation."""
     discard: Literal["loss", "decode"] = "loss"

@@ -1,18 +1,20 @@
 """An encoder as the backbone of a detector: images -> maps at strides 4, 8, 16, 32 and 64."""
 
 from collections import OrderedDict
+from functools import partial
 
 import torch
 from jaxtyping import Float, Int
 from timm.layers.norm import LayerNorm2d
 from torch import Tensor, nn
 
+from pcae.model.backbones.backbone import Calling
 from pcae.model.encoder import Encoder
 from pcae.model.reduction import Reduction
 from pcae.model.tokens import Grid, all_ids, grid_of, patchify, present, put_back, upcast
 from pcae.settings.tasks import DetectionConfig
 from pcae.tasks.pyramid import STRIDES, SimplePyramid, feature_pyramid, rescale
-from pcae.tasks.windows import windowed
+from pcae.tasks.windows import in_windows
 
 USED = ("patch_embed.", "pos_embed", "norm_pre.", "blocks.", "rope.", "rel_pos_bias.", "embeds.")
 """Starts of the names of a ViT's weights that a backbone uses."""
@@ -30,7 +32,6 @@ class DetectionBackbone(nn.Module):
         super().__init__()
         self.encoder, self.out_channels, self.window = encoder, config.pyramid_channels, config.window
         self.global_blocks = global_blocks(config, encoder.depth)
-        check_windows(encoder, config.window)
         reduction = Reduction(keep=1 - config.drop_ratio, after=config.reduce_after, fold="append")
         self.reduction = reduction if config.reduce_after else None
         width, patch_size, fpn = encoder.width, encoder.patch_size[0], config.pyramid == "fpn"
@@ -65,23 +66,13 @@ class DetectionBackbone(nn.Module):
             prefix=False,
             reduction=self.reduction,
             record={*self.recorded, *(self.reduction.after if self.reduction else ())},
-            blocks=self.blocks(grid),
+            around=partial(self.calling, grid=grid),
         )
         return filled_maps(encoded.recorded, grid)
 
-    def blocks(self, grid: Grid) -> list[nn.Module]:
-        """The encoder's blocks, in windows where asked."""
-        blocks = list(self.encoder.vit.blocks)
-        return blocks if self.window is None else windowed(blocks, grid, self.window, self.global_blocks)
-
-
-def check_windows(encoder: Encoder, window: int | None) -> None:
-    """Raise ValueError for windows around blocks that need to know where tokens stand."""
-    if window is not None and not encoder.backbone.plain:
-        raise ValueError(
-            f"window {window}: blocks of timm's {type(encoder.vit).__name__} take positions beside tokens, which "
-            "windows do not have; leave --window out"
-        )
+    def calling(self, calling: Calling, grid: Grid) -> Calling:
+        """What runs the encoder's blocks, in windows where asked."""
+        return calling if self.window is None else in_windows(calling, grid, self.window, self.global_blocks)
 
 
 def quarters(depth: int) -> tuple[int, ...]:

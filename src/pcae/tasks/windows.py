@@ -1,38 +1,57 @@
 """Windowed attention: a block sees a map of tokens window by window."""
 
-from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from jaxtyping import Float
+import torch
+from jaxtyping import Float, Int
 from timm.models.swin_transformer import window_partition, window_reverse
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
+from pcae.model.backbones.backbone import Call, Calling
 from pcae.model.tokens import Grid
 
 
-class WindowedBlock(nn.Module):
-    """A block whose tokens see only those of their own window, for token maps of one grid.
+@dataclass(frozen=True)
+class WindowedCall(Call):
+    """Runs blocks, all but `global_blocks` in windows, over whole token maps of one grid.
 
-    It has no weights beside the block's and is made anew for each grid. A map that the window does not divide is padded
-    at the right and at the bottom with zeros; they take part in attention, as in ViTDet, so that fused attention needs
-    no mask, and are dropped afterwards. A window is never larger than the grid: there it is global attention.
+    A map that the window does not divide is padded at the right and at the bottom with zeros; they take part in
+    attention, as in ViTDet, so that fused attention needs no mask, and are dropped afterwards.
     """
 
-    def __init__(self, block: nn.Module, grid: Grid, window: int) -> None:
-        super().__init__()
-        self.block, self.grid = block, grid
-        self.sides = min(window, grid[0]), min(window, grid[1])
+    whole: Call
+    inside: Call
+    grid: Grid
+    sides: tuple[int, int]
+    global_blocks: tuple[int, ...]
 
-    def forward(self, tokens: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch tokens dim"]:
+    def __call__(self, index: int, block: Any, sequence: Float[Tensor, "batch tokens dim"]) -> Tensor:
         """The block's output for a whole map of tokens, row by row."""
-        return out_of_windows(self.block(into_windows(tokens, self.grid, self.sides)), self.grid, self.sides)
+        if index in self.global_blocks:
+            return self.whole(index, block, sequence)
+        windows = into_windows(sequence, self.grid, self.sides)
+        return out_of_windows(self.inside(index, block, windows), self.grid, self.sides)
 
 
-def windowed(blocks: Sequence[nn.Module], grid: Grid, window: int, global_blocks: tuple[int, ...]) -> list[nn.Module]:
-    """The blocks, all but `global_blocks` in windows of `window` x `window` tokens."""
-    return [
-        block if index in global_blocks else WindowedBlock(block, grid, window) for index, block in enumerate(blocks)
-    ]
+def in_windows(calling: Calling, grid: Grid, window: int, global_blocks: tuple[int, ...]) -> Calling:
+    """What runs blocks, all but `global_blocks` in windows of `window` x `window` tokens, without prefix.
+
+    A window is never larger than the grid: there it is global attention. Where blocks take positions beside tokens, the
+    tokens of every window, and what pads it, have those of the first one: blocks look at differences of positions
+    alone, so that an offset counts as much as it does in the whole image. Once tokens were dropped, no window is left.
+    """
+    sides = min(window, grid[0]), min(window, grid[1])
+
+    def windowed(ids: Int[Tensor, "batch tokens"], n_prefix: int, n_appended: int) -> Call:
+        whole = calling(ids, n_prefix, n_appended)
+        if ids.shape[1] < grid[0] * grid[1]:
+            return whole
+        places = torch.arange(grid[0] * grid[1], device=ids.device).view(grid)[: sides[0], : sides[1]]
+        return WindowedCall(whole, calling(places.reshape(1, -1), 0, 0), grid, sides, global_blocks)
+
+    return windowed
 
 
 def into_windows(

@@ -8,12 +8,14 @@ from typing import Any
 import timm
 import torch
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+from timm.models.vision_transformer import VisionTransformer
 from timm.utils.model import unwrap_model
 from torch import Tensor, nn
 
 from pcae.methods.masked import Masked
 from pcae.model.architecture import with_options
 from pcae.model.backbones import ViT
+from pcae.model.backbones.eva import EvaBackbone
 from pcae.model.criteria import name_of
 from pcae.model.encoder import Encoder, plain_vit
 from pcae.model.pretrained import Classifier, Pretrained, PretrainedFacts, build_model
@@ -107,11 +109,22 @@ def candidates(encoder: Encoder) -> Iterator[EncoderConfig]:
     if name is not None and timm.is_model(name):
         named = [EncoderConfig(model=name, image_size=encoder.image_size, channels=encoder.channels, **sizes)]
     yield from named
+    if encoder.backbone.model_type is not VisionTransformer:
+        yield from (replace(config, model=with_options(config.model, prefix_options(encoder))) for config in named)
+        return
     tensors = dict(encoder.vit.state_dict())
     if "pos_embed" in tensors:
         options = options_of(tensors, encoder.grid, "the model") | norm_options(encoder.vit)
         yield from (replace(config, model=with_options(config.model, options)) for config in named)
         yield read_off(tensors, encoder.image_size, options, sizes.get("heads"))
+
+
+def prefix_options(encoder: Encoder) -> dict[str, Any]:
+    """Options for the prefix of a model that takes any; what its family calls them, the family knows."""
+    if not isinstance(encoder.backbone, EvaBackbone):
+        return {}
+    registers = sum(part.shape[1] for part in encoder.backbone.prefix) - encoder.has_class_token
+    return {"class_token": encoder.has_class_token, "reg_tokens": registers}
 
 
 def norm_eps_of(vit: ViT) -> float | None:

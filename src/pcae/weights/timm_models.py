@@ -30,6 +30,13 @@ NOT_ARGUMENTS = {
     "num_classes",
 }
 """Arguments of timm's that open files or are said elsewhere."""
+IDLE = (nn.Dropout, DropPath, nn.Identity)
+"""Layers that compute nothing where nothing is trained."""
+NO_MATTER = {
+    *("training", "fused_attn", "grad_checkpointing", "inplace", "init_values", "drop_rate", "no_embed_class"),
+    *("img_size", "dynamic_img_size", "dynamic_img_pad", "strict_img_size", "output_fmt", "flatten", "attn_drop_p"),
+}
+"""What modules say of themselves that changes no result, or is told by the shapes of their weights."""
 
 
 def find_timm(name: str) -> Loaded:
@@ -37,8 +44,8 @@ def find_timm(name: str) -> Loaded:
     if ":" not in name:
         check_known(name)  # name and family, before a download
         with torch.device("meta"):
-            plain_vit(timm.create_model(name.partition(".")[0]))
-    vit = plain_vit(open_pretrained(name))
+            plain_vit(timm.create_model(name.partition(".")[0]), name)
+    vit = plain_vit(open_pretrained(name), START + name)
     facts = describe(vit, name)
     facts = with_own_options(vit, facts) if ":" in name else facts
     check_same(vit, facts, name)
@@ -62,7 +69,7 @@ def find_timm_wrapper(folder: Path) -> Loaded:
     classes = len(taken.tensors["head.weight"]) if "head.weight" in taken.tensors else 0
     overlay = {"label_names": said.get("label_names"), **(said.get("pretrained_cfg") or {})}
     options = {"num_classes": classes, "pretrained_cfg_overlay": overlay, **arguments}
-    vit = plain_vit(timm.create_model(architecture, pretrained=False, **options))
+    vit = plain_vit(timm.create_model(architecture, pretrained=False, **options), architecture)
     vit.load_state_dict(taken.tensors)
     facts = with_own_options(vit, describe(vit, f"local-dir:{folder}"))
     check_same(vit, facts, f"local-dir:{folder}")
@@ -144,10 +151,16 @@ def differs(vit: ViT, facts: PretrainedFacts) -> tuple[str, str] | None:
 
 def settings(vit: ViT) -> list[str]:
     """What a model computes, layer by layer, in words; drop-out does not count."""
-    idle = (nn.Dropout, DropPath, nn.Identity)
-    layers = [
-        f"{name} {part}" for name, part in vit.named_modules() if not [*part.children()] and not isinstance(part, idle)
-    ]
+    layers = [(name, part) for name, part in vit.named_modules() if not isinstance(part, IDLE)]
+    leaves = [f"{name} {part}" for name, part in layers if not [*part.children()]]
+    numbers = [f"{name}.{said}".lstrip(".") for name, part in layers for said in numbers_of(part)]
     table = Encoder(vit).backbone.positions
     positions = None if table is None else tuple(table.shape)
-    return [f"positions {positions}", f"pool_include_prefix {getattr(vit, 'pool_include_prefix', False)}", *layers]
+    return [f"positions {positions}", *leaves, *numbers]
+
+
+def numbers_of(part: nn.Module) -> list[str]:
+    """Numbers and words by which a module computes, beside its weights: the temperature of rotary positions say."""
+    own = {name: value for name, value in vars(part).items() if not name.startswith("_") and name not in NO_MATTER}
+    plain = {name: tuple(value) if isinstance(value, list) else value for name, value in own.items()}
+    return [f"{name} {value}" for name, value in sorted(plain.items()) if isinstance(value, int | float | str | tuple)]

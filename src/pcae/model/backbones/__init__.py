@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import timm
 from timm.models import is_model_in_modules
 from torch import nn
 
@@ -10,6 +11,7 @@ from pcae.model.backbones.beit import BeitBackbone
 from pcae.model.backbones.distilled import DistilledBackbone
 from pcae.model.backbones.eva import EvaBackbone
 from pcae.model.backbones.naflex import NaFlexBackbone
+from pcae.model.backbones.nearest import by_name, remedy
 
 ViT = Any
 """A model of one of the families. Blocks, norms and classifiers have the same names in all of them."""
@@ -22,26 +24,36 @@ BLOCKS = tuple({block for family in FAMILIES for block in family.block_types})
 SUPPORTED = f"only timm's {', '.join(family.model_type.__name__ for family in FAMILIES)} are supported"
 
 
-def backbone_of(model: nn.Module) -> Backbone:
-    """The adapter of a model. Raises ValueError, by name, for a model of another family or another patch embedding."""
+def backbone_of(model: nn.Module, name: str | None = None) -> Backbone:
+    """The adapter of a model. name: what it was asked for by.
+
+    Raises ValueError, with the nearest that works, for a model of another family or another patch embedding.
+    """
+    reason = f"{SUPPORTED}, got {type(model).__name__}"
     for family in FAMILIES:
         if type(model) is family.model_type:
-            return family(model)
-    raise ValueError(f"{SUPPORTED}, got {type(model).__name__}{nearest(model)}")
+            try:
+                return family(model)
+            except ValueError as error:
+                reason = str(error)
+    raise ValueError(f"model {name!r}: {reason}; {remedy(model, name)}" if name else f"{reason}; {remedy(model)}")
+
+
+def check_family(model: str, name: str | None = None) -> None:
+    """Raise ValueError for a name of timm's that is of no family, before it is made in sizes that are not its own.
+
+    name: what was given, where that is more.
+    """
+    if not is_model_in_modules(model, [family.module for family in FAMILIES]):
+        backbone_of(by_name(model), name or model)
+
+
+def names_of_families() -> list[str]:
+    """timm's names of the families."""
+    return sorted({name for family in FAMILIES for name in timm.list_models(module=family.module)})
 
 
 def options_of(model: str, options: dict[str, Any]) -> dict[str, Any]:
     """timm's arguments for a model of that name, from those of a VisionTransformer."""
     family = next((one for one in FAMILIES if is_model_in_modules(model, [one.module])), Backbone)
     return family.options(model, options)
-
-
-def nearest(model: object) -> str:
-    """What helps where a model of a family is held by something else, or is in another package."""
-    held = {"_orig_mod": "._orig_mod", "module": ".module", "vit": ".vit", "encoder": ".encoder"}
-    within = next((part for name, part in held.items() if isinstance(getattr(model, name, None), nn.Module)), None)
-    if within:
-        return f"; give what it holds: {within}"
-    others = {"transformers": "save_pretrained its folder and give that", "torchvision": "take timm's of its size"}
-    start = type(model).__module__.partition(".")[0]
-    return f"; {others[start]}" if start in others else ""
