@@ -150,7 +150,7 @@ RESULTS = {
     "Predictions": "inference.predict",
     "ProbeResults": "inference.probe",
     "Embeddings": "inference.embed",
-    "Exported": "inference.export",
+    "Exported": "inference.exported",
     "Shown": "inference.show",
     "Compared": "comparison.compare",
     "DataReport": "pages.data_report",

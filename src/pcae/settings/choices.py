@@ -34,6 +34,10 @@ TrackerName = Literal["tensorboard", "wandb", "mlflow", "csv", "none"]
 Split = Literal["train", "test"]
 Form = Literal["pixels", "jpeg"]
 ExportFormat = Literal["onnx", "torch-export", "timm", "hf", "vitmae", "mae", "pcae-code", "safetensors"]
+Precision = Literal["fp32", "fp16", "int8"]
+"""Of the numbers in an exported file."""
+Runtime = Literal["onnxruntime", "openvino"]
+"""What reads an ONNX file for its check."""
 Probe = Literal["knn", "linear", "attentive"]
 BenchmarkMode = Literal["train", "loader", "inference"]
 KeptMode = Literal["masked", "whole", "classifier"]

@@ -79,7 +79,8 @@ def test_onnx_runtimes_quantisation_takes_a_file_and_the_check_holds_what_it_mad
     quant_pre_process(str(path), str(tmp_path / "b.onnx"))
     quantize_dynamic(str(tmp_path / "b.onnx"), str(tmp_path / "c.onnx"))
     form, images = FORMATS["onnx"], pictures(model, 6)
-    assert form.said(tmp_path / "c.onnx") == {"drop_ratio": ratio, "rule": asdict(model.facts.rule)}
+    said = {"drop_ratio": ratio, "rule": asdict(model.facts.rule), "precision": "fp32"}  # as the file it is of
+    assert form.said(tmp_path / "c.onnx") == said
     found = held_against(form, model, tmp_path / "c.onnx", ratio, [images])
     output, *kept = onnxruntime.InferenceSession(str(tmp_path / "c.onnx")).run(None, {"images": images.numpy()})
     first = onnxruntime.InferenceSession(str(path)).run(None, {"images": images.numpy()})
@@ -233,6 +234,6 @@ def test_a_ratio_that_leaves_no_tokens_is_refused_and_nothing_is_printed(to, tmp
 
 def test_more_weights_than_an_onnx_file_holds_are_refused(tmp_path, monkeypatch):
     model = model_of()
-    monkeypatch.setattr("pcae.weights.export.graphs.LARGEST", 1000)
+    monkeypatch.setattr("pcae.weights.export.onnx_files.LARGEST", 1000)
     with pytest.raises(ValueError, match=r"holds at most 2 GiB.*--to torch-export"):
         FORMATS["onnx"].write(model, 0.0, tmp_path / "a.onnx")

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from pcae.settings.bounds import Share
-from pcae.settings.choices import ExportFormat
+from pcae.settings.bounds import Natural, Share
+from pcae.settings.choices import ExportFormat, Precision, Runtime
 from pcae.settings.trained import RuleConfig, TrainedConfig
 
 
@@ -13,10 +13,12 @@ class ExportConfig:
     """Write a model for other programs, read it back, and compare its answers with PyTorch's on 64 images.
 
     An export whose answers differ is not kept. onnx and torch-export take uint8 images and normalise them themselves.
+    onnx in fp16 and int8 may differ as docs/export.md says; its size and speed are measured beside the file in fp32.
     """
 
     EXAMPLES = (
         "--weights runs/classifier --to onnx --out classifier.onnx",
+        "--weights runs/classifier --to onnx --precision int8 --calibration photos/ --out classifier-int8.onnx",
         "--weights runs/classifier --check classifier-int8.onnx",
     )
     USUAL = "weights to out check drop_ratio criterion fold reduction data image_size device json"
@@ -35,6 +37,16 @@ class ExportConfig:
     """Share of the patch tokens that each of three stages drops, for onnx and torch-export; without it, as it was
     fine-tuned, or as the file of --check says."""
     rule: RuleConfig = RuleConfig()
+    precision: Precision | None = None
+    """Of the numbers, for onnx: fp32 (without it), fp16 (half of the size; for GPUs) or int8 (a quarter; for CPUs).
+    With --check, what the file's answers are judged as; without it, as the file says."""
+    calibration: str | None = None
+    """Images that set the ranges of int8: as for other verbs, 128 of the training split; without it, those of --data,
+    else the built-in ones."""
+    rounds: Natural = 5
+    """Measurements of the speed of a file in fp16 or int8, and of the same in fp32, in turns; 0 for none."""
+    runtime: Runtime = "onnxruntime"
+    """What runs an ONNX file for --check: onnxruntime, or openvino."""
     data: str | None = None
     """Images for the check: as for other verbs; without it, 64 of the built-in ones."""
     max_bad_files: Share = 0.05

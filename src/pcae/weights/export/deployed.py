@@ -1,5 +1,6 @@
 """What an exported model computes: uint8 images in, logits or features and the kept ids out."""
 
+from copy import deepcopy
 from dataclasses import replace
 from math import prod
 from typing import NamedTuple
@@ -12,7 +13,10 @@ from pcae.model.blocks import Encoded, Stage
 from pcae.model.pretrained import Pretrained
 from pcae.model.reduced import reduce
 from pcae.model.reduction import kept_counts
-from pcae.model.tokens import all_ids
+from pcae.model.tokens import all_ids, upcast
+
+AFTER_BLOCKS = ("norm", "attn_pool", "fc_norm", "head", "head_dist")
+"""timm's names of what follows the blocks."""
 
 NOT_EXPORTED = ("random", "decomposition")
 """Criteria that draw, or decompose a matrix, which no graph does."""
@@ -58,7 +62,8 @@ class Deployed(nn.Module):
 
     def answer(self, images: UInt8[Tensor, "batch channels height width"]) -> Answer:
         """The same, with the scores that decided."""
-        encoded = self.reduced.encode(self.normalise(images), self.get_buffer("ids"))
+        normalised = self.normalise(images).to(next(self.reduced.vit.blocks.parameters()).dtype)
+        encoded = in_single(self.reduced.encode(normalised, self.get_buffer("ids")))
         return Answer(self.head(encoded), encoded.stages)
 
     def logits(self, encoded: Encoded) -> Float[Tensor, "batch classes"]:
@@ -75,6 +80,24 @@ class Deployed(nn.Module):
     def example(self, batch: int = 2) -> UInt8[Tensor, "batch channels height width"]:
         """Black images of the right size. Two, because PyTorch takes a batch of one for one that never changes."""
         return torch.zeros(batch, *self.size, dtype=torch.uint8)
+
+
+def in_single(encoded: Encoded) -> Encoded:
+    """What the blocks left, in float32 at least: what comes after them is computed so in every precision."""
+    prefix, tokens, appended = map(upcast, (encoded.prefix, encoded.tokens, encoded.appended))
+    return replace(encoded, prefix=prefix, tokens=tokens, appended=appended)
+
+
+def in_half(model: Pretrained) -> Pretrained:
+    """A copy whose patch embedding, positions and blocks are float16; the norm, pooling and classifier after them not.
+
+    The scores that rank tokens, and means of dropped tokens, are float32 wherever tokens are less.
+    """
+    encoder = deepcopy(model.encoder).half()
+    for name, part in encoder.vit.named_children():
+        if name in AFTER_BLOCKS:
+            part.float()
+    return Pretrained(encoder, model.facts)
 
 
 def whole_answer(model: Pretrained, images: UInt8[Tensor, "batch channels height width"]) -> Answer:

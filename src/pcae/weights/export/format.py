@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pcae.model.pretrained import Pretrained
+from pcae.settings.choices import Precision
 from pcae.weights.export.deployed import whole_answer
 from pcae.weights.export.parity import Reference, Reopened
 
@@ -14,13 +15,15 @@ class Format(ABC):
     """A format.
 
     suffix: of its file; none for a folder. packages: what it needs beside pcae's own. reduces: whether it can drop
-    tokens. tolerance: largest difference of logits or features, as a share of the largest of them.
+    tokens. tolerance: largest difference of logits or features, as a share of the largest of them. precision: of the
+    numbers that it holds.
     """
 
     suffix: str | None = None
     packages: tuple[str, ...] = ()
     reduces: bool = False
     tolerance: float = 1e-5
+    precision: Precision = "fp32"
 
     @abstractmethod
     def write(self, model: Pretrained, drop_ratio: float, place: Path) -> None:

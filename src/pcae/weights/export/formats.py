@@ -7,12 +7,14 @@ from pathlib import Path
 from torch import Tensor
 
 from pcae.model.pretrained import Pretrained
-from pcae.settings.choices import ExportFormat
+from pcae.settings.choices import ExportFormat, Precision, Runtime
 from pcae.weights.export.deployed import whole_answer
 from pcae.weights.export.format import Format
-from pcae.weights.export.graphs import Onnx, TorchExport
+from pcae.weights.export.graphs import TorchExport
 from pcae.weights.export.hugging_face import Transformers
 from pcae.weights.export.mae import MAEFile, PCAEFile
+from pcae.weights.export.onnx_files import Onnx
+from pcae.weights.export.onnx_in_openvino import OnnxInOpenVINO
 from pcae.weights.export.parity import Parity, Reopened, compare
 from pcae.weights.export.place import check_folder, folder_in_one_move
 from pcae.weights.export.timm_folder import TimmFolder
@@ -47,6 +49,21 @@ FORMATS: dict[ExportFormat, Format] = {
     "pcae-code": PCAEFile(),
     "safetensors": Safetensors(),
 }
+
+
+def reader_of(to: ExportFormat, runtime: Runtime) -> Format:
+    """The format as a runtime reads it. Raises ValueError, with the remedy, where there is none such, or not here."""
+    if runtime == "onnxruntime":
+        return FORMATS[to]
+    if to != "onnx":
+        raise ValueError(f"runtime {runtime!r} reads ONNX files, --check is of format {to}; leave --runtime out")
+    form = OnnxInOpenVINO()
+    absent = [package for package in form.packages if find_spec(package) is None]
+    if absent:
+        raise ValueError(
+            f"--runtime {runtime} checks by {', '.join(absent)}, not installed: pip install {' '.join(form.packages)}"
+        )
+    return form
 
 
 def check_format(to: ExportFormat, out: Path, drop_ratio: float | None, rule: str = "") -> None:
@@ -87,10 +104,19 @@ def running(reopened: Reopened, place: Path) -> Reopened:
     return answer
 
 
-def held_against(form: Format, model: Pretrained, place: Path, drop_ratio: float, batches: Iterable[Tensor]) -> Parity:
-    """What a file or folder answers, compared with the model in PyTorch."""
+def held_against(
+    form: Format,
+    model: Pretrained,
+    place: Path,
+    drop_ratio: float,
+    batches: Iterable[Tensor],
+    precision: Precision | None = None,
+) -> Parity:
+    """What a file or folder answers, compared with the model in PyTorch. precision: of its numbers, where it is not the
+    format's."""
     again, ours = running(form.reopen(model, place), place), form.reference(model, drop_ratio)
-    return compare(ours, again, batches, form.tolerance, ranks=model.facts.classes is not None)
+    ranks = model.facts.classes is not None
+    return compare(ours, again, batches, form.tolerance, ranks=ranks, precision=precision or form.precision)
 
 
 def export(
@@ -100,14 +126,15 @@ def export(
     drop_ratio: float,
     batches: Iterable[Tensor],
     beside: dict[str, str] | None = None,
+    form: Format | None = None,
 ) -> Parity:
     """Write a model, on the CPU and in evaluation mode, read it back by the program that it is for, and compare both.
 
     drop_ratio: for onnx and torch-export. batches: uint8 images to compare on. beside: texts that go into a folder with
-    the model, by their file names. Raises ValueError with the numbers when the answers differ, and for a model that the
-    format cannot hold; nothing is written then.
+    the model, by their file names. form: in place of the usual format of that name. Raises ValueError with the numbers
+    when the answers differ, and for a model that the format cannot hold; nothing is written then.
     """
-    form = FORMATS[to]
+    form = form or FORMATS[to]
     form.check(model)
     with (in_one_move if form.suffix else folder_in_one_move)(out) as place:
         form.write(model, drop_ratio, place)

@@ -1,4 +1,4 @@
-"""Models as graphs that need no pcae to run: ONNX files and PyTorch's exported programs."""
+"""Models as graphs that need no pcae to run: what they say of themselves and take, and PyTorch's exported programs."""
 
 import contextlib
 import io
@@ -10,22 +10,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
 
 from pcae.model.pretrained import Pretrained, PretrainedFacts
+from pcae.settings.choices import Precision
 from pcae.weights.export.deployed import Deployed
 from pcae.weights.export.format import Format
 from pcae.weights.export.parity import Reference, Reopened
 from pcae.weights.reading import reason_of
 
-LARGEST = 2**31 - 2**24
-"""Bytes of weights that fit into one ONNX file, with room for the graph."""
 SAID = "pcae.json"
 """The extra file of a .pt2 file with what it says of itself."""
-SETTINGS = {"drop_ratio": (int, float), "pool_dropped": bool, "rule": dict}
+SETTINGS = {"drop_ratio": (int, float), "pool_dropped": bool, "rule": dict, "precision": str}
 """What decides the answers, of all that a file says, and its type; older files have `pool_dropped` for a rule."""
 TYPES = {
     "tensor(uint8)": torch.uint8,
@@ -34,8 +33,6 @@ TYPES = {
     "tensor(double)": torch.float64,
 }
 """Types of inputs, in ONNX Runtime's words."""
-DYNAMIC = {"images": {0: "batch"}}
-"""The only size that may change: the number of images."""
 
 
 def output_names(deployed: Deployed, facts: PretrainedFacts) -> list[str]:
@@ -82,19 +79,6 @@ def quiet() -> Iterator[None]:
         raise
 
 
-def euclidean_norm(vectors: Any, order: float | int, dim: list[int], keepdim: bool = False) -> Any:
-    """A norm in operators that all of ONNX Runtime's tools know: its quantisation stumbles over ReduceL2 of opset 18.
-
-    It is called while a graph is written, with what stands for tensors there.
-    """
-    import onnxscript
-
-    assert order == 2
-    operators: Any = onnxscript.opset18
-    axes = operators.Constant(value_ints=dim)
-    return operators.Sqrt(operators.ReduceSum(operators.Mul(vectors, vectors), axes, keepdims=int(keepdim)))
-
-
 class Graph(Format):
     """A graph that drops tokens as the model does."""
 
@@ -106,67 +90,6 @@ class Graph(Format):
         return Deployed(model, drop_ratio).eval().answer
 
 
-class Onnx(Graph):
-    """An ONNX file for ONNX Runtime."""
-
-    suffix = ".onnx"
-    packages = ("onnx", "onnxscript", "onnxruntime")
-
-    def write(self, model: Pretrained, drop_ratio: float, place: Path) -> None:
-        """One self-contained file. Raises ValueError for weights that no ONNX file can hold."""
-        deployed = Deployed(model, drop_ratio).eval()
-        size = sum(value.numel() * value.element_size() for value in deployed.state_dict().values())
-        if size > LARGEST:
-            raise ValueError(
-                f"an ONNX file holds at most 2 GiB, the weights have {size / 2**30:.2f}; use --to torch-export"
-            )
-        with quiet(), torch.no_grad():
-            program = torch.onnx.export(
-                deployed,
-                (deployed.example(),),
-                input_names=["images"],
-                output_names=output_names(deployed, model.facts),
-                dynamic_shapes=DYNAMIC,
-                dynamo=True,
-                verbose=False,
-                custom_translation_table={torch.ops.aten.linalg_vector_norm.default: euclidean_norm},
-            )
-            assert program is not None
-            for node in program.model.graph.all_nodes():
-                node.metadata_props.clear()  # the lines of source, with their paths, that each node came from
-            said = {name: json.dumps(value) for name, value in properties(deployed, model.facts).items()}
-            program.model.metadata_props.update(said | {"pcae": version("pcae")})
-            program.save(place, external_data=False)
-
-    def said(self, place: Path) -> dict[str, Any]:
-        """The metadata, which quantisation leaves as they are; nothing in files of others."""
-        return settings_in(session_of(place).get_modelmeta().custom_metadata_map, place)
-
-    def reopen(self, model: Pretrained, place: Path) -> Reopened:
-        """The file, run by ONNX Runtime on the CPU."""
-        session = session_of(place)
-        inputs, names = session.get_inputs(), [output.name for output in session.get_outputs()]
-        check_inputs(len(inputs), place)
-        wanted = [names[0], *(name for name in names if name.startswith("kept_ids_"))]
-
-        def run(images: Tensor) -> list[Tensor]:
-            return list(map(torch.from_numpy, session.run(wanted, {inputs[0].name: images.numpy()})))
-
-        return fed(model, inputs[0].shape, TYPES.get(inputs[0].type), run)
-
-
-def session_of(place: Path) -> Any:
-    """The file in ONNX Runtime, on the CPU. Raises ValueError, naming it, when it cannot be run."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors
-    try:
-        return onnxruntime.InferenceSession(str(place), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # its errors are of many kinds
-        raise ValueError(f"{place} cannot be run by ONNX Runtime: {reason_of(error)}") from error
-
-
 def settings_in(found: Mapping[str, str], place: Path) -> dict[str, Any]:
     """What decides the answers, of the JSON that a file says. Raises ValueError, naming the file, for other values."""
     try:
@@ -174,6 +97,7 @@ def settings_in(found: Mapping[str, str], place: Path) -> dict[str, Any]:
     except ValueError as error:
         raise ValueError(f"{place} has metadata that are no JSON: {reason_of(error)}; export it again") from error
     odd = [name for name, value in said.items() if not isinstance(value, SETTINGS[name])]
+    odd += ["precision"] if said.get("precision", "fp32") not in get_args(Precision) else []
     if odd:
         raise ValueError(f"{place} says that {odd[0]} is {said[odd[0]]!r}, which cannot be; export it again")
     return said

@@ -10,10 +10,17 @@ from jaxtyping import Int
 from torch import Tensor
 
 from pcae.model.blocks import Stage
+from pcae.settings.choices import Precision
 from pcae.weights.export.deployed import Answer
 
 TIE = 1e-5
 """Gap between two scores below which rounding decides which of two tokens stays."""
+TIES: dict[Precision, float] = {"fp32": TIE, "fp16": 2**-10}
+"""The same by precision: float16's step at 1, the largest score, is 2^-10. Eight bits move tokens that are no ties."""
+TOP1: dict[Precision, float] = {"fp16": 0.98, "int8": 0.95}
+"""Share of the images whose most likely class must be the same."""
+COSINE: dict[Precision, float] = {"fp16": 0.999, "int8": 0.98}
+"""Least cosine similarity that an image's features must have with PyTorch's, without a classifier."""
 Reference = Callable[[Tensor], Answer]
 """PyTorch's answer to a batch of uint8 images."""
 Reopened = Callable[[Tensor], tuple[Tensor, ...]]
@@ -27,40 +34,68 @@ class Parity:
     max_difference: of the logits or features, over the images that keep the same sets at every stage. size: of
     PyTorch's largest answer; `tolerance` is what the difference may be for an answer of size 1. same_kept: how many of
     the images keep the same. ties: images that do not, because tokens were exchanged whose scores differ by less than
-    1e-5. different: images whose exchanged tokens differ by more, by up to `widest_gap`. same_top1: images whose most
-    likely class is the same, of all; None for features.
+    the precision's tie. different: images whose exchanged tokens differ by more, by up to `widest_gap`. same_top1:
+    images whose most likely class is the same, of all; None for features. least_cosine: of an image's answer with
+    PyTorch's, over all of them.
+
+    In int8 nobody asks which tokens stay (`same_kept` and what follows are None): the difference is over all images.
     """
 
+    precision: Precision = "fp32"
     images: int
     max_difference: float
     size: float
     tolerance: float
-    same_kept: int
-    ties: int
-    different: int
-    widest_gap: float
+    same_kept: int | None
+    ties: int | None
+    different: int | None
+    widest_gap: float | None
+    least_cosine: float
     same_top1: int | None = None
 
     @property
     def allowed(self) -> float:
-        """What the difference may be: rounding is a share of the answers."""
+        """What the difference may be in float32: rounding is a share of the answers."""
         return self.tolerance * self.size
 
     @property
     def holds(self) -> bool:
         """Whether the exported model may take the place of the original."""
-        return not self.different and self.same_kept > 0 and self.max_difference <= self.allowed
+        if self.precision == "fp32":
+            return not self.different and bool(self.same_kept) and self.max_difference <= self.allowed
+        if math.isnan(self.least_cosine):  # an answer is no number
+            return False
+        if self.same_top1 is None:
+            return self.least_cosine >= COSINE[self.precision]
+        return self.same_top1 >= TOP1[self.precision] * self.images
+
+    @property
+    def limit(self) -> str:
+        """What must hold, in words."""
+        if self.precision == "fp32":
+            return f"at most {self.allowed:.3g}, for answers up to {self.size:.3g}"
+        if self.same_top1 is None:
+            return f"a cosine similarity of {COSINE[self.precision]:g} at least"
+        return f"the same most likely class for {TOP1[self.precision]:.0%} at least"
 
     def describe(self) -> str:
         """The numbers in a line."""
-        kept = f"{self.same_kept} of {self.images} images keep the same tokens, {self.ties} differ by a tie"
-        wide = f", {self.different} by scores up to {self.widest_gap:.2g} apart" if self.different else ""
-        most = f"at most {self.allowed:.3g}, for answers up to {self.size:.3g}"
-        return f"largest difference {self.max_difference:.2g} ({most}), {kept}{wide}"
+        parts = [f"largest difference {self.max_difference:.2g}"]
+        if self.precision == "fp32":
+            parts = [f"{parts[0]} ({self.limit})"]
+        elif self.same_top1 is None:
+            parts += [f"least cosine similarity {self.least_cosine:.4g} ({self.limit})"]
+        else:
+            parts += [f"the same most likely class for {self.same_top1} of {self.images} images ({self.limit})"]
+        if self.same_kept is not None:
+            wide = f", {self.different} by scores up to {self.widest_gap:.2g} apart" if self.different else ""
+            kept = f"{self.same_kept} of {self.images} images keep the same tokens, {self.ties} differ by a tie"
+            parts += [f"{kept}{wide}"]
+        return ", ".join(parts)
 
     def to_plain(self) -> dict[str, Any]:
         """The numbers by name."""
-        return asdict(self) | {"allowed": self.allowed, "holds": self.holds}
+        return asdict(self) | {"allowed": self.allowed, "limit": self.limit, "holds": self.holds}
 
 
 def compare(
@@ -70,37 +105,52 @@ def compare(
     tolerance: float,
     *,
     ranks: bool = False,
+    precision: Precision = "fp32",
 ) -> Parity:
     """Run both on all batches of uint8 images.
 
     tolerance: as a share of the largest answer. ranks: the answers are logits, whose largest is compared too. An answer
-    without kept ids is compared without them. Raises ValueError when there are no images, and for answers of another
-    shape.
+    without kept ids is compared without them. precision: of the file, which says what a tie is. Raises ValueError when
+    there are no images, and for answers of another shape.
     """
-    differences, gaps, tops, size = [], [], [], 0.0
+    differences, cosines, gaps, tops, size = [], [], [], [], 0.0
     with torch.inference_mode():
         for images in batches:
             answer, (output, *kept) = reference(images), reopened(images)
             check_shapes(answer, output, kept)
             differences += (output - answer.output).abs().flatten(1).amax(dim=1).tolist()
+            cosines += torch.cosine_similarity(output.flatten(1), answer.output.flatten(1)).tolist()
             size = max(size, answer.output.abs().max().item())
             tops += (output.argmax(-1) == answer.output.argmax(-1)).tolist() if ranks else []
-            gaps += [exchanged(answer.stages, kept, row) for row in range(images.shape[0])]
+            stages = answer.stages if precision in TIES else ()
+            gaps += [exchanged(stages, kept, row) for row in range(images.shape[0])]
     if not gaps:
         raise ValueError("there is no image to check the exported model on; give others by --data")
     same = [difference for difference, gap in zip(differences, gaps, strict=True) if gap is None]
-    wide = [gap for gap in gaps if gap is not None and not gap < TIE]
     return Parity(
+        precision=precision,
         images=len(gaps),
         max_difference=math.nan if any(map(math.isnan, same)) else max(same, default=math.nan),
         size=size,
         tolerance=tolerance,
-        same_kept=len(same),
-        ties=len(gaps) - len(same) - len(wide),
-        different=len(wide),
-        widest_gap=max((gap for gap in gaps if gap is not None), default=0.0),
+        least_cosine=math.nan if any(map(math.isnan, cosines)) else min(cosines),
         same_top1=sum(tops) if ranks else None,
+        **counted(gaps, TIES.get(precision)),
     )
+
+
+def counted(gaps: list[float | None], tie: float | None) -> dict[str, Any]:
+    """How many images keep the same tokens, by their gaps, and others by ties or not; None where there are no ties."""
+    if tie is None:
+        return dict.fromkeys(("same_kept", "ties", "different", "widest_gap"))
+    found = [gap for gap in gaps if gap is not None]
+    wide = [gap for gap in found if not gap < tie]
+    return {
+        "same_kept": len(gaps) - len(found),
+        "ties": len(found) - len(wide),
+        "different": len(wide),
+        "widest_gap": max(found, default=0.0),
+    }
 
 
 def check_shapes(answer: Answer, output: Tensor, kept: list[Tensor]) -> None:
@@ -126,7 +176,8 @@ def exchanged(stages: Iterable[Stage], kept: Iterable[Tensor], row: int) -> floa
 def gap_of(stage: Stage, kept_ids: Int[Tensor, "batch kept"], row: int) -> float | None:
     """How much more redundant a token is that was kept than one that was dropped for it; None for the same sets.
 
-    Infinite when ids were kept that the stage did not see, or another number of them.
+    Infinite when ids were kept that the stage did not see, or another number of them. A score that is no number ranks
+    nowhere: programs put it first or last, so whoever keeps or drops its token is not wrong.
     """
     ours, theirs = set(stage.kept_ids[row].tolist()), set(kept_ids[row].tolist())
     if ours == theirs:
@@ -134,4 +185,6 @@ def gap_of(stage: Stage, kept_ids: Int[Tensor, "batch kept"], row: int) -> float
     scores = dict(zip(stage.ids[row].tolist(), stage.scores[row].tolist(), strict=True))
     if len(theirs) != len(ours) or not theirs <= scores.keys():
         return math.inf
-    return max(scores[place] for place in theirs - ours) - min(scores[place] for place in ours - theirs)
+    kept = [scores[place] for place in theirs - ours if not math.isnan(scores[place])]
+    dropped = [scores[place] for place in ours - theirs if not math.isnan(scores[place])]
+    return max(kept) - min(dropped) if kept and dropped else 0.0
