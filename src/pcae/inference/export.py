@@ -13,11 +13,13 @@ from pcae.evaluation.features import readable
 from pcae.inference.trained import open_trained, say_left_out
 from pcae.model.pretrained import Pretrained
 from pcae.pages.model_card import model_card
+from pcae.pages.web_page import page_files
 from pcae.results import Block, Result, Table
 from pcae.settings.choices import ExportFormat
 from pcae.settings.verbs.export import ExportConfig
 from pcae.terminal import bar, warn
 from pcae.weights.export.formats import FORMATS, check_format, export, held_against
+from pcae.weights.export.onnxruntime_web import runtime_files
 from pcae.weights.export.parity import Parity
 from pcae.weights.export.recognise import format_of
 
@@ -31,7 +33,11 @@ SAMPLE_CHANNELS = (1, 3, 4)
 
 @dataclass(frozen=True, repr=False)
 class Exported(Result):
-    """What was written, for what, and how the check came out. output: what the model answers, in words."""
+    """What was written, for what, and how the check came out.
+
+    output: what the model answers, in words. compared_at: drop ratios at which images were compared, each image once at
+    each of them.
+    """
 
     out: Path
     to: ExportFormat
@@ -41,6 +47,7 @@ class Exported(Result):
     channels: int
     drop_ratio: float
     pool_dropped: bool
+    compared_at: list[float]
     check: dict[str, Any]
 
     def blocks(self) -> list[Block]:
@@ -54,12 +61,18 @@ class Exported(Result):
             ["images that keep the same tokens", f"{check['same_kept']} of {check['images']}"],
             ["images that differ by a tie of scores", f"{check['ties']}"],
         ]
-        title = f"{self.out}, against PyTorch{f' at drop ratio {self.drop_ratio:g}' if reduces else ''}"
-        return [Table(title, ["check", "result"], rows if reduces and self.drop_ratio else rows[:-2])]
+        title = f"{self.out}, against PyTorch{f' at drop ratio {self.ratios}' if reduces else ''}"
+        table = Table(title, ["check", "result"], rows if reduces and any(self.compared_at) else rows[:-2])
+        return [table, *([f"to look at it: python -m http.server -d {self.out}"] if self.to == "web" else [])]
+
+    @property
+    def ratios(self) -> str:
+        """The drop ratios that were compared, in words."""
+        return ", ".join(f"{ratio:g}" for ratio in self.compared_at)
 
     def records(self) -> list[dict[str, Any]]:
         """One row: what was written, and the check."""
-        own = {name: value for name, value in vars(self).items() if name not in ("check", "classes")}
+        own = {name: value for name, value in vars(self).items() if name not in ("check", "classes", "compared_at")}
         return [own | self.check]
 
 
@@ -78,14 +91,26 @@ def export_model(config: ExportConfig) -> Exported:
 def write_file(config: ExportConfig, to: ExportFormat, out: Path) -> Exported:
     """Export and check."""
     check_format(to, out, config.drop_ratio, config.pool_dropped)
+    page = page_of(config, to)
     model = open_trained(replace(config.model, device="cpu"), config.pool_dropped)
     ratio, bad_files = ratio_of(config, model, to), images_of(config, model)
     images = batches(model, bad_files)
     for remark in remarks(to, model):
         warn(remark)
-    parity = export(model, to, out, ratio, images, model_card(model, to, out.name, config.model.weights))
+    card = model_card(model, to, out.name, config.model.weights)
+    beside = {name: text.encode() for name, text in card.items()} | page
+    parity = export(model, to, out, ratio, images, beside)
     say_left_out(bad_files, "the check is on the others")
     return described(model, to, out, ratio, parity)
+
+
+def page_of(config: ExportConfig, to: ExportFormat) -> dict[str, bytes]:
+    """The page and what computes in it, by their files' names. Raises ValueError for a package that does not fit."""
+    if to == "web":
+        return page_files() | runtime_files(config.onnxruntime_web)
+    if config.onnxruntime_web is not None:
+        raise ValueError(f"onnxruntime_web is for --to web, not for --to {to}; leave it out")
+    return {}
 
 
 def check_file(config: ExportConfig, place: Path) -> Exported:
@@ -107,7 +132,8 @@ def described(model: Pretrained, to: ExportFormat, out: Path, ratio: float, pari
     """What was compared, and how it came out."""
     facts, output, check = model.facts, FORMATS[to].answers(model), parity.to_plain()
     size, channels = facts.encoder.image_size, facts.encoder.channels or 3
-    return Exported(out, to, output, facts.classes, size, channels, ratio, facts.pool_dropped, check)
+    compared = [part.drop_ratio for part in FORMATS[to].parts(model, ratio, out)]
+    return Exported(out, to, output, facts.classes, size, channels, ratio, facts.pool_dropped, compared, check)
 
 
 def ratio_of(config: ExportConfig, model: Pretrained, to: ExportFormat) -> float:

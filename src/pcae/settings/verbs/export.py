@@ -18,13 +18,15 @@ class ExportConfig:
     EXAMPLES = (
         "--weights runs/classifier --to onnx --out classifier.onnx",
         "--weights runs/classifier --check classifier-int8.onnx",
+        "--weights runs/classifier --to web --onnxruntime-web onnxruntime-web-1.30.0.tgz --out page",
     )
 
     model: TrainedConfig
     to: ExportFormat | None = None
     """onnx (ONNX file), torch-export (.pt2), timm (folder), hf (folder for transformers), vitmae (the same with the
     decoder that predicts pixels), mae (.pth of MAE's code, with that decoder where there is one), pcae-code (.pth of
-    the public PCAE code, with the decoder that predicts features), safetensors (ours)."""
+    the public PCAE code, with the decoder that predicts features), safetensors (ours), web (folder with a page that runs
+    a classifier in browsers)."""
     out: Path | None = None
     """The .onnx, .pt2, .pth or .safetensors file, or the new folder, to write."""
     check: Path | None = None
@@ -32,10 +34,13 @@ class ExportConfig:
     another tool. How far it is off is printed."""
     drop_ratio: Share | None = None
     """Share of the patch tokens that each of three stages drops, for onnx and torch-export; without it, as it was
-    fine-tuned, or as the file of --check says."""
+    fine-tuned, or as the file of --check says. For web, where the dial of the page stands at first."""
     pool_dropped: bool = False
     """Pool the means of dropped tokens, too, each for as many as it stands for, for onnx and torch-export: without
     training it keeps more of the accuracy. Weights that were fine-tuned so always do."""
+    onnxruntime_web: Path | None = None
+    """For web: the package of npm that computes in browsers, as `npm pack onnxruntime-web@1.30.0` leaves it (.tgz), or
+    unpacked (node_modules/onnxruntime-web). Two of its files, 14 MB, are copied."""
     data: str | None = None
     """Images for the check: as for other verbs; without it, 64 of the built-in ones."""
     max_bad_files: Share = 0.05
