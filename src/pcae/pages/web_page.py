@@ -1,4 +1,4 @@
-"""The page of `--to web`, as it lies in the folder `web` beside this file: it reads everything else from its own folder."""
+"""The page of `--to web`, as it lies in `web` beside this file: all else it reads from the folder that it is put in."""
 
 from importlib import resources
 

@@ -41,13 +41,20 @@ export function planOf([width, height], target, cropPct, orientation) {
 
 /** EXIF's orientation of a JPEG, 1 to 8, by its first bytes; 0 for other files. */
 export function orientationOf(bytes) {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  if (bytes.length < 4 || view.getUint16(0) !== 0xffd8) return 0;
-  for (let at = 2; at + 10 <= bytes.length && bytes[at] === 0xff && bytes[at + 1] !== 0xda; at += 2 + view.getUint16(at + 2)) {
-    if (bytes[at + 1] !== 0xe1 || view.getUint32(at + 4) !== 0x45786966) continue;
-    const start = at + 10, little = bytes[start] === 0x49, first = start + view.getUint32(start + 4, little);
-    const entries = first + 2 <= bytes.length ? view.getUint16(first, little) : 0;
-    for (let entry = first + 2; entry < first + 2 + 12 * entries && entry + 12 <= bytes.length; entry += 12) {
+  if (bytes[0] !== 0xff || bytes[1] !== 0xd8) return 0;
+  try {
+    return saidOrientation(new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength));
+  } catch (error) {
+    if (error instanceof RangeError) return 1; // the file ends, or points beyond its end
+    throw error;
+  }
+}
+
+function saidOrientation(view) {
+  for (let at = 2; view.getUint8(at) === 0xff && view.getUint8(at + 1) !== 0xda; at += 2 + view.getUint16(at + 2)) {
+    if (view.getUint8(at + 1) !== 0xe1 || view.getUint32(at + 4) !== 0x45786966) continue;
+    const start = at + 10, little = view.getUint8(start) === 0x49, first = start + view.getUint32(start + 4, little);
+    for (let entry = first + 2; entry < first + 2 + 12 * view.getUint16(first, little); entry += 12) {
       const found = view.getUint16(entry + 8, little);
       if (view.getUint16(entry, little) === 0x0112 && found >= 1 && found <= 8) return found;
     }

@@ -25,8 +25,8 @@ class ExportConfig:
     to: ExportFormat | None = None
     """onnx (ONNX file), torch-export (.pt2), timm (folder), hf (folder for transformers), vitmae (the same with the
     decoder that predicts pixels), mae (.pth of MAE's code, with that decoder where there is one), pcae-code (.pth of
-    the public PCAE code, with the decoder that predicts features), safetensors (ours), web (folder with a page that runs
-    a classifier in browsers)."""
+    the public PCAE code, with the decoder that predicts features), safetensors (ours), web (folder with a page that
+    runs a classifier in browsers)."""
     out: Path | None = None
     """The .onnx, .pt2, .pth or .safetensors file, or the new folder, to write."""
     check: Path | None = None

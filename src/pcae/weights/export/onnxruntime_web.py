@@ -30,9 +30,7 @@ def runtime_files(path: Path | None) -> dict[str, bytes]:
         with tarfile.open(path) as archive:
             return taken(lambda name: member(archive, f"package/{name}"), path)
     except (OSError, KeyError, EOFError, tarfile.TarError) as error:
-        raise ValueError(f"onnxruntime_web {str(path)!r} is no package of onnxruntime-web that can be read; {GET}") from (
-            error
-        )
+        raise ValueError(f"onnxruntime_web {str(path)!r} is no whole package of onnxruntime-web; {GET}") from error
 
 
 def member(archive: tarfile.TarFile, name: str) -> bytes:
@@ -48,7 +46,9 @@ def taken(read: Read, path: Path) -> dict[str, bytes]:
     said = description(read("package.json"))
     if (said.get("name"), said.get("version")) != ("onnxruntime-web", VERSION):
         found = f"{said.get('name')} {said.get('version')}"
-        raise ValueError(f"onnxruntime_web {str(path)!r} holds {found}, the page needs onnxruntime-web {VERSION}; {GET}")
+        raise ValueError(
+            f"onnxruntime_web {str(path)!r} holds {found}, the page needs onnxruntime-web {VERSION}; {GET}"
+        )
     return {name: read(f"dist/{name}") for name in FILES}
 
 

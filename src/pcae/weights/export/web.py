@@ -1,4 +1,4 @@
-"""A classifier for browsers: a graph for each drop ratio of the dial, and one file of weights that all of them share."""
+"""A classifier for browsers: a graph for each drop ratio of the dial, and one file of weights that all share."""
 
 import hashlib
 import json
@@ -59,7 +59,7 @@ class Web(Onnx):
         if facts.classes is None:
             raise ValueError("--to web shows classes, the weights are an encoder without a classifier; use --to onnx")
         if channels not in CHANNELS:
-            raise ValueError(f"browsers read pictures of 1 or 3 channels, the weights are for {channels}; use --to onnx")
+            raise ValueError(f"browsers read 1 or 3 channels, the weights are for {channels}; use --to onnx")
         if facts.bands is not None and facts.bands != tuple(range(1, channels + 1)):
             raise ValueError(f"browsers do not read bands {list(facts.bands)} of a file; use --to onnx")
         if facts.criterion != "mean-similarity":
@@ -101,7 +101,7 @@ def graph_name(ratio: float) -> str:
 
 
 def dial(model: Pretrained, asked: float) -> list[float]:
-    """The drop ratios at which patches are left: the dial's, the one that is asked for, and those of the fine-tuning."""
+    """The drop ratios: the one asked for, and of the dial's and the fine-tuning's those at which patches are left."""
     fixed = {ratio for ratio in (*DIAL, *model.facts.drop_ratios) if ratio == asked or leaves_some(model, ratio)}
     return sorted(fixed | {asked})
 
