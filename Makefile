@@ -1,5 +1,5 @@
 # Two commands are all that a newcomer needs: `make demo` and `make test`. Both make .venv when it is missing.
-.PHONY: setup demo test test-all test-trackers lint types format completion clean
+.PHONY: setup demo test test-all test-trackers test-web lint types format completion clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -10,7 +10,7 @@ export OMP_NUM_THREADS ?= 1
 PYTEST := $(BIN)/pytest -n 2 --dist worksteal
 
 help:
-	@grep -E '^# ' Makefile | head -1; echo "verbs: setup demo test test-all test-trackers lint types format completion clean"
+	@grep -E '^# ' Makefile | head -1; echo "verbs: setup demo test test-all test-trackers test-web lint types format completion clean"
 
 setup: $(READY)
 
@@ -45,7 +45,7 @@ test: lint types
 test-all: lint types
 	$(PYTEST) -m "slow or not slow"
 	ATEN_CPU_CAPABILITY=default $(PYTEST) -m "trains and not slow"
-	$(MAKE) test-trackers
+	$(MAKE) test-trackers test-web
 
 # the clients of W&B and MLflow, with all that they bring, in an environment of their own
 TRACKERS := .venv-trackers
@@ -62,6 +62,18 @@ $(TRACKERS)/.ready: pyproject.toml constraints.txt
 	fi
 	@touch $(TRACKERS)/.ready
 
+# the page of `pcae export --to web` in a browser, with what computes there: a package of npm's, where there is npm
+WEB := .onnxruntime-web
+WEB_VERSION = $(shell sed -n 's/^VERSION = "\(.*\)"/\1/p' src/pcae/weights/export/onnxruntime_web.py)
+test-web: setup
+	@if command -v npm >/dev/null 2>&1; then \
+		test -f $(WEB)/onnxruntime-web-$(WEB_VERSION).tgz || \
+			{ mkdir -p $(WEB) && cd $(WEB) && npm pack --silent onnxruntime-web@$(WEB_VERSION); } && \
+		$(BIN)/pytest tests/web; \
+	else \
+		echo "test-web: left out, there is no npm"; \
+	fi
+
 format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -73,4 +85,4 @@ completion: setup
 	$(BIN)/python -m tests.stubs
 
 clean:
-	rm -rf .venv .venv-trackers demo build dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-trackers .onnxruntime-web demo build dist .pytest_cache .ruff_cache .hypothesis

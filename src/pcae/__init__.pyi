@@ -14,7 +14,7 @@ from pcae.data.images import open_images as open_images
 from pcae.data.packed.packing import Packed
 from pcae.inference.embed import Embeddings
 from pcae.inference.evaluated import Evaluated
-from pcae.inference.export import Exported
+from pcae.inference.exported import Exported
 from pcae.inference.predict import Predictions
 from pcae.inference.probe import ProbeResults
 from pcae.inference.show import Shown
@@ -276,7 +276,7 @@ def evaluate(
 def export(
     weights: Weights,
     *,
-    to: Literal["onnx", "torch-export", "timm", "hf", "vitmae", "mae", "pcae-code", "safetensors"] | None = None,
+    to: Literal["onnx", "torch-export", "timm", "hf", "vitmae", "mae", "pcae-code", "safetensors", "web"] | None = None,
     out: str | PathLike[str] | None = None,
     check: str | PathLike[str] | None = None,
     drop_ratio: float | None = None,
@@ -289,22 +289,29 @@ def export(
     pool_dropped: bool = False,
     reduce_after: int | Sequence[int] | None = None,
     before_mlp: bool | None = None,
+    precision: Literal["fp32", "fp16", "int8"] | None = None,
+    calibration: str | None = None,
+    rounds: int = 5,
+    runtime: Literal["onnxruntime", "openvino"] = "onnxruntime",
+    onnxruntime_web: str | PathLike[str] | None = None,
     max_bad_files: float = 0.05,
 ) -> Exported:
     """Write a model for other programs, read it back, and compare its answers with PyTorch's on 64 images.
 
     An export whose answers differ is not kept. onnx and torch-export take uint8 images and normalise them themselves.
+    onnx in fp16 and int8 may differ as docs/export.md says; its size and speed are measured beside the file in fp32.
 
     weights: Run folder, .safetensors or .pth file, folder of transformers' or timm's, timm:NAME or
         hf-hub:OWNER/NAME.
     to: onnx (ONNX file), torch-export (.pt2), timm (folder), hf (folder for transformers), vitmae (the same with
         the decoder that predicts pixels), mae (.pth of MAE's code, with that decoder where there is one), pcae-code
-        (.pth of the public PCAE code, with the decoder that predicts features), safetensors (ours).
+        (.pth of the public PCAE code, with the decoder that predicts features), safetensors (ours), web (folder
+        with a page that runs a classifier in browsers).
     out: The .onnx, .pt2, .pth or .safetensors file, or the new folder, to write.
     check: Write nothing, and hold this exported file or folder against the weights: one that was quantised, cast or
         made by another tool. How far it is off is printed.
     drop_ratio: Share of the patch tokens that each of three stages drops, for onnx and torch-export; without it, as
-        it was fine-tuned, or as the file of check says.
+        it was fine-tuned, or as the file of check says. For web, where the dial of the page stands at first.
     criterion: Which tokens go: those most like the mean (the method), or those of another rule; bipartite is
         ToMe's.
     fold: What becomes of them. append: their mean stays in the sequence (the paper). pool: these means are pooled,
@@ -317,6 +324,14 @@ def export(
     pool_dropped: Another word for fold='pool'.
     reduce_after: Blocks, from 0, after which tokens are dropped; three in all if nobody says otherwise.
     before_mlp: Drop tokens between attention and MLP of these blocks, not after them: the MLP then has fewer.
+    precision: Of the numbers, for onnx: fp32 (without it), fp16 (half of the size; for GPUs) or int8 (a quarter;
+        for CPUs). With check, what the file's answers are judged as; without it, as the file says.
+    calibration: Images that set the ranges of int8: as for other verbs, 128 of the training split; without it,
+        those of data, else the built-in ones.
+    rounds: Measurements of the speed of a file in fp16 or int8, and of the same in fp32, in turns; 0 for none.
+    runtime: What runs an ONNX file for check: onnxruntime, or openvino.
+    onnxruntime_web: For web: the package of npm that computes in browsers, as `npm pack onnxruntime-web@1.30.0`
+        leaves it (.tgz), or unpacked (node_modules/onnxruntime-web). Two of its files, 14 MB, are copied.
     max_bad_files: Share of the images of the check that may be unreadable, in [0, 1).
 
     Returns what was written and how the check came out (`.check`). Raises ValueError for what cannot be.

@@ -10,7 +10,7 @@ from pcae.cli import main
 from pcae.model.pretrained import build_decoder
 from pcae.weights.decoders import DECODER_FILE, save_decoder
 from pcae.weights.files import FILE, find, load, save_model
-from tests.weights.exported import decoder_of, model_of
+from tests.weights.exported import decoder_of, model_of, npm_package
 
 
 def call(capsys, *words: str) -> tuple[int, str, str]:
@@ -63,6 +63,31 @@ def test_onnx_takes_the_ratio_of_the_fine_tuning_and_is_checked_on_64_images(cap
     ]  # fmt: skip
     names = [output.name for output in onnxruntime.InferenceSession(str(out)).get_outputs()]
     assert names == ["logits", "kept_ids_0", "kept_ids_1", "kept_ids_2"]
+
+
+@pytest.mark.slow
+def test_a_page_is_a_folder_with_all_that_it_runs_on(capsys, tmp_path, weights, photos):
+    """At five drop ratios, an image of the check once at each; `--check` finds it again."""
+    out, npm = tmp_path / "page", str(npm_package(tmp_path / "npm"))
+    words = ["--weights", weights["tuned"], "--to", "web", "--out", str(out), "--onnxruntime-web", npm]
+    status, said, _ = call(capsys, *words, "--data", photos)
+    assert status == 0 and "drop ratio 0, 0.1, 0.2, 0.3, 0.4" in " ".join(said.split()) and "320 of 320" in said
+    assert f"python -m http.server -d {out}" in "".join(said.split("\n"))
+    graphs = {f"drop-{ratio}.onnx" for ratio in ("0", "0.1", "0.2", "0.3", "0.4")}
+    page = {
+        "index.html",
+        "page.mjs",
+        "pixels.mjs",
+        "worker.mjs",
+        "ort.wasm.bundle.min.mjs",
+        "ort-wasm-simd-threaded.wasm",
+    }
+    assert {path.name for path in out.iterdir()} == graphs | page | {"model.json", "weights.bin"}
+    assert json.loads((out / "model.json").read_text())["start"] == 0.3
+    status, said, _ = call(capsys, "--weights", weights["tuned"], "--check", str(out), "--data", photos, "--json")
+    check = json.loads(said)
+    assert status == 0 and check["to"] == "web" and check["check"]["images"] == 320 and check["check"]["holds"]
+    assert check["compared_at"] == [0.0, 0.1, 0.2, 0.3, 0.4]
 
 
 @pytest.mark.parametrize("kind", ["average", "gray"])
@@ -148,7 +173,7 @@ TUNED = ["--weights", "{tuned}"]
 WRONG = [
     (
         [*TUNED, "--to", "tflite", "--out", "{tmp}/a"],
-        "--to takes one of onnx, torch-export, timm, hf, vitmae, mae, pcae-code, safetensors",
+        "--to takes one of onnx, torch-export, timm, hf, vitmae, mae, pcae-code, safetensors, web",
     ),
     ([*TUNED, "--to", "onnx", "--out", "{tmp}/a.pt2"], "must end in .onnx"),
     ([*TUNED, "--to", "torch-export", "--out", "{tmp}/a"], "must end in .pt2"),
@@ -179,6 +204,11 @@ WRONG = [
     (["--weights", "{average}", "--to", "hf", "--out", "{tmp}/a"], "cannot hold average pooling with its own norm"),
     (["--weights", "{five}", "--to", "timm", "--out", "{tmp}/a"], "takes 5 channels, which the built-in images lack"),
     ([*TUNED, "--to", "timm"], "--out"),
+    ([*TUNED, "--to", "web", "--out", "{tmp}/a"], "npm pack onnxruntime-web@1.30.0"),
+    ([*TUNED, "--to", "web", "--out", "{tmp}/a", "--onnxruntime-web", "{tmp}/gone"], "is not there; get it: npm pack"),
+    ([*TUNED, "--to", "web", "--out", "{photos}", "--onnxruntime-web", "{npm}"], "is a folder that is not empty"),
+    ([*TUNED, "--to", "timm", "--out", "{tmp}/a", "--onnxruntime-web", "{npm}"], "is for --to web, not for --to timm"),
+    (["--weights", "{gray}", "--to", "web", "--out", "{tmp}/a", "--onnxruntime-web", "{npm}"], "without a classifier"),
 ]
 
 
@@ -187,7 +217,8 @@ def test_wrong_input_is_one_line_exit_2_and_leaves_nothing(capsys, tmp_path, wei
     torn = tmp_path / "torn"
     torn.mkdir()
     (torn / "a.jpg").write_bytes(b"torn")
-    places = {"tmp": str(tmp_path / "out"), "photos": photos, "torn": str(torn), **weights}
+    npm = str(npm_package(tmp_path / "npm"))
+    places = {"tmp": str(tmp_path / "out"), "photos": photos, "torn": str(torn), "npm": npm, **weights}
     (tmp_path / "out").mkdir()
     status, said, err = call(capsys, *(word.format(**places) for word in words))
     lines = err.strip().splitlines()

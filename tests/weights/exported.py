@@ -1,10 +1,15 @@
 """Tiny models to export, and images for them."""
 
+import json
+import tarfile
+from pathlib import Path
+
 import torch
 
 from pcae.model.decoder import Decoder
 from pcae.model.pretrained import DecoderFacts, Pretrained, PretrainedFacts, TrainedDecoder, build_model
 from pcae.settings.network import DecoderConfig, EncoderConfig
+from pcae.weights.export.onnxruntime_web import FILES, VERSION
 from tests.weights.tiny import shaken
 
 
@@ -38,3 +43,16 @@ def decoder_of(model: Pretrained, predicts: str = "pixels", out_dim: int | None 
 def pictures(model: Pretrained, batch: int) -> torch.Tensor:
     size = (batch, model.facts.encoder.channels, *model.facts.encoder.image_size)
     return torch.randint(256, size, generator=torch.Generator().manual_seed(batch), dtype=torch.uint8)
+
+
+def npm_package(folder: Path, name: str = "onnxruntime-web", version: str = VERSION) -> Path:
+    """What `npm pack` leaves, with stand-ins for the files that a page needs; the same unpacked lies beside it."""
+    said = {"package.json": json.dumps({"name": name, "version": version})}
+    for inside, text in (said | {f"dist/{file}": file for file in FILES}).items():
+        place = folder / "package" / inside
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text)
+    packed = folder / f"{name}-{version}.tgz"
+    with tarfile.open(packed, "w:gz") as archive:
+        archive.add(folder / "package", "package")
+    return packed

@@ -20,7 +20,7 @@ from pcae.settings.choices import CriterionName, FoldName
 from pcae.settings.trained import Rule
 from pcae.settings.verbs.tune import TuneConfig
 from pcae.tasks.classification import token_counts
-from pcae.weights.export.graphs import Onnx
+from pcae.weights.export.onnx_files import Onnx
 
 STEP = 100
 """Drop ratios are hundredths."""

@@ -558,6 +558,11 @@ _pcae() {
             '--pool-dropped:Another word for --fold pool'
             '--reduce-after:Blocks, from 0, after which tokens are dropped'
             '--before-mlp:Drop tokens between attention and MLP of these blocks, not after ...'
+            '--precision:Of the numbers, for onnx: fp32 (without it), fp16 (half of the size'
+            '--calibration:Images that set the ranges of int8: as for other verbs, 128 of the ...'
+            '--rounds:Measurements of the speed of a file in fp16 or int8, and of the ...'
+            '--runtime:What runs an ONNX file for --check: onnxruntime, or openvino'
+            '--onnxruntime-web:For web: the package of npm that computes in browsers, as `npm ...'
             '--data:Images for the check: as for other verbs'
             '--max-bad-files:Share of the images of the check that may be unreadable, in [0, 1)'
             '--json:Print what was written, and the check, as JSON'
@@ -683,7 +688,9 @@ _pcae() {
         ('diversity --reductions '*) choices='none sampled random ptr' ;;
         ('compare --scale '0) choices='smoke small paper' ;;
         ('compare --measures '*) choices='finetuned knn linear attentive training_images_per_second inference_images_per_second peak_memory training_gmacs inference_gmacs seconds' ;;
-        ('export --to '0) choices='onnx torch-export timm hf vitmae mae pcae-code safetensors' ;;
+        ('export --to '0) choices='onnx torch-export timm hf vitmae mae pcae-code safetensors web' ;;
+        ('export --precision '0) choices='fp32 fp16 int8' ;;
+        ('export --runtime '0) choices='onnxruntime openvino' ;;
         ('benchmark --mode '0) choices='train loader inference' ;;
         ('benchmark --rows '* | 'benchmark --against '0) choices='mae mae-lite pcae-75 pcae-85 pcae-90 pcae-85-2-views pcae-85-4-views simmim pcae-simmim transformers lightly mae-repo pcae-repo' ;;
     esac

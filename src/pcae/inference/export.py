@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
+from typing import Any
 
 from pydantic import TypeAdapter
 from torch import Tensor
@@ -17,6 +18,7 @@ from pcae.inference.exported import Exported, beside_fp32
 from pcae.inference.trained import open_trained, say_left_out
 from pcae.model.pretrained import Pretrained
 from pcae.pages.model_card import model_card
+from pcae.pages.web_page import page_files
 from pcae.settings.choices import ExportFormat, Precision, Split
 from pcae.settings.trained import Rule, RuleConfig
 from pcae.settings.verbs.export import ExportConfig
@@ -24,6 +26,7 @@ from pcae.terminal import bar, warn
 from pcae.weights.export.format import Format
 from pcae.weights.export.formats import FORMATS, check_format, export, held_against, reader_of
 from pcae.weights.export.onnx_files import Onnx
+from pcae.weights.export.onnxruntime_web import runtime_files
 from pcae.weights.export.parity import Parity
 from pcae.weights.export.precision import OnnxHalf, OnnxInt8
 from pcae.weights.export.recognise import format_of
@@ -66,13 +69,16 @@ def write_file(config: ExportConfig, to: ExportFormat, out: Path) -> Exported:
     """Export and check."""
     check_precision(config)
     check_format(to, out, config.drop_ratio, first_said(config.rule))
+    page = page_of(config, to)
     model = open_trained(replace(config.model, device="cpu"), config.rule)
     ratio, bad_files = ratio_of(config, model, to), images_of(config, model)
     images = batches(model, bad_files, "reading images")
     for remark in remarks(to, model):
         warn(remark)
     if config.precision in (None, "fp32"):
-        parity = export(model, to, out, ratio, images, model_card(model, to, out.name, config.model.weights))
+        card = model_card(model, to, out.name, config.model.weights)
+        beside = {name: text.encode() for name, text in card.items()} | page
+        parity = export(model, to, out, ratio, images, beside)
         found = described(config, model, to, out, ratio, parity)
     else:
         found = write_small(config, config.precision, model, out, ratio, images)
@@ -117,6 +123,15 @@ def calibration_of(config: ExportConfig, model: Pretrained) -> tuple[str, list[T
         raise ValueError(f"calibration {data!r} holds no image; give others by --calibration")
     say_left_out(bad_files, "the calibration is on the others")
     return data or SAMPLE, images
+
+
+def page_of(config: ExportConfig, to: ExportFormat) -> dict[str, bytes]:
+    """The page and what computes in it, by their files' names. Raises ValueError for a package that does not fit."""
+    if to == "web":
+        return page_files() | runtime_files(config.onnxruntime_web)
+    if config.onnxruntime_web is not None:
+        raise ValueError(f"onnxruntime_web is for --to web, not for --to {to}; leave it out")
+    return {}
 
 
 def check_file(config: ExportConfig, place: Path) -> Exported:
@@ -166,6 +181,7 @@ def described(
         channels=facts.encoder.channels or 3,
         drop_ratio=ratio,
         rule=facts.rule,
+        compared_at=[part.drop_ratio for part in FORMATS[to].parts(model, ratio, out)],
         precision=parity.precision,
         runtime=config.runtime if to == "onnx" else None,
         data=config.data or SAMPLE,

@@ -27,7 +27,8 @@ SPEED = "images_per_second_"
 class Exported(Result):
     """What was written, for what, and how the check came out. output: what the model answers, in words. data: the
     images of the check, as they were named; calibration: those that set the ranges of int8, and how many these are.
-    files: size and speed of the file, and of the same in fp32.
+    files: size and speed of the file, and of the same in fp32. compared_at: drop ratios at which images were compared,
+    each image once at each of them.
     """
 
     out: Path
@@ -38,6 +39,7 @@ class Exported(Result):
     channels: int
     drop_ratio: float
     rule: Rule
+    compared_at: list[float]
     precision: Precision
     runtime: Runtime | None
     data: str
@@ -49,10 +51,11 @@ class Exported(Result):
     def blocks(self) -> list[Block]:
         """What was compared, and how large and fast the files are."""
         reduces = FORMATS[self.to].reduces
-        ratio = f" at drop ratio {self.drop_ratio:g}" if reduces else ""
+        ratio = f" at drop ratio {', '.join(f'{one:g}' for one in self.compared_at)}" if reduces else ""
         title = f"{self.out}, {self.precision}, against PyTorch{ratio}"
         table = Table(title, ["check", "result"], [*self.answers(), *self.tokens(), *self.images()])
-        return [table, *([file_table(self.files)] if self.files else [])]
+        page = [f"to look at it: python -m http.server -d {self.out}"] if self.to == "web" else []
+        return [table, *([file_table(self.files)] if self.files else []), *page]
 
     def answers(self) -> list[list[str]]:
         """How far the answers are off."""
@@ -68,7 +71,7 @@ class Exported(Result):
     def tokens(self) -> list[list[str]]:
         """For how many images the same tokens stay, where that is asked."""
         check = self.check
-        if check["same_kept"] is None or not self.drop_ratio:
+        if check["same_kept"] is None or not any(self.compared_at):
             return []
         return [
             ["images that keep the same tokens", f"{check['same_kept']} of {check['images']}"],
@@ -85,7 +88,11 @@ class Exported(Result):
 
     def records(self) -> list[dict[str, Any]]:
         """One row: what was written, and the check."""
-        own = {name: value for name, value in vars(self).items() if name not in ("check", "classes", "files")}
+        own = {
+            name: value
+            for name, value in vars(self).items()
+            if name not in ("check", "classes", "files", "compared_at")
+        }
         return [own | self.check]
 
 

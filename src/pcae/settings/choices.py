@@ -33,7 +33,7 @@ AnyRow = Literal[RowName, "transformers", "lightly", "mae-repo", "pcae-repo"]
 TrackerName = Literal["tensorboard", "wandb", "mlflow", "csv", "none"]
 Split = Literal["train", "test"]
 Form = Literal["pixels", "jpeg"]
-ExportFormat = Literal["onnx", "torch-export", "timm", "hf", "vitmae", "mae", "pcae-code", "safetensors"]
+ExportFormat = Literal["onnx", "torch-export", "timm", "hf", "vitmae", "mae", "pcae-code", "safetensors", "web"]
 Precision = Literal["fp32", "fp16", "int8"]
 """Of the numbers in an exported file."""
 Runtime = Literal["onnxruntime", "openvino"]

@@ -44,12 +44,12 @@ def in_windows(calling: Calling, grid: Grid, window: int, global_blocks: tuple[i
     """
     sides = min(window, grid[0]), min(window, grid[1])
 
-    def windowed(ids: Int[Tensor, "batch tokens"], n_prefix: int, n_appended: int) -> Call:
-        whole = calling(ids, n_prefix, n_appended)
+    def windowed(ids: Int[Tensor, "batch tokens"], n_prefix: int, n_appended: int, added: Tensor | None) -> Call:
+        whole = calling(ids, n_prefix, n_appended, added)
         if ids.shape[1] < grid[0] * grid[1]:
             return whole
         places = torch.arange(grid[0] * grid[1], device=ids.device).view(grid)[: sides[0], : sides[1]]
-        return WindowedCall(whole, calling(places.reshape(1, -1), 0, 0), grid, sides, global_blocks)
+        return WindowedCall(whole, calling(places.reshape(1, -1), 0, 0, None), grid, sides, global_blocks)
 
     return windowed
 

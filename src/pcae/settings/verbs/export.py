@@ -20,6 +20,7 @@ class ExportConfig:
         "--weights runs/classifier --to onnx --out classifier.onnx",
         "--weights runs/classifier --to onnx --precision int8 --calibration photos/ --out classifier-int8.onnx",
         "--weights runs/classifier --check classifier-int8.onnx",
+        "--weights runs/classifier --to web --onnxruntime-web onnxruntime-web-1.30.0.tgz --out page",
     )
     USUAL = "weights to out check drop_ratio criterion fold reduction data image_size device json"
 
@@ -27,7 +28,8 @@ class ExportConfig:
     to: ExportFormat | None = None
     """onnx (ONNX file), torch-export (.pt2), timm (folder), hf (folder for transformers), vitmae (the same with the
     decoder that predicts pixels), mae (.pth of MAE's code, with that decoder where there is one), pcae-code (.pth of
-    the public PCAE code, with the decoder that predicts features), safetensors (ours)."""
+    the public PCAE code, with the decoder that predicts features), safetensors (ours), web (folder with a page that
+    runs a classifier in browsers)."""
     out: Path | None = None
     """The .onnx, .pt2, .pth or .safetensors file, or the new folder, to write."""
     check: Path | None = None
@@ -35,7 +37,7 @@ class ExportConfig:
     another tool. How far it is off is printed."""
     drop_ratio: Share | None = None
     """Share of the patch tokens that each of three stages drops, for onnx and torch-export; without it, as it was
-    fine-tuned, or as the file of --check says."""
+    fine-tuned, or as the file of --check says. For web, where the dial of the page stands at first."""
     rule: RuleConfig = RuleConfig()
     precision: Precision | None = None
     """Of the numbers, for onnx: fp32 (without it), fp16 (half of the size; for GPUs) or int8 (a quarter; for CPUs).
@@ -47,6 +49,9 @@ class ExportConfig:
     """Measurements of the speed of a file in fp16 or int8, and of the same in fp32, in turns; 0 for none."""
     runtime: Runtime = "onnxruntime"
     """What runs an ONNX file for --check: onnxruntime, or openvino."""
+    onnxruntime_web: Path | None = None
+    """For web: the package of npm that computes in browsers, as `npm pack onnxruntime-web@1.30.0` leaves it (.tgz), or
+    unpacked (node_modules/onnxruntime-web). Two of its files, 14 MB, are copied."""
     data: str | None = None
     """Images for the check: as for other verbs; without it, 64 of the built-in ones."""
     max_bad_files: Share = 0.05

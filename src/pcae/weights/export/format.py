@@ -3,12 +3,20 @@
 from abc import ABC, abstractmethod
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pcae.model.pretrained import Pretrained
 from pcae.settings.choices import Precision
 from pcae.weights.export.deployed import whole_answer
 from pcae.weights.export.parity import Reference, Reopened
+
+
+class Part(NamedTuple):
+    """A file of an export that is compared by itself: its format, its drop ratio, and where it is."""
+
+    form: "Format"
+    drop_ratio: float
+    place: Path
 
 
 class Format(ABC):
@@ -36,6 +44,10 @@ class Format(ABC):
     def said(self, place: Path) -> dict[str, Any]:
         """What a file says of how its model answers: `drop_ratio` and `rule`, where it does."""
         return {}
+
+    def parts(self, model: Pretrained, drop_ratio: float, place: Path) -> list[Part]:
+        """What is compared of it, each at its drop ratio."""
+        return [Part(self, drop_ratio, place)]
 
     def check(self, model: Pretrained) -> None:  # noqa: B027  # most hold every model
         """Raise ValueError, with the remedy, for a model that the format cannot hold."""

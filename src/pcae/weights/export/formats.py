@@ -1,6 +1,6 @@
 """The formats that a trained model can be exported to, and the one way in which that is done."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from torch import Tensor
 from pcae.model.pretrained import Pretrained
 from pcae.settings.choices import ExportFormat, Precision, Runtime
 from pcae.weights.export.deployed import whole_answer
-from pcae.weights.export.format import Format
+from pcae.weights.export.format import Format, Part
 from pcae.weights.export.graphs import TorchExport
 from pcae.weights.export.hugging_face import Transformers
 from pcae.weights.export.mae import MAEFile, PCAEFile
@@ -18,7 +18,9 @@ from pcae.weights.export.onnx_in_openvino import OnnxInOpenVINO
 from pcae.weights.export.parity import Parity, Reopened, compare
 from pcae.weights.export.place import check_folder, folder_in_one_move
 from pcae.weights.export.timm_folder import TimmFolder
+from pcae.weights.export.together import together
 from pcae.weights.export.vit_mae import TransformersMAE
+from pcae.weights.export.web import Web
 from pcae.weights.files import load, save_model
 from pcae.weights.reading import reason_of
 from pcae.writing import check_writable, in_one_move
@@ -48,6 +50,7 @@ FORMATS: dict[ExportFormat, Format] = {
     "mae": MAEFile(),
     "pcae-code": PCAEFile(),
     "safetensors": Safetensors(),
+    "web": Web(),
 }
 
 
@@ -109,11 +112,21 @@ def held_against(
     model: Pretrained,
     place: Path,
     drop_ratio: float,
-    batches: Iterable[Tensor],
+    batches: Sequence[Tensor],
     precision: Precision | None = None,
 ) -> Parity:
-    """What a file or folder answers, compared with the model in PyTorch. precision: of its numbers, where it is not the
-    format's."""
+    """What a file or folder answers, at each of its drop ratios, compared with the model in PyTorch. precision: of its
+    numbers, where it is not the format's."""
+    return together(
+        [one_held_against(part, model, batches, precision) for part in form.parts(model, drop_ratio, place)]
+    )
+
+
+def one_held_against(
+    part: Part, model: Pretrained, batches: Iterable[Tensor], precision: Precision | None = None
+) -> Parity:
+    """What a part of an export answers, compared with the model in PyTorch."""
+    form, drop_ratio, place = part
     again, ours = running(form.reopen(model, place), place), form.reference(model, drop_ratio)
     ranks = model.facts.classes is not None
     return compare(ours, again, batches, form.tolerance, ranks=ranks, precision=precision or form.precision)
@@ -124,22 +137,22 @@ def export(
     to: ExportFormat,
     out: Path,
     drop_ratio: float,
-    batches: Iterable[Tensor],
-    beside: dict[str, str] | None = None,
+    batches: Sequence[Tensor],
+    beside: Mapping[str, bytes] | None = None,
     form: Format | None = None,
 ) -> Parity:
     """Write a model, on the CPU and in evaluation mode, read it back by the program that it is for, and compare both.
 
-    drop_ratio: for onnx and torch-export. batches: uint8 images to compare on. beside: texts that go into a folder with
-    the model, by their file names. form: in place of the usual format of that name. Raises ValueError with the numbers
-    when the answers differ, and for a model that the format cannot hold; nothing is written then.
+    drop_ratio: for onnx and torch-export. batches: uint8 images to compare on. beside: files that go into a folder with
+    the model, by their names. form: in place of the usual format of that name. Raises ValueError with the numbers when
+    the answers differ, and for a model that the format cannot hold; nothing is written then.
     """
     form = form or FORMATS[to]
     form.check(model)
     with (in_one_move if form.suffix else folder_in_one_move)(out) as place:
         form.write(model, drop_ratio, place)
-        for name, text in (beside or {}).items():
-            (place / name).write_text(text, encoding="utf-8")
+        for name, content in (beside or {}).items():
+            (place / name).write_bytes(content)
         parity = held_against(form, model, place, drop_ratio, batches)
         if not parity.holds:
             raise ValueError(
