@@ -135,8 +135,8 @@ def arguments(name: str) -> Iterator[str]:
 
 
 def written(value: object) -> str:
-    """A default as Python writes it, with double quotes."""
-    return repr(value).replace("'", '"')
+    """A default as Python writes it, with double quotes; a path as text."""
+    return repr(str(value) if isinstance(value, Path) else value).replace("'", '"')
 
 
 def said(name: str) -> str:

@@ -965,7 +965,7 @@ def tune(
     runtime: Literal["torch", "onnxruntime"] = "torch",
     batch_size: int | None = None,
     most_images: int = 1000,
-    out: str | PathLike[str] = PosixPath("reduction.yaml"),
+    out: str | PathLike[str] = "reduction.yaml",
     device: str = "auto",
     image_size: int | tuple[int, int] | None = None,
     criteria: Literal["mean-similarity", "random", "token-importance", "saliency", "decomposition", "bipartite"] | Sequence[Literal["mean-similarity", "random", "token-importance", "saliency", "decomposition", "bipartite"]] | None = None,
