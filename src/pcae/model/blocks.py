@@ -86,6 +86,8 @@ class Walk:
     def reduce(self, index: int, block: nn.Module, before: Tensor, n_keep: int, reduction: Reduction) -> None:
         """One stage: fewer patch tokens, and what is left of the others. before: what entered the block."""
         keys = partial(self.call.keys, block, before[:, self.n_prefix : self.end])
+        made = keys() if reduction.fold == "merge" else None  # once, though a criterion looks at them too
+        keys = keys if made is None else lambda: made
         attention = partial(attention_map, self.call, index, block, before)
         seen = Seen(self.patches, n_keep, self.ids, attention, self.n_prefix, self.class_token, keys)
         selection = select(seen, reduction.criterion)

@@ -55,24 +55,31 @@ def queries_and_keys(
     return (query, key) if isinstance(attention, beit.Attention) else (attention.q_norm(query), attention.k_norm(key))
 
 
-def keys_of(block: Any, tokens: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch key_heads tokens head_dim"]:
-    """Keys of some tokens that enter a block, head by head, before positions turn them; queries are not computed."""
+def mean_keys(block: Any, tokens: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch tokens head_dim"]:
+    """Keys of some tokens that enter a block, averaged over its heads, before positions turn them.
+
+    Where no norm stands behind them, the weights are averaged: it is the same, for one head's price.
+    """
     check_attention(block)
     attention: Any = block.attn
     tokens = block.norm1(tokens) if isinstance(block, NORM_FIRST) else tokens
-    fused = attention.qkv
-    key = attention.k_proj(tokens) if fused is None else second_third(fused, tokens)
-    if isinstance(attention, EvaAttention | beit.Attention) and fused is not None and attention.q_bias is not None:
-        key = key + attention.get_buffer("k_bias")
-    key = key.unflatten(-1, (-1, getattr(attention, "head_dim", None) or key.shape[-1] // attention.num_heads))
-    return (key if isinstance(attention, beit.Attention) else attention.k_norm(key)).transpose(1, 2)
+    weight, bias = weights_of_keys(attention)
+    heads = attention.num_heads if attention.qkv is not None else weight.shape[0] // attention.head_dim
+    norm = getattr(attention, "k_norm", nn.Identity())
+    if isinstance(norm, nn.Identity):
+        average = None if bias is None else bias.unflatten(0, (heads, -1)).mean(0)
+        return F.linear(tokens, weight.unflatten(0, (heads, -1)).mean(0), average)
+    return norm(F.linear(tokens, weight, bias).unflatten(-1, (heads, -1)).transpose(1, 2)).mean(dim=1)
 
 
-def second_third(layer: nn.Linear, tokens: Tensor) -> Tensor:
-    """What the second of three parts of a linear layer makes of tokens."""
-    width = layer.out_features // 3
-    bias = None if layer.bias is None else layer.bias[width : 2 * width]
-    return F.linear(tokens, layer.weight[width : 2 * width], bias)
+def weights_of_keys(attention: Any) -> tuple[Tensor, Tensor | None]:
+    """Of the linear layer that makes the keys of all heads."""
+    if attention.qkv is None:
+        return attention.k_proj.weight, attention.k_proj.bias
+    own = isinstance(attention, EvaAttention | beit.Attention) and attention.q_bias is not None
+    bias = attention.qkv.bias
+    bias = attention.get_buffer("k_bias") if own else None if bias is None else bias.chunk(3)[1]
+    return attention.qkv.weight.chunk(3)[1], bias
 
 
 def check_attention(block: nn.Module) -> None:

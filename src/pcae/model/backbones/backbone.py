@@ -14,7 +14,7 @@ from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pcae.model.backbones.attention import attention_by_head, keys_of
+from pcae.model.backbones.attention import attention_by_head, mean_keys
 from pcae.model.tokens import Grid
 
 
@@ -36,7 +36,7 @@ class Call:
 
         Raises ValueError, by name, for a block whose attention cannot be looked at.
         """
-        return keys_of(block, tokens).mean(dim=1)
+        return mean_keys(block, tokens)
 
     def attention(
         self, index: int, block: Any, sequence: Float[Tensor, "batch all dim"]
