@@ -7,7 +7,7 @@ from typing import Any, Literal, Protocol, TypeAlias, overload
 from pcae import data as data
 from pcae import detect as detect
 from pcae import methods as methods
-from pcae.benchmarking.tune import Tuned
+from pcae.benchmarking.tuned import Tuned
 from pcae.comparison.compare import Compared
 from pcae.data.images import Images
 from pcae.data.images import open_images as open_images

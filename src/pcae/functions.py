@@ -142,7 +142,7 @@ FUNCTIONS = {
 }
 """Every verb that is a function, by its name below `pcae`."""
 RESULTS = {
-    "Tuned": "benchmarking.tune",
+    "Tuned": "benchmarking.tuned",
     "Packed": "data.packed.packing",
     "RunReport": "pages.run_page",
     "RunSummary": "results",

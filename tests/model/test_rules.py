@@ -166,7 +166,10 @@ def test_shares_may_differ_by_stage():
     reduced = pcae.reduce(make_vit(), (0.25, 0.5), after=(1, 3))
     stages = reduced.encode(torch.randn(1, 3, 32, 32)).stages
     assert [(stage.block, stage.kept_ids.shape[1]) for stage in stages] == [(1, 12), (3, 6)]
-    for wrong, words in [({"after": (0, 9)}, r"\[9\]"), ({"drop_ratio": (0.1, 0.2)}, r"needs these: after=\(0, 7, 10\)")]:
+    for wrong, words in [
+        ({"after": (0, 9)}, r"\[9\]"),
+        ({"drop_ratio": (0.1, 0.2)}, r"needs these: after=\(0, 7, 10\)"),
+    ]:
         with pytest.raises(ValueError, match=words):
             pcae.reduce(make_vit(), **({"drop_ratio": 0.3} | wrong))
     with pytest.raises(ValueError, match="2 shares for 3 stages"):

@@ -1,84 +1,39 @@
-"""Which reduction costs a classifier least at a speed, on this machine: what was tried, and a file for other verbs."""
+"""Which reduction costs a classifier least at a speed, on this machine."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-import yaml
 from torch import Tensor
 
-from pcae.benchmarking.candidates import WHOLE, Bench, Candidate, rules_for
+from pcae.benchmarking.bench import Bench
+from pcae.benchmarking.candidates import WHOLE, Candidate, rules_for
+from pcae.benchmarking.tuned import Tuned, write
 from pcae.data.batches import whole_loader
 from pcae.data.tables.labelled import for_classifier
 from pcae.evaluation.features import readable
 from pcae.inference.trained import at_most, open_shown, open_trained, say_left_out
 from pcae.model.pretrained import Pretrained
-from pcae.pictures.front import draw_front
-from pcae.results import Block, Result, Table
 from pcae.settings.trained import Rule
 from pcae.settings.verbs.tune import TuneConfig
 from pcae.terminal import bar, console
-from pcae.writing import check_writable, in_one_move
+from pcae.weights.export.deployed import NOT_EXPORTED
+from pcae.writing import check_writable
 
 FINALISTS = 4
 """Candidates that see all images."""
-NEAR = 0.03
-"""How far from the speed that was asked for a finalist may be."""
+FIRST = 2
+"""Rounds in which a candidate is measured that may never be a finalist."""
+NEAR, SHORT = 0.03, 0.05
+"""How far from the speed that was asked for a finalist may be and not be tried again; how far below it at last."""
 TRIES = 3
 """Times that a finalist's drop ratio is corrected."""
-
-
-@dataclass(frozen=True, repr=False)
-class Tuned(Result):
-    """The reduction that was found, and all that was tried.
-
-    counted: what shares are of, in words. whole: the whole model's share. milliseconds: of the whole model for a batch.
-    tried: a row for each candidate that was measured, the fastest last.
-    """
-
-    out: Path
-    weights: str
-    counted: str
-    images: int
-    batch_size: int
-    runtime: str
-    device: str
-    precision: str
-    threads: int
-    whole: float
-    milliseconds: float
-    chosen: dict[str, Any]
-    tried: list[dict[str, Any]]
-
-    def blocks(self) -> list[Block]:
-        """What was tried, and where the file is."""
-        lines = [
-            [in_words(row), f"{row['drop_ratio']:g}", f"{row['times_as_fast']:.2f}", f"{100 * row['share']:.1f}"]
-            for row in self.tried
-        ]
-        title = (
-            f"{self.weights} by {self.runtime} on {self.device}, batches of {self.batch_size}, {self.precision}; the "
-            f"whole model: {self.milliseconds:.3g} ms, {100 * self.whole:.1f} % {self.counted} of {self.images} images"
-        )
-        chosen = self.chosen
-        found = f"{in_words(chosen)}, drop ratio {chosen['drop_ratio']:g}"
-        speed = f"{chosen['times_as_fast']:.2f} times as fast, {100 * (self.whole - chosen['share']):.1f} points lost"
-        return [
-            Table(title, ["rule", "drop ratio", "times as fast", f"% {self.counted}"], lines),
-            f"{self.out}: {found}: {speed}",
-        ]
-
-    def records(self) -> list[dict[str, Any]]:
-        """A row for each candidate."""
-        return self.tried
-
-
-def in_words(row: dict[str, Any]) -> str:
-    """A rule."""
-    after = "usual places" if row["after"] is None else f"after {', '.join(map(str, row['after']))}"
-    return f"{row['criterion']}, {row['fold']}, {after}{', before MLP' if row['before_mlp'] else ''}"
+STEPS = tuple(range(6, 91, 6))
+"""Drop ratios, in hundredths, that are tried where the loss is said."""
+Speeds = dict[Candidate, float]
+"""How many times as fast as the whole model candidates were measured to be."""
 
 
 def tune(config: TuneConfig) -> Tuned:
@@ -88,17 +43,23 @@ def tune(config: TuneConfig) -> Tuned:
     model = open_trained(config.model)
     check_model(model, config)
     pixels, labels = images_of(config, model)
-    bench = Bench(model, config, pixels, labels)
-    rules = rules_for(model, config.criteria)
-    if config.at_most_lost is None:
-        finalists = at_speed(bench, rules, speed_of(bench, config))
-        winner = max(finalists, key=lambda one: (bench.score(one), finalists[one]))
-    else:
-        finalists = within(bench, rules, config.at_most_lost)
-        winner = max(finalists, key=lambda one: (finalists[one], bench.score(one)))
-    found = described(bench, config, finalists, winner, labelled=labels is not None)
-    write(config, found)
+    with TemporaryDirectory(prefix="pcae.") as folder:
+        found = searched(Bench(model, config, pixels, labels, Path(folder)), labelled=labels is not None)
+    write(found)
     return found
+
+
+def searched(bench: Bench, *, labelled: bool) -> Tuned:
+    """The reduction, and all that was tried. Raises ValueError for what no candidate reaches."""
+    config, measured = bench.config, Speeds()
+    rules = rules_for(bench.model, config.criteria)
+    if config.at_most_lost is None:
+        finalists = at_speed(bench, rules, speed_of(bench), measured)
+        winner = max(finalists, key=lambda one: (bench.score(one), measured[one]))
+    else:
+        finalists = within(bench, rules, config.at_most_lost, measured)
+        winner = max(finalists, key=lambda one: (measured[one], bench.score(one)))
+    return described(bench, measured, winner, labelled=labelled)
 
 
 def check(config: TuneConfig) -> None:
@@ -109,6 +70,9 @@ def check(config: TuneConfig) -> None:
         raise ValueError(f"give one of --faster, --ms and --at-most-lost, got {said}")
     if config.runtime == "onnxruntime" and config.precision != "fp32":
         raise ValueError(f"precision {config.precision} is PyTorch's; with --runtime onnxruntime leave it out")
+    no_graph = [name for name in config.criteria or () if name in NOT_EXPORTED]
+    if config.runtime == "onnxruntime" and no_graph:
+        raise ValueError(f"criterion {no_graph[0]} is in no ONNX file; leave it out, or use --runtime torch")
     check_writable(config.out, ".yaml", ".yml")
 
 
@@ -126,24 +90,24 @@ def images_of(config: TuneConfig, model: Pretrained) -> tuple[Tensor, Tensor | N
     """Some images as uint8, and their labels by the places of the classifier's classes; without labels None."""
     bad_files = open_shown(config.data, config.shown, model, labels=config.labels)
     images = at_most(bad_files.images, config.most_images)
-    if config.labels and images.labels is not None:
+    labelled = config.labels and images.labels is not None
+    if labelled:
         images = for_classifier(images, model.facts.classes or [], config.data)
     elif config.labels:
-        console.print("these images have no labels; answers are held against the whole model's")
+        console.print("these images have no labels: right is what the whole model answers")
     bad_files.images, facts = images, model.facts
     loader = whole_loader(images, facts.encoder.image_size, None, 64, config.shown.workers, facts.crop_pct)
     batches = list(readable(loader, bad_files, bar("reading images")))
     say_left_out(bad_files)
     places = [index for batch in batches for index in batch.indices]
-    labels = torch.as_tensor(images.labels)[places] if config.labels and images.labels is not None else None
-    return torch.cat([batch.pixels for batch in batches]), labels
+    return torch.cat([batch.pixels for batch in batches]), torch.as_tensor(images.labels)[places] if labelled else None
 
 
-def speed_of(bench: Bench, config: TuneConfig) -> float:
+def speed_of(bench: Bench) -> float:
     """How many times as fast it shall be. Raises ValueError where the whole model is fast enough."""
-    if config.faster is not None:
-        return config.faster
-    assert config.ms is not None
+    config = bench.config
+    if config.ms is None:
+        return config.faster or 1.0
     _, seconds = bench.speeds([], config.rounds)
     if 1000 * seconds <= config.ms:
         raise ValueError(
@@ -152,89 +116,104 @@ def speed_of(bench: Bench, config: TuneConfig) -> float:
     return 1000 * seconds / config.ms
 
 
-def at_speed(bench: Bench, rules: Sequence[Rule], faster: float) -> dict[Candidate, float]:
-    """The candidates that answer best at a speed, and how many times as fast each is, measured last."""
-    first = list(dict.fromkeys(bench.at(rule, faster) for rule in rules))
-    console.print(f"{len(first)} candidates, each measured beside the whole model")
-    speeds, _ = bench.speeds(first, 2)
-    seconds = [corrected(bench, one, speeds[one], faster) for one in first]
-    able = [two for one, two in zip(first, seconds, strict=True) if two != one or speeds[one] >= faster * (1 - NEAR)]
+def at_speed(bench: Bench, rules: Sequence[Rule], faster: float, measured: Speeds) -> list[Candidate]:
+    """Of the candidates of about that speed those that answer best, each near it; `measured` takes all speeds in.
+
+    Multiply-accumulates say where to begin, and the first measurement of each how far they are to be believed.
+    Raises ValueError, with the most that can be had, where none comes near.
+    """
+    first = [bench.at(rule, faster) for rule in rules]
+    console.print(f"{len(first)} rules, each measured beside the whole model")
+    speeds, _ = bench.speeds(first, FIRST)
+    again, _ = bench.speeds({corrected(bench, one, speed, faster) for one, speed in speeds.items()}, FIRST)
+    measured |= again
+    able = [one for one, speed in again.items() if speed >= faster * (1 - 3 * NEAR)]
     if not able:
-        most = max(speeds.values())
-        raise ValueError(f"{faster:.3g} times as fast cannot be had here: the most is {most:.3g} times; ask for less")
-    return adjusted(bench, halved(bench, able), faster)
+        raise ValueError(beyond(faster, max(*speeds.values(), *again.values())))
+    return adjusted(bench, halved(bench, able), faster, measured)
+
+
+def beyond(faster: float, most: float) -> str:
+    """What is said of a speed that cannot be had."""
+    return (
+        f"{faster:.3g} times as fast cannot be had here: {most:.3g} times was the most that was measured; ask for less"
+    )
 
 
 def corrected(bench: Bench, one: Candidate, measured: float, faster: float) -> Candidate:
-    """The same rule at the drop ratio that comes to the speed, if arithmetic goes on to be worth what it was."""
+    """The same rule at the drop ratio that comes to the speed, if multiply-accumulates are worth what they were."""
     return bench.at(one.rule, faster * bench.allowed(one) / measured)
 
 
 def halved(bench: Bench, candidates: Sequence[Candidate]) -> list[Candidate]:
     """The finalists: all answer for an eighth of the images, the better half of them for a quarter, and so on."""
-    images = len(bench.pixels) // 8
-    left = list(dict.fromkeys(candidates))
+    images, left = eighth(bench), list(candidates)
     while len(left) > FINALISTS:
-        many = min(max(images, 1), len(bench.pixels))
-        left.sort(key=lambda one: bench.score(one, many), reverse=True)
+        left.sort(key=lambda one: bench.score(one, min(images, len(bench.pixels))), reverse=True)
         left, images = left[: max(FINALISTS, len(left) // 2)], 2 * images
     return left
 
 
-def adjusted(bench: Bench, finalists: Iterable[Candidate], faster: float) -> dict[Candidate, float]:
-    """The finalists, at drop ratios corrected until they come near the speed, and their speeds. Those that stay below
-    it are left out; raises ValueError where that is all of them."""
-    left, measured = list(finalists), {}
+def eighth(bench: Bench) -> int:
+    """How many images all candidates see."""
+    return max(len(bench.pixels) // 8, 1)
+
+
+def adjusted(bench: Bench, finalists: Sequence[Candidate], faster: float, measured: Speeds) -> list[Candidate]:
+    """The finalists, at drop ratios corrected until they come near the speed. Raises ValueError where none does."""
+    left = list(finalists)
     for _ in range(TRIES):
         speeds, _ = bench.speeds(left, bench.config.rounds)
         measured |= speeds
-        left = [corrected(bench, one, speed, faster) for one, speed in speeds.items() if abs(speed / faster - 1) > NEAR]
-        left = [one for one in left if one not in measured]
+        far = {one: speed for one, speed in speeds.items() if abs(speed / faster - 1) > NEAR}
+        left = [one for one in (corrected(bench, *pair, faster) for pair in far.items()) if one not in measured]
         if not left:
             break
-    able = {one: speed for one, speed in measured.items() if speed >= faster * (1 - NEAR)}
+    rules = {one.rule for one in finalists}
+    able = [one for one, speed in measured.items() if one.rule in rules and speed >= faster * (1 - SHORT)]
     if not able:
-        raise ValueError(f"{faster:.3g} times as fast was not reached: {max(measured.values()):.3g} was the most")
-    nearest = {one.rule: one for one in sorted(able, key=able.__getitem__, reverse=True)}
-    return {one: able[one] for one in nearest.values()}
+        raise ValueError(beyond(faster, max(measured.values())))
+    able.sort(key=lambda one: abs(measured[one] / faster - 1), reverse=True)
+    return list({one.rule: one for one in able}.values())
 
 
-def within(bench: Bench, rules: Sequence[Rule], points: float) -> dict[Candidate, float]:
-    """Candidates that lose at most so many points, at the most that each may drop, and their speeds."""
-    whole = bench.score(WHOLE)
-    good = []
-    for one in halved(bench, [bench.at(rule, 1.5) for rule in rules]):
-        steps = range(1, bench.most(one.rule) + 1)
-        fine = [step for step in (6, 12, 18, 24, 30, 36, 42, 48, 54, 60) if step in steps]
-        good += last_within(bench, one.rule, fine, whole - points / 100)
+def within(bench: Bench, rules: Sequence[Rule], points: float, measured: Speeds) -> list[Candidate]:
+    """Candidates that lose at most so many points, each at the most that it may drop; `measured` takes their speeds in.
+
+    Raises ValueError where none is.
+    """
+    least = bench.score(WHOLE) - points / 100
+    left = halved(bench, [bench.at(rule, 1.5) for rule in rules])
+    good = [one for one in (last_within(bench, candidate.rule, least) for candidate in left) if one is not None]
     if not good:
-        raise ValueError(f"at most {points:g} points lost cannot be had: dropping 6 % at each stage loses more")
-    return bench.speeds(good, bench.config.rounds)[0]
+        raise ValueError(
+            f"at most {points:g} points lost cannot be had: every rule loses more where it drops {STEPS[0]} % at each "
+            "stage; allow more"
+        )
+    measured |= bench.speeds(good, bench.config.rounds)[0]
+    return good
 
 
-def last_within(bench: Bench, rule: Rule, steps: Sequence[int], least: float) -> list[Candidate]:
-    """The rule at the highest of the drop ratios, from the lowest on, with a share of right answers that is enough."""
-    found: list[Candidate] = []
-    for step in steps:
+def last_within(bench: Bench, rule: Rule, least: float) -> Candidate | None:
+    """The rule at the highest drop ratio, from the lowest on, with a share of right answers that is enough."""
+    found = None
+    for step in (step for step in STEPS if step <= bench.most(rule)):
         one = Candidate(rule, step / 100)
         if bench.score(one) < least:
             break
-        found = [one]
+        found = one
     return found
 
 
-def described(
-    bench: Bench, config: TuneConfig, speeds: dict[Candidate, float], winner: Candidate, *, labelled: bool
-) -> Tuned:
+def described(bench: Bench, measured: Mapping[Candidate, float], winner: Candidate, *, labelled: bool) -> Tuned:
     """What was found, in plain values."""
-    rows = [
-        {**vars(one.rule), "drop_ratio": one.drop_ratio, "times_as_fast": speed, "share": bench.score(one)}
-        for one, speed in sorted(speeds.items(), key=lambda pair: pair[1])
-    ]
+    config = bench.config
+    rows = {one: row_of(bench, one, measured[one]) for one in sorted(measured, key=measured.__getitem__)}
     _, seconds = bench.speeds([], config.rounds)
     return Tuned(
         out=config.out,
         weights=config.model.weights,
+        data=str(config.data),
         counted="right answers" if labelled else "answers of the whole model",
         images=len(bench.pixels),
         batch_size=bench.batch,
@@ -244,32 +223,12 @@ def described(
         threads=torch.get_num_threads(),
         whole=bench.score(WHOLE),
         milliseconds=1000 * seconds,
-        chosen=next(row for row in rows if all(row[name] == value for name, value in said_of(winner).items())),
-        tried=rows,
+        chosen=rows[winner],
+        tried=list(rows.values()),
     )
 
 
-def said_of(one: Candidate) -> dict[str, Any]:
-    """What a file of a reduction says of a candidate."""
-    return {**vars(one.rule), "drop_ratio": one.drop_ratio}
-
-
-def write(config: TuneConfig, found: Tuned) -> None:
-    """The file, with what was measured in words, and the picture beside it."""
-    names = ("drop_ratio", "criterion", "fold", "after", "before_mlp")
-    said = {name: found.chosen[name] for name in names if found.chosen[name] is not None}
-    said |= {"after": list(said["after"])} if "after" in said else {}
-    words = "".join(
-        f"# {line}\n" for block in found.blocks() for line in str(block).splitlines() if isinstance(block, str)
-    )
-    with in_one_move(config.out) as beside:
-        beside.write_text(words + yaml.safe_dump(said, sort_keys=False), encoding="utf-8")
-    kinds = dict.fromkeys(f"{row['criterion']}, {row['fold']}" for row in found.tried)
-    points = {
-        kind: [
-            (row["times_as_fast"], row["share"]) for row in found.tried if f"{row['criterion']}, {row['fold']}" == kind
-        ]
-        for kind in kinds
-    }
-    chosen = (found.chosen["times_as_fast"], found.chosen["share"])
-    draw_front(config.out.with_suffix(".png"), {"whole": [(1.0, found.whole)]} | points, chosen, found.counted)
+def row_of(bench: Bench, one: Candidate, speed: float) -> dict[str, Any]:
+    """What was measured of a candidate: its speed, and its share of the images that it has answered."""
+    images = bench.seen(one) or eighth(bench)
+    return {**one.said(), "times_as_fast": speed, "share": bench.score(one, images), "images": images}
