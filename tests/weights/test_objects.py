@@ -99,7 +99,7 @@ def test_a_reduced_model_says_what_it_drops():
     ("odd", "message"),
     [
         ({"qk_norm": True}, "of any name and sizes: .*q_norm"),
-        ({"act_layer": "quick_gelu"}, "blocks.0.mlp.act QuickGELU.*works in a loop of one's own alone"),
+        ({"act_layer": "quick_gelu"}, "blocks.0.mlp.act QuickGELU.*pcae.reduce and pcae.PCAE take the model itself"),
         ({"pos_embed": "none"}, "pos_embed"),
     ],
 )
