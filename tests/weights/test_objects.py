@@ -100,7 +100,7 @@ def test_a_reduced_model_says_what_it_drops():
     [
         ({"qk_norm": True}, "of any name and sizes: .*q_norm"),
         ({"act_layer": "quick_gelu"}, "blocks.0.mlp.act QuickGELU.*pcae.reduce and pcae.PCAE take the model itself"),
-        ({"pos_embed": "none"}, "pos_embed"),
+        ({"pos_embed": "none"}, "positions None, where timm's has positions"),
     ],
 )
 def test_what_no_name_of_timms_describes_is_refused(odd, message):
