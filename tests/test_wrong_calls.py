@@ -30,6 +30,15 @@ CALLS = {
         "pcae.PCAE(timm.create_model('resnet18'))",
         "are supported, got ResNet",
     ),
+    "timm's patches for a NaFlexVit": (
+        "naflex({'patches': torch.zeros(1, 9, 192), 'patch_coord': None})",
+        "width, got a dict of patches, patch_coord; give the images, those of other sizes in a batch of their own, or",
+    ),
+    "patches without a dict": ("naflex(torch.zeros(1, 9, 192))", "width, got shape (1, 9, 192); give the images"),
+    "blocks of patches": (
+        "naflex.forward_intermediates({'patches': torch.zeros(1, 9, 192)})",
+        "got a dict of patches;",
+    ),
     "a range of drop ratios": (
         "pcae.reduce(vit, drop_ratio=(0, 0.4))",
         "one number in [0, 1), such as 0.3, got (0, 0.4); a range",
@@ -62,6 +71,8 @@ SCRIPT = """
 import json, sys, timm, torch, pcae
 sizes = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 3, "num_heads": 2}
 vit = timm.create_model("vit_tiny_patch16_224", num_classes=5, **sizes)
+own = {name: size for name, size in sizes.items() if name != "img_size"}
+naflex = pcae.reduce(timm.create_model("naflexvit_base_patch16_gap", **own), 0.3)
 encoder = pcae.build_encoder(pcae.EncoderConfig(image_size=32, patch_size=8, width=24, depth=3, heads=2))
 model = pcae.load(vit)
 classifier, method = model.classifier(0.0), pcae.PCAE(encoder)

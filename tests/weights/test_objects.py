@@ -99,8 +99,8 @@ def test_a_reduced_model_says_what_it_drops():
     ("odd", "message"),
     [
         ({"qk_norm": True}, "of any name and sizes: .*q_norm"),
-        ({"act_layer": "quick_gelu"}, "blocks.0.mlp.act QuickGELU.*works in a loop of one's own alone"),
-        ({"pos_embed": "none"}, "pos_embed"),
+        ({"act_layer": "quick_gelu"}, "blocks.0.mlp.act QuickGELU.*pcae.reduce and pcae.PCAE take the model itself"),
+        ({"pos_embed": "none"}, "positions None, where timm's has positions"),
     ],
 )
 def test_what_no_name_of_timms_describes_is_refused(odd, message):

@@ -1,9 +1,14 @@
+import re
+from pathlib import Path
+
 import pytest
 import timm
 import torch
 from timm.models import save_for_hf
 
+from pcae.model.encoder import plain_vit
 from pcae.weights.files import fill, find, load
+from pcae.weights.timm_models import describe, differs
 from tests.weights.tiny import assert_same_features, pixels, shaken, tiny_vit
 
 
@@ -80,3 +85,35 @@ def test_a_download_that_fails_is_one_line_with_the_remedy(tmp_path, monkeypatch
     with pytest.raises(ValueError, match="timm:test_vit cannot be had: .*; check name and connection, or") as caught:
         load("timm:test_vit")
     assert "\n" not in str(caught.value)
+
+
+TABLE = (Path(__file__).parents[2] / "docs" / "downstream.md").read_text(encoding="utf-8")
+PUBLIC = re.findall(r"^\| [^|]+ \| `timm:(\S+\.\S+)` \| (\d+) x (\d+) \| ([^|]+) \|$", TABLE, re.MULTILINE)
+"""Name, height, width and licence, as the documentation has them."""
+
+
+def version(words: str) -> tuple[int, ...]:
+    return tuple(int(word) for word in words.split(".")[:3])
+
+
+WRITTEN = version(re.search(r"what timm (\d+\.\d+\.\d+) has", TABLE)[1])
+older = pytest.mark.skipif(version(timm.__version__) < WRITTEN, reason="names that this timm does not have yet")
+
+
+@older
+def test_public_weights_in_the_documentation_are_as_timm_has_them():
+    assert 15 <= len(PUBLIC) < 20
+    for name, height, width, licence in PUBLIC:
+        said = timm.get_pretrained_cfg(name)
+        assert said is not None, name
+        assert (said.license or "not said by timm", said.input_size[1:]) == (licence, (int(height), int(width))), name
+
+
+@older
+@pytest.mark.parametrize("name", [name for name, *_ in PUBLIC])
+def test_public_weights_in_the_documentation_are_read(name):
+    """All but the download: the network that they are of is one that pcae builds, setting by setting."""
+    with torch.device("meta"):
+        vit = plain_vit(timm.create_model(name))
+        facts = describe(vit, name)
+    assert facts.encoder.model == name and differs(vit, facts) is None

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import zip_longest
 from typing import Any
 
 import timm
@@ -25,11 +24,15 @@ from pcae.settings.network import EncoderConfig
 from pcae.settings.trained import Rule
 from pcae.weights.loaded import Loaded, class_names
 from pcae.weights.reading import reason_of
-from pcae.weights.structure import options_of, read_off
-from pcae.weights.timm_models import norm_options, settings, sizes_of
+from pcae.weights.structure import HIDDEN, half_as_wide, mlp_ratio, options_of, read_off
+from pcae.weights.timm_models import first_unlike, norm_options, settings, sizes_of
 
 UNUSUAL = "the model computes otherwise than timm's of any name and sizes"
 """Why a model cannot be built again."""
+ITSELF = "pcae.reduce and pcae.PCAE take the model itself"
+"""What helps there."""
+SCALES = {"blocks.0.gamma_1", "blocks.0.ls1.gamma"}
+"""What families call a layer scale."""
 
 
 def find_object(model: Any, words: str) -> Loaded:
@@ -89,17 +92,18 @@ def for_channels(values: Sequence[float], channels: int) -> list[float]:
 
 def described(vit: ViT, facts: PretrainedFacts) -> PretrainedFacts:
     """The facts with the first network that computes what this one does. Raises ValueError where there is none."""
-    encoder, differs, eps = Encoder(vit), UNUSUAL, norm_eps_of(vit)
+    encoder, why, eps = Encoder(vit), "it was not made by timm.create_model", norm_eps_of(vit)
     height, width = encoder.patch_size
     if height != width:
-        raise ValueError(f"only square patches are supported, the model has {height} x {width}")
+        raise ValueError(f"only square patches are supported, the model has {height} x {width}; {ITSELF}")
     for config in candidates(encoder):
         for norm_eps in (None, eps):
             found = replace(facts, encoder=config, norm_eps=norm_eps)
-            differs = difference(vit, found)
-            if differs is None:
+            unlike = difference(vit, found)
+            if unlike is None:
                 return found
-    raise ValueError(f"{UNUSUAL}: {differs}; such a model works in a loop of one's own alone: pcae.PCAE(model)")
+            why = unlike
+    raise ValueError(f"{UNUSUAL}: {why}; {ITSELF}")
 
 
 def candidates(encoder: Encoder) -> Iterator[EncoderConfig]:
@@ -110,13 +114,22 @@ def candidates(encoder: Encoder) -> Iterator[EncoderConfig]:
         named = [EncoderConfig(model=name, image_size=encoder.image_size, channels=encoder.channels, **sizes)]
     yield from named
     if encoder.backbone.model_type is not VisionTransformer:
-        yield from (replace(config, model=with_options(config.model, prefix_options(encoder))) for config in named)
+        yield from (replace(config, model=with_options(config.model, own_options(encoder))) for config in named)
         return
     tensors = dict(encoder.vit.state_dict())
-    if "pos_embed" in tensors:
+    if {"pos_embed", HIDDEN} <= tensors.keys():
         options = options_of(tensors, encoder.grid, "the model") | norm_options(encoder.vit)
         yield from (replace(config, model=with_options(config.model, options)) for config in named)
         yield read_off(tensors, encoder.image_size, options, sizes.get("heads"))
+
+
+def own_options(encoder: Encoder) -> dict[str, Any]:
+    """Options of a model of another family than the first, as far as its tensors tell them."""
+    tensors = dict(encoder.vit.state_dict())
+    plain = HIDDEN in tensors and not half_as_wide(tensors)
+    ratio = {"mlp_ratio": mlp_ratio(tensors)} if plain else {}
+    scales = {"init_values": 1e-5} if SCALES & tensors.keys() else {}
+    return prefix_options(encoder) | ratio | scales
 
 
 def prefix_options(encoder: Encoder) -> dict[str, Any]:
@@ -138,11 +151,15 @@ def difference(vit: ViT, facts: PretrainedFacts) -> str | None:
     try:
         with torch.device("meta"):
             twin = build_model(facts).encoder.vit
-            twin.load_state_dict(vit.state_dict(), assign=True)
     except (ValueError, RuntimeError) as error:
         return reason_of(error)
-    pairs = zip_longest(settings(vit), settings(twin))
-    return next((str(ours or theirs) for ours, theirs in pairs if ours != theirs), None)
+    unlike = first_unlike(shapes(vit) | settings(vit), shapes(twin) | settings(twin))
+    return unlike and f"{unlike[0]}, where timm's has {unlike[1]}"
+
+
+def shapes(vit: ViT) -> dict[str, str]:
+    """Shapes of a model's tensors, by timm's names."""
+    return {name: " x ".join(map(str, value.shape)) for name, value in vit.state_dict().items()}
 
 
 def drop_ratios_of(model: ReducedViT) -> tuple[float, float]:

@@ -7,6 +7,7 @@ from typing import Any
 import timm
 import torch
 from timm.layers.drop import DropPath
+from timm.layers.patch_dropout import PatchDropout, PatchDropoutWithIndices
 from torch import nn
 
 from pcae.model.architecture import with_options
@@ -30,13 +31,14 @@ NOT_ARGUMENTS = {
     "num_classes",
 }
 """Arguments of timm's that open files or are said elsewhere."""
-IDLE = (nn.Dropout, DropPath, nn.Identity)
+IDLE = (nn.Dropout, DropPath, PatchDropout, PatchDropoutWithIndices, nn.Identity)
 """Layers that compute nothing where nothing is trained."""
 NO_MATTER = {
     *("training", "fused_attn", "grad_checkpointing", "inplace", "init_values", "drop_rate", "no_embed_class"),
     *("img_size", "dynamic_img_size", "dynamic_img_pad", "strict_img_size", "output_fmt", "flatten", "attn_drop_p"),
+    *("feat_shape", "head_init_scale", "aug_active", "shift_coords", "jitter_coords", "rescale_coords"),
 }
-"""What modules say of themselves that changes no result, or is told by the shapes of their weights."""
+"""What modules say of themselves that changes no result where nothing is trained, or is told by shapes and sizes."""
 
 
 def find_timm(name: str) -> Loaded:
@@ -130,7 +132,7 @@ def norm_options(vit: ViT) -> dict[str, Any]:
 def sizes_of(encoder: Encoder) -> dict[str, int]:
     """Sizes that a folder or repository may have given to an architecture of timm's."""
     sizes = {"patch_size": encoder.patch_size[0], "width": encoder.width, "depth": encoder.depth}
-    if hasattr(encoder.vit.blocks[0].attn, "num_heads"):
+    if hasattr(getattr(encoder.vit.blocks[0], "attn", None), "num_heads"):
         sizes["heads"] = encoder.heads
     return sizes
 
@@ -145,22 +147,30 @@ def differs(vit: ViT, facts: PretrainedFacts) -> tuple[str, str] | None:
     """The first thing that a model and the network of its facts do not have alike."""
     with torch.device("meta"):
         twin = build_model(facts).encoder.vit
-    pairs = zip(settings(vit), settings(twin), strict=False)
-    return next(((ours, theirs) for ours, theirs in pairs if ours != theirs), None)
+    return first_unlike(settings(vit), settings(twin))
 
 
-def settings(vit: ViT) -> list[str]:
+def first_unlike(ours: dict[str, str], theirs: dict[str, str]) -> tuple[str, str] | None:
+    """What one and the other say first that is not alike: a name and its value, or that there is none."""
+    name = next((name for name in (ours | theirs) if ours.get(name) != theirs.get(name)), None)
+    if name is None:
+        return None
+    one, other = (f"{name} {said[name]}" if name in said else f"no {name}" for said in (ours, theirs))
+    return one, other
+
+
+def settings(vit: ViT) -> dict[str, str]:
     """What a model computes, layer by layer, in words; drop-out does not count."""
-    layers = [(name, part) for name, part in vit.named_modules() if not isinstance(part, IDLE)]
-    leaves = [f"{name} {part}" for name, part in layers if not [*part.children()]]
-    numbers = [f"{name}.{said}".lstrip(".") for name, part in layers for said in numbers_of(part)]
     table = Encoder(vit).backbone.positions
-    positions = None if table is None else tuple(table.shape)
-    return [f"positions {positions}", *leaves, *numbers]
+    positions = {"positions": str(None if table is None else tuple(table.shape))}
+    layers = [(name, part) for name, part in vit.named_modules() if not isinstance(part, IDLE)]
+    kinds = {name: type(part).__name__ if [*part.children()] else str(part) for name, part in layers}
+    numbers = {f"{name}.{word}".lstrip("."): said for name, part in layers for word, said in numbers_of(part).items()}
+    return positions | kinds | numbers
 
 
-def numbers_of(part: nn.Module) -> list[str]:
+def numbers_of(part: nn.Module) -> dict[str, str]:
     """Numbers and words by which a module computes, beside its weights: the temperature of rotary positions say."""
     own = {name: value for name, value in vars(part).items() if not name.startswith("_") and name not in NO_MATTER}
-    plain = {name: tuple(value) if isinstance(value, list) else value for name, value in own.items()}
-    return [f"{name} {value}" for name, value in sorted(plain.items()) if isinstance(value, int | float | str | tuple)]
+    plain = {name: tuple(value) if isinstance(value, list) else value for name, value in sorted(own.items())}
+    return {name: str(value) for name, value in plain.items() if isinstance(value, int | float | str | tuple)}

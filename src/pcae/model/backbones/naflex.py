@@ -111,10 +111,25 @@ class NaFlexBackbone(EvaBackbone):
         return self.model.norm_pre(self.model.embeds.pos_drop(tokens))
 
     def sequence_of(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch all dim"]:
-        """Prefix and patch tokens of whole images as the first block takes them, by the model's own code."""
+        """Prefix and patch tokens of whole images as the first block takes them, by the model's own code.
+
+        Raises ValueError for patches in their place.
+        """
+        check_images(images)
         self.check_whole()
         return self.model.norm_pre(self.model.embeds(images)[0])
 
     def grid_of(self, images: Float[Tensor, "batch channels height width"]) -> Grid:
         """Rows and columns of patches of images."""
         return images.shape[-2] // self.patch_size[0], images.shape[-1] // self.patch_size[1]
+
+
+def check_images(images: Any) -> None:
+    """Raise ValueError, with the remedy, for patches as timm's NaFlexVit takes them, in a dict say."""
+    if isinstance(images, Tensor) and images.ndim == 4:
+        return
+    given = f"a dict of {', '.join(images)}" if isinstance(images, dict) else f"shape {tuple(images.shape)}"
+    raise ValueError(
+        f"a NaFlexVit that drops tokens takes whole images of one size, batch x channels x height x width, got "
+        f"{given}; give the images, those of other sizes in a batch of their own, or call the model that is held: .vit"
+    )
