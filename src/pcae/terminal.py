@@ -100,7 +100,12 @@ def plain(width: int | None, file: TextIO | None = None) -> Console:
 
 def as_json(result: Any) -> None:
     """Print a result, the fields of a dataclass or what JSON has, as one JSON document."""
-    print(json.dumps(vars(result) if is_dataclass(result) else result, indent=2, default=str))
+    print(json.dumps(vars(result) if is_dataclass(result) else result, indent=2, default=in_json))
+
+
+def in_json(value: Any) -> Any:
+    """What stands for a value that JSON does not have: the fields of a dataclass, else its text."""
+    return vars(value) if is_dataclass(value) else str(value)
 
 
 def markdown_table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:

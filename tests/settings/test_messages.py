@@ -6,7 +6,9 @@ from PIL import Image
 import pcae
 from pcae.settings.signatures import in_python
 from pcae.settings.values import leaves
+from pcae.settings.verbs import config_of
 from pcae.settings.verbs.finetune import FinetuneConfig
+from pcae.settings.words import parse
 
 
 @pytest.mark.parametrize(
@@ -38,3 +40,11 @@ def test_images_for_the_probe_of_a_run_are_named_so(tmp_path):
         pcae.pretrain(
             "sample", tmp_path / "run", knn_data=one, model="vit_tiny_patch16_224", image_size=32, patch_size=4, steps=1
         )
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [(["--before-mlp", "true"], True), (["--before-mlp=false"], False), (["--before-mlp", "False"], False), ([], None)],
+)
+def test_true_and_false_are_taken_as_messages_spell_them(words, said):
+    assert parse(config_of("export"), ["--weights", "w", *words], "pcae export").rule.before_mlp is said

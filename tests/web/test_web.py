@@ -16,7 +16,7 @@ from playwright.sync_api import Page
 import pcae
 from pcae.cli import main
 from pcae.inference.predict import predictions
-from pcae.settings.trained import TrainedConfig
+from pcae.settings.trained import Rule, TrainedConfig
 from pcae.settings.verbs.predict import PredictConfig
 from pcae.weights.export.parity import TIE, exchanged
 from pcae.weights.files import load, save_model
@@ -40,9 +40,14 @@ NEXT = """() => {
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory) -> dict[str, Path]:
-    """A classifier of colour, one of gray that names several classes at once, and the folder of each."""
+    """A classifier of colour, one of gray that names several classes at once, one that merges; the folder of each."""
     root = tmp_path_factory.mktemp("web")
-    kinds = {"colour": {"crop_pct": 0.9, "drop_ratios": (0.0, 0.4)}, "gray": {"channels": 1, "multi_label": True}}
+    merging = Rule(criterion="bipartite", fold="merge", before_mlp=True)
+    kinds = {
+        "colour": {"crop_pct": 0.9, "drop_ratios": (0.0, 0.4)},
+        "gray": {"channels": 1, "multi_label": True},
+        "merging": {"rule": merging},
+    }
     for name, options in kinds.items():
         torch.manual_seed(3)
         model = model_of(classes=CLASSES, **options)
@@ -160,6 +165,25 @@ def test_dropped_patches_are_dark_and_kept_ones_are_not(site, tmp_path):
             assert light == set(kept)
         page.get_by_label("all", exact=True).check()
         assert all(page.evaluate(middle, spot) == 255 for spot in spots)
+
+
+def test_a_rule_of_merging_runs_too_and_the_page_says_so(site, tmp_path):
+    """Kept sets are PyTorch's."""
+    model = load(site["root"] / "merging.safetensors")
+    pixels = np.asarray(photographs()[1].resize((48, 32)))
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    with at(site["merging"]) as page:
+        found = answer(ready(page), lambda: page.set_input_files("#file", tmp_path / "a.png"))
+        assert "look most like another one are merged into others" in page.locator("#about").inner_text()
+        assert page.get_by_label("in block 2").is_visible()
+    with torch.no_grad():
+        images = model.normalise(torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None])
+        reduced = pcae.reduce(model.encoder.vit, 0.2, **vars(model.facts.rule))
+        stages, logits = reduced.encode(images).stages, reduced(images)
+    gap = exchanged(stages, [torch.tensor([ids]) for ids in found["kept"]], 0)
+    assert gap is None or gap < TIE
+    if gap is None:
+        assert found["logits"] == pytest.approx(logits[0].tolist(), abs=1e-4)
 
 
 @pytest.mark.parametrize("screen", [PHONE, DESKTOP], ids=["phone", "desktop"])

@@ -1,7 +1,7 @@
 """What came of an export: how the check came out, and how a file of smaller numbers does beside the one in fp32."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -93,7 +93,7 @@ class Exported(Result):
             for name, value in vars(self).items()
             if name not in ("check", "classes", "files", "compared_at")
         }
-        return [own | self.check]
+        return [own | {"rule": asdict(self.rule)} | self.check]
 
 
 def file_table(files: list[dict[str, Any]]) -> Table:

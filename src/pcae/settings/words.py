@@ -8,7 +8,7 @@ import itertools
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, get_origin, get_type_hints
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import tyro
 
@@ -20,6 +20,8 @@ from pcae.settings.values import at_home, build, flags, kind, leaves
 
 LAST = Path("\0")
 """Stands for a word without a flag behind DATA."""
+TRUE_OR_NOT = {bool, type(None)}
+"""The types of what is true, false or not said."""
 CHOOSING = ("recipe", "config", "method", "init", "teacher")
 """Flags that say what stands under the others: the recipe, the file, and what makes some of a recipe's values void."""
 
@@ -34,12 +36,27 @@ def parse(cls: type, words: list[str], prog: str, picked: str | None = None) -> 
         default = replace(default, out=LAST)
     try:
         with contextlib.redirect_stderr(said):
-            config = tyro.cli(cls, prog=prog, args=words, default=default, config=(tyro.conf.OmitArgPrefixes,))
+            config = tyro.cli(
+                cls, prog=prog, args=with_capitals(cls, words), default=default, config=(tyro.conf.OmitArgPrefixes,)
+            )
     except SystemExit:
         raise ValueError(one_line(said.getvalue(), cls, words)) from None
     config = at_home(with_last_as_out(config, places))
     check_bounds(config)
     return config
+
+
+def with_capitals(cls: type, words: list[str]) -> list[str]:
+    """The words, with True and False, as the parser spells them, for what is true, false or not said."""
+    unsaid = {f"--{name.replace('_', '-')}" for name, kind in leaves(cls).items() if set(get_args(kind)) == TRUE_OR_NOT}
+
+    def spelled(before: str, word: str) -> str:
+        flag, _, value = word.partition("=")
+        if before in unsaid and word in ("true", "false"):
+            return word.title()
+        return f"{flag}={value.title()}" if flag in unsaid and value in ("true", "false") else word
+
+    return list(map(spelled, ["", *words], words))
 
 
 def with_last_as_out(config: Any, places: dict[str, str]) -> Any:

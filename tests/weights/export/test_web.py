@@ -1,6 +1,7 @@
 import copy
 import json
 import tarfile
+from dataclasses import asdict
 
 import numpy as np
 import onnx
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 import pcae
+from pcae.settings.trained import Rule
 from pcae.weights.export.formats import FORMATS, export, held_against
 from pcae.weights.export.onnxruntime_web import FILES, VERSION, runtime_files
 from pcae.weights.export.parity import Parity
@@ -73,7 +75,7 @@ def test_the_page_is_told_how_pictures_are_read_and_what_the_classes_are(folder)
 def test_a_folder_is_held_against_the_weights_again(folder):
     model, place = folder
     form, images = FORMATS["web"], [pictures(model, 2)]
-    assert form.said(place) == {"drop_ratio": 0.3, "pool_dropped": False}
+    assert form.said(place) == {"drop_ratio": 0.3, "rule": asdict(Rule())}
     assert held_against(form, model, place, 0.3, images).holds
     other = copy.deepcopy(model)
     with torch.no_grad():
@@ -82,10 +84,12 @@ def test_a_folder_is_held_against_the_weights_again(folder):
     assert not found.holds and found.max_difference == pytest.approx(1.0, abs=1e-4) and found.images == 10
 
 
-def test_the_dial_has_what_is_asked_for_and_what_was_trained_but_nothing_that_leaves_no_patch(tmp_path):
+def test_the_dial_has_what_is_asked_for_and_what_was_trained_but_nothing_that_cannot_be(tmp_path):
     assert dial(model_of(classes=["a"], drop_ratios=(0.5, 0.5)), 0.25) == [0.0, 0.1, 0.2, 0.25, 0.3, 0.4, 0.5]
     few = model_of(classes=["a"], image_size=(16, 16))
     assert dial(few, 0.0) == [0.0, 0.1, 0.2]  # of 4 patches 0.3 leaves 2, 1 and none
+    halving = model_of(classes=["a"], drop_ratios=(0.6, 0.6), rule=Rule(criterion="bipartite", fold="merge"))
+    assert dial(halving, 0.0) == [0.0, 0.1, 0.2, 0.3, 0.4]  # bipartite drops half at most
     with pytest.raises(ValueError, match="leaves none"):
         export(few, "web", tmp_path / "page", 0.4, [pictures(few, 1)])
     assert not [*tmp_path.iterdir()]
@@ -95,7 +99,7 @@ WRONG = {
     "encoder without a classifier; use --to onnx": {},
     "browsers read 1 or 3 channels, the weights are for 5; use --to onnx": {"channels": 5, "classes": ["a"]},
     "bands [3, 2, 1] of a file; use --to onnx": {"bands": (3, 2, 1), "classes": ["a"]},
-    "criterion random has no dial; use --to onnx --drop-ratio 0": {"criterion": "random", "classes": ["a"]},
+    "criterion random is in no graph; give another --criterion": {"rule": Rule(criterion="random"), "classes": ["a"]},
 }
 
 
@@ -116,7 +120,7 @@ def test_what_is_fit_for_browsers_is_taken_and_deep_pictures_are_remarked_on():
 
 def parity(**other) -> Parity:
     values = {"images": 4, "max_difference": 1e-6, "size": 2.0, "tolerance": 1e-4, "same_kept": 4, "ties": 0}
-    return Parity(**values | {"different": 0, "widest_gap": 0.0, "same_top1": 4} | other)
+    return Parity(**values | {"different": 0, "widest_gap": 0.0, "least_cosine": 1.0, "same_top1": 4} | other)
 
 
 @pytest.mark.parametrize(
@@ -155,7 +159,7 @@ def test_another_package_is_refused_with_the_command_that_gets_the_right_one(tmp
     wrong = {
         None: "needs --onnxruntime-web PATH",
         tmp_path / "gone": "is not there",
-        other: f"holds onnxruntime-web 1.2.3, the page needs version {VERSION}",
+        other: f"holds onnxruntime-web 1.2.3, the page needs onnxruntime-web {VERSION}",
         alien: f"holds leftpad {VERSION}",
         tmp_path / "text.tgz": "is no whole package of onnxruntime-web",
         tmp_path / "bare.tgz": "is no whole package",

@@ -7,6 +7,12 @@ const LAST = 15; // runs of which the median is shown
 const AGAIN = 5; // runs of a picture that stays
 const HEAD = 1 << 18; // bytes of a file in which a JPEG says how it is turned
 const SHARP = 128; // pixels of a picture's shown part below which they are drawn as squares
+const DROPPED = {
+  "mean-similarity": "look like the mean of all others",
+  "token-importance": "others attend to least",
+  "saliency": "the class token attends to least",
+  "bipartite": "look most like another one",
+};
 const times = new Map();
 let facts, worker, base, answer, camera = null, busy = false, wanted = null, runs = 0, number = 0, chosenStage = null;
 
@@ -49,6 +55,8 @@ function lay() {
   part.dial.value = facts.graphs.findIndex(graph => graph.ratio === facts.start);
   [part.least.textContent, part.most.textContent] = [`${shares[0]}: slowest`, `${shares.at(-1)}: fastest`];
   [part.picture.height, part.picture.width] = zoomed();
+  const { criterion, fold } = facts.rule, become = fold === "merge" ? "merged into others" : "dropped";
+  part.about.textContent = `Patches that ${DROPPED[criterion]} are ${become} on the way through the network: fewer patches, less time.`;
   if (facts.multi_label) part["classes-title"].textContent = "Most likely classes, each for itself";
   const size = `${facts.image_size[0]} × ${facts.image_size[1]} pixels`;
   part.made.textContent = `Model: ${facts.classes.length} classes, ${size}, ${patches()} patches. Made by pcae ${facts.pcae}; computed by ONNX Runtime Web ${facts.onnxruntime_web} (MIT licence).`;
@@ -68,10 +76,11 @@ function zoomed() {
 
 function turn() {
   const { ratio: value, kept } = graphAt(ratio()), counts = Object.values(kept), blocks = Object.keys(kept);
+  const where = facts.rule.before_mlp ? "in" : "after"; // a stage before a block's MLP is inside it
   part["dial-said"].value = percent(value);
   part.dial.setAttribute("aria-valuetext", percent(value));
   part.left.textContent = counts.length ? `${[patches(), ...counts].join(" → ")} patches` : `All ${patches()} patches stay.`;
-  const steps = [["all", "all"], ...blocks.map((block, stage) => [String(stage), `after block ${block}`])];
+  const steps = [["all", "all"], ...blocks.map((block, stage) => [String(stage), `${where} block ${block}`])];
   if (!steps.some(([step]) => step === chosenStage)) chosenStage = null;
   part.stages.replaceChildren(...steps.map(([step, text], index) => {
     const label = made("label", ""), input = made("input", "", { type: "radio", name: "stage", value: step });

@@ -8,10 +8,12 @@ from math import prod
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import torch
+
 from pcae.model.pretrained import Pretrained
 from pcae.model.reduced import reduce
 from pcae.model.reduction import kept_counts
-from pcae.weights.export.deployed import NOT_EXPORTED
+from pcae.weights.export.deployed import NOT_EXPORTED, Deployed
 from pcae.weights.export.format import Part
 from pcae.weights.export.onnx_files import Onnx
 from pcae.weights.export.onnxruntime_web import VERSION
@@ -102,15 +104,17 @@ def graph_name(ratio: float) -> str:
 
 
 def dial(model: Pretrained, asked: float) -> list[float]:
-    """The drop ratios: the one asked for, and of the dial's and the fine-tuning's those at which patches are left."""
-    fixed = {ratio for ratio in (*DIAL, *model.facts.drop_ratios) if ratio == asked or leaves_some(model, ratio)}
+    """The drop ratios: the one asked for, and of the dial's and the fine-tuning's those at which it can drop."""
+    fixed = {ratio for ratio in (*DIAL, *model.facts.drop_ratios) if ratio == asked or can_drop(model, ratio)}
     return sorted(fixed | {asked})
 
 
-def leaves_some(model: Pretrained, ratio: float) -> bool:
-    """Whether any patch is left at a drop ratio."""
+def can_drop(model: Pretrained, ratio: float) -> bool:
+    """Whether the rule can drop such a share of the patches at every stage, and any is left."""
     try:
-        kept(model, ratio)
+        deployed = Deployed(model, ratio).eval()
+        with torch.inference_mode():
+            deployed.answer(deployed.example(1))
     except ValueError:
         return False
     return True
