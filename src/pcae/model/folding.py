@@ -47,13 +47,12 @@ def merge(
 def nearest(keys: Float[Tensor, "batch tokens key"], selection: Selection) -> Float[Tensor, "batch kept tokens"]:
     """1 where a token (column) goes into a kept one (row), else 0."""
     places, scores = selection
-    unit = torch.nn.functional.normalize(keys, dim=-1)
-    alike = gather(unit, places) @ unit.transpose(-2, -1)
-    alike = alike.masked_fill(~takers(places, scores).unsqueeze(-1), -torch.inf)
-    own = places.unsqueeze(-1) == torch.arange(keys.shape[1], device=keys.device)
-    best = alike.masked_fill(own, torch.inf).argmax(dim=1, keepdim=True)
-    rows = torch.arange(places.shape[1], device=keys.device).unsqueeze(-1)
-    return (rows == best).to(keys.dtype)
+    to_kept = torch.nn.functional.normalize(gather(keys, places), dim=-1)
+    alike = keys @ to_kept.transpose(-2, -1)  # a token's own length changes nothing in which is nearest
+    best = alike.masked_fill(~takers(places, scores).unsqueeze(1), -torch.inf).argmax(dim=-1)
+    rows = torch.arange(places.shape[1], device=keys.device)
+    into = best.scatter(1, places, rows.expand(places.shape[0], -1))
+    return (rows.unsqueeze(-1) == into.unsqueeze(1)).to(keys.dtype)
 
 
 def takers(places: Int[Tensor, "batch kept"], scores: Float[Tensor, "batch tokens"]) -> Bool[Tensor, "batch kept"]:
