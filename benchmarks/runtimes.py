@@ -1,13 +1,14 @@
-"""How fast a classifier runs by drop ratio: PyTorch as it is and compiled, ONNX Runtime, OpenVINO, all taking turns.
+"""How fast a classifier runs by rule and drop ratio: PyTorch, compiled, ONNX Runtime, OpenVINO, all taking turns.
 
     python benchmarks/runtimes.py [--runtimes eager compiled onnxruntime openvino] [--batch 1 16] [--rounds 9]
-        [--drop-ratio 0 0.1 0.2 0.3 0.4] [--precision float32 bfloat16] [--model NAME] [--device cpu] [--threads N]
+        [--drop-ratio 0 0.1 0.2 0.3 0.4] [--rules mean-similarity:append bipartite:merge:before-mlp]
+        [--precision float32 bfloat16] [--model NAME] [--device cpu] [--threads N]
 
 Prints JSON, by precision and batch: images per second of every row (median), and how many times as fast as the same
-runtime at the first drop ratio (median over the rounds of the ratio within a round), beside what the
-multiply-accumulates allow. timm's own forward pass is a row, too. The two runtimes read files that `pcae export`
-writes; they have float32 only and run on CPUs. OpenVINO (pip install openvino) is left out where it is not installed.
-bfloat16 is autocast.
+runtime at the first drop ratio (median over the rounds of the ratio within a round), beside what the multiply-
+accumulates allow, and the share of an eager pass that choosing tokens and folding others in takes. timm's own forward
+pass is a row, too. The two runtimes read files that `pcae export` writes; they have float32 only and run on CPUs.
+OpenVINO (pip install openvino) is left out where it is not installed. bfloat16 is autocast.
 """
 
 import argparse
@@ -15,23 +16,30 @@ import json
 import platform
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from typing import Any
+from unittest import mock
 
 import torch
 from torch import Tensor, nn
 
+from pcae.benchmarking.candidates import Candidate
 from pcae.data.batches import count_cores
 from pcae.evaluation.cost import measure
-from pcae.evaluation.throughput import ratios, take_turns
+from pcae.evaluation.throughput import ratios, take_turns, turns
+from pcae.model.blocks import Walk
 from pcae.model.pretrained import Pretrained, PretrainedFacts, build_model
 from pcae.settings.network import EncoderConfig
-from pcae.weights.export.graphs import Onnx
+from pcae.settings.trained import Rule
+from pcae.weights.export.onnx_files import Onnx
 
 Call = Callable[[Tensor], Any]
+Row = tuple[str, Candidate]
+"""A runtime, and how tokens are dropped."""
 RUNTIMES = ("eager", "compiled", "onnxruntime", *["openvino"] * bool(find_spec("openvino")))
 OF_FILES = {"onnxruntime", "openvino"}
 
@@ -97,44 +105,80 @@ def in_openvino(path: Path, said: argparse.Namespace) -> Call:
     return call
 
 
-def rows_of(model: Pretrained, said: argparse.Namespace, precision: str, folder: Path) -> dict[tuple[str, float], Call]:
-    """What takes turns, by runtime and drop ratio."""
-    rows: dict[tuple[str, float], Call] = {("timm", 0.0): in_torch(Plain(model), said, precision)}
-    for ratio in said.drop_ratio:
+def candidates(said: argparse.Namespace) -> list[Candidate]:
+    """Every rule at every drop ratio; nothing dropped is one and the same."""
+    rules = [rule_of(*words.split(":")) for words in said.rules]
+    return list(
+        dict.fromkeys(Candidate(rule if ratio else Rule(), ratio) for rule in rules for ratio in said.drop_ratio)
+    )
+
+
+def rule_of(criterion: Any, fold: Any, place: str = "") -> Rule:
+    """A rule in words."""
+    return Rule(criterion=criterion, fold=fold, before_mlp=place == "before-mlp")
+
+
+def rows_of(model: Pretrained, said: argparse.Namespace, precision: str, folder: Path) -> dict[Row, Call]:
+    """What takes turns."""
+    rows: dict[Row, Call] = {("timm", Candidate(Rule(), 0.0)): in_torch(Plain(model), said, precision)}
+    for one in candidates(said):
+        network = model.classifier(one.drop_ratio, **vars(one.rule))
         for name in ("eager", "compiled"):
             if name in said.runtimes:
-                rows[name, ratio] = in_torch(model.classifier(ratio), said, precision, name == "compiled")
+                rows[name, one] = in_torch(network, said, precision, name == "compiled")
         if said.device != "cpu" or precision != "float32" or not OF_FILES & {*said.runtimes}:
             continue
-        path = folder / f"{ratio:g}.onnx"
-        if not path.exists():
-            Onnx().write(model, ratio, path)
+        path = folder / f"{len(rows)}.onnx"
+        Onnx().write(Pretrained(model.encoder, replace(model.facts, rule=one.rule)), one.drop_ratio, path)
         makers = {"onnxruntime": in_onnxruntime, "openvino": in_openvino}
-        rows |= {(name, ratio): makers[name](path, said) for name in said.runtimes if name in makers}
+        rows |= {(name, one): makers[name](path, said) for name in said.runtimes if name in makers}
     return rows
 
 
-def measured(rows: dict[tuple[str, float], Call], batch: int, said: argparse.Namespace) -> list[dict[str, Any]]:
-    """Images per second of each row, and the ratio to the first drop ratio of its runtime."""
+def measured(rows: dict[Row, Call], batch: int, said: argparse.Namespace) -> list[dict[str, Any]]:
+    """Images per second of each row, and the ratio to the first of its runtime."""
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(256, (batch, 3, said.size, said.size), dtype=torch.uint8, generator=generator)
-    seconds = take_turns(rows, images.to(said.device), said.rounds, warm_up=2)
-    found = []
-    for (runtime, ratio), spent in seconds.items():
+    images = images.to(said.device)
+    seconds, found = take_turns(rows, images, said.rounds, warm_up=2), []
+    for (runtime, one), spent in seconds.items():
         first = next(name for name in rows if name[0] == runtime)
-        faster = ratios(seconds, first)[runtime, ratio]
+        faster = ratios(seconds, first)[runtime, one]
         speed = {"images_per_second": round(batch / median(spent), 3), "times_as_fast": round(faster, 3)}
-        found.append({"runtime": runtime, "drop_ratio": ratio, **speed})
+        speed |= selection(rows[runtime, one], images, said) if runtime == "eager" and one.drop_ratio else {}
+        found.append({"runtime": runtime, "rule": in_words(one.rule), "drop_ratio": one.drop_ratio, **speed})
     return found
 
 
+def in_words(rule: Rule) -> str:
+    """A rule, as it is given."""
+    return f"{rule.criterion}:{rule.fold}{':before-mlp' if rule.before_mlp else ''}"
+
+
+def selection(call: Call, images: Tensor, said: argparse.Namespace) -> dict[str, float]:
+    """The share of a pass that its stages take."""
+    spent, device, stage = [], images.device, Walk.reduce
+
+    def timed(*given: Any) -> None:
+        spent.extend(turns({"": lambda: stage(*given)}, device, 1, warm_up=0)[""])
+
+    shares = []
+    with mock.patch.object(Walk, "reduce", timed), torch.inference_mode():
+        for _ in range(said.rounds):
+            spent.clear()
+            whole = turns({"": lambda: call(images)}, device, 1, warm_up=0)[""][0]
+            shares.append(sum(spent) / whole)
+    return {"share_of_selecting": round(median(shares), 4)}
+
+
 def allowed(model: Pretrained, said: argparse.Namespace) -> dict[str, float]:
-    """How many times as fast the multiply-accumulates would be, by drop ratio."""
-    image = torch.zeros(1, 3, said.size, said.size, device=said.device)
-    vit = model.encoder.vit
+    """How many times as fast the multiply-accumulates would be, by rule and drop ratio."""
+    image, vit = torch.zeros(1, 3, said.size, said.size, device=said.device), model.encoder.vit
+    networks = {one: model.classifier(one.drop_ratio, **vars(one.rule)).reduced for one in candidates(said)}
     with torch.no_grad():
-        macs = {ratio: measure(model.classifier(ratio).reduced, vit.blocks, image).gmacs for ratio in said.drop_ratio}
-    return {f"{ratio:g}": round(macs[said.drop_ratio[0]] / found, 3) for ratio, found in macs.items()}
+        macs = {one: measure(network, vit.blocks, image).gmacs for one, network in networks.items()}
+    first = next(iter(macs.values()))
+    return {f"{in_words(one.rule)} {one.drop_ratio:g}": round(first / found, 3) for one, found in macs.items()}
 
 
 def options() -> argparse.Namespace:
@@ -144,6 +188,7 @@ def options() -> argparse.Namespace:
     words.add_argument("--batch", type=int, nargs="+", default=[1, 16])
     words.add_argument("--rounds", type=int, default=9)
     words.add_argument("--drop-ratio", type=float, nargs="+", default=[0.0, 0.1, 0.2, 0.3, 0.4])
+    words.add_argument("--rules", nargs="+", default=["mean-similarity:append"])
     words.add_argument("--precision", nargs="+", choices=("float32", "bfloat16"), default=["float32"])
     words.add_argument("--model", default="vit_base_patch16_224")
     words.add_argument("--size", type=int, default=224)

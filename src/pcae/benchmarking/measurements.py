@@ -15,6 +15,7 @@ from pcae.evaluation.throughput import device_name, ratios, take_turns, turns
 from pcae.model.compiled import compile_blocks
 from pcae.model.encoder import create_vit
 from pcae.model.reduced import reduce
+from pcae.settings.trained import Rule
 
 MATMUL = "matrix product"
 
@@ -99,7 +100,7 @@ def reduced_models(drop_ratios: Sequence[float], conditions: Conditions) -> dict
     torch.manual_seed(0)
     vit = create_vit(conditions.encoder, channels=conditions.encoder.channels or 3).eval()
     vit.to(conditions.device, conditions.autocast or torch.float32)
-    models = {ratio: reduce(vit, ratio) for ratio in drop_ratios}
+    models = {ratio: reduce(vit, ratio, **vars(Rule())) for ratio in drop_ratios}
     for model in models.values() if conditions.compiled else ():
         compile_blocks(model, conditions.compile_mode)
 

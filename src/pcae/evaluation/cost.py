@@ -17,6 +17,7 @@ from pcae.model.encoder import build_encoder, create_vit
 from pcae.model.reduced import reduce
 from pcae.settings.methods import MethodConfig
 from pcae.settings.network import DecoderConfig, EncoderConfig
+from pcae.settings.trained import Rule
 from pcae.settings.verbs.cost import CostConfig
 from pcae.training.randomness import StepRandom
 
@@ -61,7 +62,7 @@ def inference_cost(config: EncoderConfig, drop_ratio: float, classes: int | None
     """Classifying one image with token reduction (Table 5), with the model's own classifier or one of `classes`."""
     head = {} if classes is None else {"num_classes": classes}
     with META, torch.no_grad():
-        model = reduce(create_vit(config, channels=config.channels or 3, **head), drop_ratio)
+        model = reduce(create_vit(config, channels=config.channels or 3, **head), drop_ratio, **vars(Rule()))
         images = torch.empty(1, config.channels or 3, *config.image_size)
         cost = measure(model, model.vit.blocks, images)
     return {"model": config.model, "drop_ratio": drop_ratio, **asdict(cost)}

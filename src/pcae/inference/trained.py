@@ -48,7 +48,7 @@ def open_trained(config: TrainedConfig, rule: RuleConfig = AS_TRAINED) -> Pretra
         console.print(f"  {line}")
     ratio = said.pop("drop_ratio", None)
     ratios = model.facts.drop_ratios if ratio is None else (ratio, ratio)
-    model.facts = replace(model.facts, rule=replace(model.facts.rule, **said), drop_ratios=ratios)
+    model.facts = replace(model.facts, rule=model.facts.rule.but(said), drop_ratios=ratios)
     return model
 
 

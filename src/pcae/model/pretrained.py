@@ -17,7 +17,7 @@ from pcae.model.encoder import Encoder, create_vit, set_norm_eps
 from pcae.model.reduced import ReducedViT, reduce
 from pcae.model.tokens import Grid
 from pcae.settings.network import DecoderConfig, EncoderConfig
-from pcae.settings.trained import Rule
+from pcae.settings.trained import TRAINING_FREE, Rule
 
 Predicts = Literal["pixels", "features"]
 """What a decoder predicts: the values of patches, or a teacher's features of them."""
@@ -43,7 +43,7 @@ class PretrainedFacts:
     classes: list[str] | None = None
     global_pool: str = ""
     drop_ratios: tuple[float, float] = (0.0, 0.0)
-    rule: Rule = Rule()
+    rule: Rule = TRAINING_FREE
     crop_pct: float = 1.0
     norm_eps: float | None = None
     multi_label: bool = False
@@ -132,7 +132,7 @@ class Pretrained(nn.Module):
         """
         if self.facts.classes is None:
             raise ValueError("these weights are an encoder without a classifier; fine-tune it first: pcae finetune")
-        reduced = reduce(self.encoder.vit, drop_ratio, **(vars(self.facts.rule) | rule))
+        reduced = reduce(self.encoder.vit, drop_ratio, **vars(self.facts.rule.but(rule)))
         return Classifier(reduced, self.normalise, self.facts.classes)
 
 

@@ -13,7 +13,7 @@ from pcae.model.blocks import Encoded, check_blocks, run_blocks
 from pcae.model.criteria import inference_criterion
 from pcae.model.encoder import plain_vit
 from pcae.model.intermediates import Output, as_timm_gives, dense_outputs, taken
-from pcae.model.reduction import Reduction
+from pcae.model.reduction import Reduction, check_ratio
 from pcae.model.tokens import all_ids
 from pcae.settings.choices import CriterionName, FoldName
 
@@ -244,8 +244,8 @@ def from_timm_names(module: nn.Module, tensors: dict[str, Any], prefix: str, *_:
 def reduce(
     model: nn.Module,
     drop_ratio: float | Sequence[float],
-    criterion: CriterionName = "mean-similarity",
-    fold: FoldName = "append",
+    criterion: CriterionName | None = None,
+    fold: FoldName | None = None,
     after: Sequence[int] | None = None,
     before_mlp: bool = False,
     pool_dropped: bool = False,
@@ -253,21 +253,29 @@ def reduce(
     """Hold a timm VisionTransformer and drop `drop_ratio` of its patch tokens at each of three stages.
 
     Works with CLS, register or no prefix tokens and any pooling, without training; 0 is the plain model.
-    criterion: which tokens go: those most like the mean, or those of another rule; `bipartite` is ToMe's matching.
-    fold: what becomes of them. append: their mean stays in the sequence (the paper). pool: average pooling takes these
-    means in, each for as many as it stands for; without training it keeps more of the accuracy. merge: each goes into
-    its nearest kept token (ToMe). leave: nothing. after: the blocks, from 0, after which stages stand; then
+    criterion: which tokens go. `bipartite` is ToMe's matching, and what is taken where tokens are merged and less than
+    half of them go; `mean-similarity`, those most like the mean, is the paper's, and taken otherwise. fold: what
+    becomes of them. merge, where nothing is said: each goes into its nearest kept token (ToMe). append:
+    their mean stays in the sequence (the paper). pool: average pooling takes these means in, each for as many as it
+    stands for. leave: nothing. after: the blocks, from 0, after which stages stand; then
     `drop_ratio` may be one for each. before_mlp: stages stand between their block's attention and its MLP.
     pool_dropped: another word for fold `pool`. Raises ValueError for other families, by name, for a ratio outside
     [0, 1) or no number, for blocks that the model does not have, and for `pool` with another pooling.
     """
-    depth, rule = len(plain_vit(model).blocks), inference_criterion(criterion)
-    fold = fold_of(fold, pool_dropped)
+    depth = len(plain_vit(model).blocks)
+    fold = fold_of(fold or "append", pool_dropped) if fold or pool_dropped else "merge"
+    rule = inference_criterion(criterion or usual_criterion(fold, drop_ratio))
     reduction = Reduction.for_finetuning(
         depth, drop_ratio=drop_ratio, criterion=rule, fold=fold, after=after, before_mlp=before_mlp
     )
     check_blocks(depth, reduction.after)
     return ReducedViT(model, reduction)
+
+
+def usual_criterion(fold: FoldName, drop_ratio: float | Sequence[float]) -> CriterionName:
+    """What is taken where nobody says which tokens go."""
+    ratios = drop_ratio if isinstance(drop_ratio, list | tuple) else [drop_ratio]
+    return "bipartite" if fold == "merge" and all(check_ratio(ratio) < 0.5 for ratio in ratios) else "mean-similarity"
 
 
 def fold_of(fold: FoldName, pool_dropped: bool) -> FoldName:

@@ -32,6 +32,7 @@ from pcae.runs.run import TrainingRun
 from pcae.runs.task import Validated
 from pcae.settings.bounds import check_bounds
 from pcae.settings.network import EncoderConfig
+from pcae.settings.trained import TRAINING_FREE, Rule
 from pcae.settings.verbs.finetune import USUAL_EPOCHS, FinetuneConfig
 from pcae.tasks.classification import (
     Classification,
@@ -273,6 +274,7 @@ def remarks_on(config: FinetuneConfig, initial: InitialWeights) -> list[str]:
 def facts_of(run: TrainingRun[FinetuneConfig, Classification], initial: InitialWeights) -> PretrainedFacts:
     """What the classifier says of itself."""
     task, known = run.config.task, initial.facts
+    low, high = parse_drop_ratio(task.drop_ratio)
     return PretrainedFacts(
         encoder=initial.encoder,
         mean=run.facts["mean"],
@@ -281,8 +283,8 @@ def facts_of(run: TrainingRun[FinetuneConfig, Classification], initial: InitialW
         bands=run.images.bands,
         classes=list(run.images.classes),
         global_pool=task.global_pool,
-        drop_ratios=parse_drop_ratio(task.drop_ratio),
-        rule=rule_of(task),
+        drop_ratios=(low, high),
+        rule=rule if (rule := rule_of(task)) != Rule() or high else TRAINING_FREE,
         crop_pct=run.config.crop_pct or (known.crop_pct if known else 1.0),
         norm_eps=initial.norm_eps,
         multi_label=run.config.labels.multi_label,

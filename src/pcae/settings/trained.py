@@ -1,8 +1,8 @@
 """Trained models at work: which, on what images, how."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from annotated_types import Interval
 
@@ -49,6 +49,12 @@ class Rule:
     after: tuple[Natural, ...] | None = None
     before_mlp: bool = False
 
+    def but(self, said: dict[str, Any]) -> "Rule":
+        """The same but for what is said. Where nobody has said a rule yet, matched tokens are merged or nothing: with
+        another fold go the tokens that the paper drops."""
+        unsaid = self == TRAINING_FREE and said.get("fold", "merge") != "merge"
+        return replace(self, **({"criterion": Rule.criterion} | said if unsaid else said))
+
     def describe(self) -> str:
         """What is not the paper's, in words."""
         words = [f"dropped by {self.criterion}"] if self.criterion != "mean-similarity" else []
@@ -57,6 +63,11 @@ class Rule:
         )
         words += [] if self.after is None else [f"after blocks {', '.join(map(str, self.after))}"]
         return ", ".join(words + (["before their MLP"] if self.before_mlp else []))
+
+
+TRAINING_FREE = Rule(criterion="bipartite", fold="merge")
+"""What costs networks least that were trained with all tokens (docs/reduction.md): ToMe's rule, at the paper's
+places."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +79,8 @@ class ReductionFile(Rule):
 
 @dataclass(frozen=True, kw_only=True)
 class RuleConfig:
-    """How tokens are dropped. Without a value, as the file of `reduction` says, else as it was fine-tuned."""
+    """How tokens are dropped. Without a value, as the file of `reduction` says, else as it was fine-tuned; where it was
+    fine-tuned with all tokens, bipartite and merge."""
 
     reduction: Path | None = None
     """File of a reduction, as `pcae tune` writes it: drop ratio, criterion, fold, blocks."""
