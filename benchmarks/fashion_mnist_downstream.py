@@ -4,7 +4,7 @@
 
 For each seed: pre-training by the recipe `sample` on all 60,000 images, then three fine-tunings by the recipe
 `finetune-fashion-mnist`: from the pre-trained weights, from random ones, and from the pre-trained ones with the dial.
-Accuracy on the 10,000 test images by drop ratio. Finished runs in RUNS are not run again. Prints JSON.
+Accuracy on the 10,000 test images by drop ratio and the paper's rule. Finished runs in RUNS are not run again. JSON.
 """
 
 import argparse
@@ -19,6 +19,7 @@ import pcae
 from pcae.data.tables.labelled import open_labelled
 from pcae.data.unreadable import BadFiles
 from pcae.inference.held_out import classify
+from pcae.settings.trained import Rule
 from pcae.training.distributed import World
 
 RATIOS = (0.0, 0.1, 0.2, 0.3, 0.4)
@@ -36,7 +37,9 @@ def fine_tune(runs: Path, name: str, seed: int, **settings: Any) -> dict[str, An
     _, test = open_labelled("fashion-mnist")
     world = World(0, 1, torch.device("cpu"))
     top1 = {
-        f"{ratio:g}": classify(model.classifier(ratio), BadFiles(test, 0.0), model.facts, world).numbers()["top1"]
+        f"{ratio:g}": classify(
+            model.classifier(ratio, **vars(Rule())), BadFiles(test, 0.0), model.facts, world
+        ).numbers()["top1"]
         for ratio in RATIOS
     }
     found = {"seconds": round(summary["seconds"]), "top1": top1}

@@ -50,7 +50,14 @@ def test_evaluate_prints_accuracy_cost_and_speed_by_drop_ratio(places, tmp_path,
     found = json.loads(call(capsys, "evaluate", places["shapes"], *words, *pictures, "--json"))
     rows = found["rows"]
     assert [row["drop_ratio"] for row in rows] == [0, 0.2, 0.4] and rows[0]["images"] == 12
-    assert rows[0]["tokens"] == [25] * 6 and rows[2]["tokens"] == [25, 15, 15, 15, 9, 9]  # merged ones leave nothing behind
+    assert rows[0]["tokens"] == [25] * 6 and rows[2]["tokens"] == [
+        25,
+        15,
+        15,
+        15,
+        9,
+        9,
+    ]  # merged ones leave nothing behind
     assert rows[0]["gmacs"] > rows[1]["gmacs"] > rows[2]["gmacs"] > 0
     assert all(row["images_per_second_at_1"] > 0 < row["images_per_second_at_4"] for row in rows)
     assert (tmp_path / "curve.png").stat().st_size > 10_000 and "<svg" in (tmp_path / "confusion.svg").read_text()

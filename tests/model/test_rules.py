@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 import pcae
 from pcae.model.criteria import bipartite
 from pcae.model.folding import merge
+from pcae.model.pretrained import PretrainedFacts
 from pcae.model.reduction import Seen, Selection, select
 from pcae.settings.choices import FoldName
+from pcae.settings.trained import TRAINING_FREE, Rule
 from tests.model.test_encoder import make_vit
 
 PREFIXES = {"cls": {}, "none": {"class_token": False, "global_pool": "avg"}}
@@ -180,3 +182,29 @@ def test_gradients_come_through_merged_tokens():
     vit = make_vit().train()
     pcae.reduce(vit, 0.4, "bipartite", "merge", before_mlp=True)(torch.randn(2, 3, 32, 32)).sum().backward()
     assert all(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in vit.parameters())
+
+
+@pytest.mark.parametrize(
+    ("asked", "same"),
+    [
+        ({"drop_ratio": 0.3}, {"criterion": "bipartite", "fold": "merge"}),
+        ({"drop_ratio": 0.6, "after": (1,)}, {"criterion": "mean-similarity", "fold": "merge"}),
+        ({"drop_ratio": 0.3, "fold": "append"}, {"criterion": "mean-similarity"}),
+        ({"drop_ratio": 0.3, "criterion": "token-importance"}, {"fold": "merge"}),
+        ({"drop_ratio": (0.2, 0.6), "after": (0, 2)}, {"criterion": "mean-similarity", "fold": "merge"}),
+    ],
+)
+def test_where_nobody_says_matched_tokens_are_merged_and_means_belong_to_similarity(asked, same):
+    vit, images = make_vit(), torch.randn(2, 3, 32, 32)
+    torch.testing.assert_close(
+        pcae.reduce(vit, **asked)(images), pcae.reduce(vit, **(asked | same))(images), rtol=0, atol=0
+    )
+
+
+def test_weights_that_dropped_nothing_in_training_take_the_rule_that_loses_least():
+    own = Rule(criterion="saliency", fold="append", after=(1,))
+    assert PretrainedFacts.rule == TRAINING_FREE == Rule(criterion="bipartite", fold="merge")
+    assert TRAINING_FREE.but({"fold": "pool"}) == Rule(fold="pool")
+    assert TRAINING_FREE.but({"criterion": "random"}) == Rule(criterion="random", fold="merge")
+    assert TRAINING_FREE.but({"criterion": "bipartite", "fold": "append"}) == Rule(criterion="bipartite")
+    assert own.but({"fold": "merge"}) == Rule(criterion="saliency", fold="merge", after=(1,))
