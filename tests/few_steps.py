@@ -31,6 +31,10 @@ SMALL = {
     "detect train": {**STEP, **DETECTOR, "--batch-size": ["2"]},
     "probe": {"--epochs": ["1"], "--most-images": ["50"]},
     "evaluate": {"--batch-size": ["200"], "--rounds": ["1"]},
+    "tune": {
+        **{"--faster": None, "--ms": None, "--at-most-lost": ["99"]},  # no speed is promised here
+        **{"--criteria": ["bipartite"], "--rounds": ["1"], "--most-images": ["8"]},
+    },
     "diversity": {"--most-images": ["1"], "--seeds": ["1"]},
     "show": {"--most-images": ["1"]},
     "pack": {"--workers": ["0"]},
@@ -53,7 +57,7 @@ SCRIPTS = {
 """Scripts of benchmarks/ that can be made small. The others train for hours, or have tests of their own."""
 GRAPHS = {"onnx": "photos.onnx", "torch-export": "photos.pt2"}
 """What pages call exported graphs, by their format."""
-LABELLED = {"probe", "evaluate", "finetune", "compare"}
+LABELLED = {"probe", "evaluate", "finetune", "compare", "tune"}
 IMAGES = {
     "fashion-mnist": "sample", "coco/": "coco", "small": "coco", "small/images/00000.png": "coco/images/0.png",
     "labelled/": "labelled", "new/": "new", "packed/": "packed", "FOLDER/500x375": "photos",
@@ -97,6 +101,9 @@ def few(words: list[str], verb: str, place: Path) -> list[str]:
         flags["--validation"] = ["coco/val.json"]
     if "--data" in flags:
         flags["--data"] = ["photos"]
+    if "--reduction" in flags:
+        (place / "reduction.yaml").write_text("drop_ratio: 0.2\ncriterion: bipartite\nfold: merge\nbefore_mlp: true\n")
+        flags["--reduction"] = [str(place / "reduction.yaml")]
     if "--check" in flags:
         flags["--check"] = [graph("onnx")]
     if "--rows" in flags and verb == "compare":
@@ -131,6 +138,7 @@ def runs_of(names: list[str], verb: str, flags: dict[str, list[str]], gray: bool
     """Finished runs of the kind that a verb takes, a name each."""
     kind = {
         "evaluate": "classifier",
+        "tune": "classifier",
         "predict": "classifier",
         "detect evaluate": "detector",
         "detect predict": "detector",

@@ -17,6 +17,7 @@ from pcae.model.encoder import build_encoder
 from pcae.model.pretrained import PretrainedFacts, build_model
 from pcae.pages.kept_maps import file_names
 from pcae.pictures.heat import BLANK
+from pcae.settings.trained import Rule
 from pcae.weights.files import save_model
 from tests.browser import DESKTOP, PHONE, opened
 from tests.conftest import TINY
@@ -36,7 +37,7 @@ def places(tmp_path_factory) -> dict[str, Path]:
     torch.manual_seed(0)
     facts = PretrainedFacts(encoder=TINY, mean=[0.5] * 3, std=[0.25] * 3)
     save_model(root / "encoder.safetensors", build_encoder(TINY).vit, facts)
-    fine = replace(facts, classes=["a", "b"], global_pool="avg", drop_ratios=(0.0, 0.3))
+    fine = replace(facts, classes=["a", "b"], global_pool="avg", drop_ratios=(0.0, 0.3), rule=Rule())
     save_model(root / "classifier.safetensors", build_model(fine).encoder.vit, fine)
     return {name: root / name for name in ("photos", "encoder.safetensors", "classifier.safetensors")}
 

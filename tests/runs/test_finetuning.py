@@ -230,7 +230,7 @@ def test_a_frozen_classifier_is_read_back_from_a_folder_of_timms(shapes, encoder
     main(["export", "--weights", str(tmp_path / "run"), "--to", "timm", "--out", str(tmp_path / "timm")])
     ours, theirs = load(tmp_path / "run"), load(tmp_path / "timm")
     images = torch.randint(0, 256, (2, ours.encoder.channels, *ours.encoder.image_size), dtype=torch.uint8)
-    torch.testing.assert_close(theirs.classifier(0.3)(images), ours.classifier(0.3)(images))
+    torch.testing.assert_close(theirs.classifier(0.3, **vars(ours.facts.rule))(images), ours.classifier(0.3)(images))
 
 
 def test_the_norm_of_weights_behind_an_average_is_not_lost(shapes, encoder, tmp_path):

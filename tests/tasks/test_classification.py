@@ -64,7 +64,7 @@ def test_the_loss_is_the_cross_entropy_of_timms_own_logits_while_nothing_is_drop
 def test_after_the_ramp_it_is_that_of_the_reduced_model(batch):
     method = make(replace(PLAIN, drop_ratio=0.4), steps=20).train()
     result = method(batch, draw_at(19))
-    expected = F.cross_entropy(reduce(method.model.vit, 0.4)(batch.images), batch.labels)
+    expected = F.cross_entropy(reduce(method.model.vit, 0.4, fold="append")(batch.images), batch.labels)
     torch.testing.assert_close(result.loss, expected)
     assert result.signals["drop_ratio"] == 0.4 and not torch.allclose(expected, method(batch, draw_at(0)).loss)
 

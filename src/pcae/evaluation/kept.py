@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import torch
 from jaxtyping import Float, Int, UInt8
@@ -59,7 +60,7 @@ class Way:
 
     name: masked, whole or classifier. first: what the tokens are that it is shown, where they are not the whole image.
     after: blocks after which it drops tokens. n_shown: tokens at its input. ratio: share that each stage drops, as
-    asked for. score: what tokens are ranked by. at: what decides at a drop ratio.
+    asked for. criterion: what tokens are ranked by. at: what decides at a drop ratio.
     """
 
     name: str
@@ -67,29 +68,36 @@ class Way:
     after: tuple[int, ...]
     n_shown: int
     ratio: float
-    score: str
+    criterion: CriterionName
     device: torch.device
     at: Callable[[float], Decide]
+
+    @property
+    def score(self) -> str:
+        """What tokens are ranked by, in words."""
+        return SCORES[self.criterion]
 
     def describe(self) -> str:
         """One line: what is shown to the network, and what it drops where."""
         blocks = ", ".join(map(str, self.after))
         what = f"{self.n_shown} {self.first or 'patches'}" + (" patches" if self.first else "")
-        return f"{self.name}: {what}; {100 * self.ratio:.3g} % dropped after block {blocks}, by {self.score}"
+        return (
+            f"{self.name}: {what}; {100 * self.ratio:.3g} % dropped after block {blocks}, by {self.score}"
+        )
 
     def ratios(self) -> list[float]:
         """0, .1, .2, ... as long as tokens are left, and the ratio that was asked for."""
         return sorted({ratio / 10 for ratio in range(10) if self.leaves_some(ratio / 10)} | {self.ratio})
 
     def leaves_some(self, ratio: float) -> bool:
-        """Whether tokens are left after the last stage."""
-        left = self.n_shown
+        """Whether tokens are left after the last stage, and the criterion can drop as many."""
+        counts = [self.n_shown]
         try:
             for _ in self.after:
-                left = count_kept(left, 1 - ratio)
+                counts.append(count_kept(counts[-1], 1 - ratio))
         except ValueError:
             return False
-        return True
+        return self.criterion != "bipartite" or all(kept >= (n + 1) // 2 for n, kept in pairwise(counts))
 
     def columns(self, kept: Kept) -> list[tuple[str, Int[Tensor, "images _"]]]:
         """A title and what is there, for the tokens that it is shown, if not all, and after each stage."""
@@ -133,8 +141,8 @@ def way_of_teacher(model: Pretrained, config: TeacherConfig, mask_ratio: float |
         return keeps
 
     name, first = ("whole", None) if mask_ratio is None else ("masked", "hidden")
-    ratio, score = round(1 - reduction.share, 9), SCORES[config.criterion]
-    return Way(name, first, reduction.after, tokens - n_visible, ratio, score, model.device, at)
+    ratio = round(1 - reduction.share, 9)
+    return Way(name, first, reduction.after, tokens - n_visible, ratio, config.criterion, model.device, at)
 
 
 def in_size(
@@ -161,8 +169,8 @@ def way_of_classifier(model: Pretrained, drop_ratio: float) -> Way:
 
         return keeps
 
-    score = SCORES[model.facts.rule.criterion]
-    way = Way("classifier", None, reduction.after, tokens, drop_ratio, score, model.device, at)
+    criterion = model.facts.rule.criterion
+    way = Way("classifier", None, reduction.after, tokens, drop_ratio, criterion, model.device, at)
     if not way.leaves_some(drop_ratio):
         raise ValueError(f"drop_ratio {drop_ratio:g} at {len(way.after)} stages leaves none of {tokens} tokens")
     return way

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from pcae.model.backbones import backbone_of
+from pcae.model.backbones.attention import can_look
 from pcae.model.blocks import Encoded, check_blocks, run_blocks
 from pcae.model.criteria import inference_criterion
 from pcae.model.encoder import plain_vit
@@ -255,15 +256,17 @@ def reduce(
     Works with CLS, register or no prefix tokens and any pooling, without training; 0 is the plain model.
     criterion: which tokens go. `bipartite` is ToMe's matching, and what is taken where tokens are merged and less than
     half of them go; `mean-similarity`, those most like the mean, is the paper's, and taken otherwise. fold: what
-    becomes of them. merge, where nothing is said: each goes into its nearest kept token (ToMe). append:
+    becomes of them. merge: each goes into its nearest kept token (ToMe); so it is where nothing is said and the blocks'
+    attention can be looked at. append:
     their mean stays in the sequence (the paper). pool: average pooling takes these means in, each for as many as it
     stands for. leave: nothing. after: the blocks, from 0, after which stages stand; then
     `drop_ratio` may be one for each. before_mlp: stages stand between their block's attention and its MLP.
     pool_dropped: another word for fold `pool`. Raises ValueError for other families, by name, for a ratio outside
     [0, 1) or no number, for blocks that the model does not have, and for `pool` with another pooling.
     """
-    depth = len(plain_vit(model).blocks)
-    fold = fold_of(fold or "append", pool_dropped) if fold or pool_dropped else "merge"
+    blocks = plain_vit(model).blocks
+    depth, merges = len(blocks), fold is None and not pool_dropped and all(map(can_look, blocks))
+    fold = "merge" if merges else fold_of(fold or "append", pool_dropped)
     rule = inference_criterion(criterion or usual_criterion(fold, drop_ratio))
     reduction = Reduction.for_finetuning(
         depth, drop_ratio=drop_ratio, criterion=rule, fold=fold, after=after, before_mlp=before_mlp

@@ -44,7 +44,7 @@ def in_windows(calling: Calling, grid: Grid, window: int, global_blocks: tuple[i
     """
     sides = min(window, grid[0]), min(window, grid[1])
 
-    def windowed(ids: Int[Tensor, "batch tokens"], n_prefix: int, n_appended: int, added: Tensor | None) -> Call:
+    def windowed(ids: Int[Tensor, "batch tokens"], n_prefix: int, n_appended: int, added: Tensor | None = None) -> Call:
         whole = calling(ids, n_prefix, n_appended, added)
         if ids.shape[1] < grid[0] * grid[1]:
             return whole

@@ -18,6 +18,7 @@ from pcae.model.tokens import Grid
 from pcae.settings.given import Given
 from pcae.settings.network import EncoderConfig
 from pcae.settings.sources import as_weights
+from pcae.settings.trained import Rule
 from pcae.settings.values import check_values, expand
 from pcae.training.checkpoint import save_atomically
 from pcae.weights import hub
@@ -250,12 +251,14 @@ def said_of(path: Path | str) -> Iterator[None]:
 
 
 def with_rule(said: dict[str, Any]) -> dict[str, Any]:
-    """A header with the rule by which tokens are dropped, also where it is older and says it in two words."""
+    """A header with the rule by which tokens are dropped, also where it is older and says it in two words: what it says
+    without having dropped any in training is nobody's choice."""
     older = {
-        "criterion": said.get("criterion", "mean-similarity"),
-        "fold": "pool" if said.get("pool_dropped") else "append",
+        "criterion": said.get("criterion", Rule.criterion),
+        "fold": "pool" if said.get("pool_dropped") else Rule.fold,
     }
-    return {"rule": older} | said
+    chosen = Rule(**older) != Rule() or max(said.get("drop_ratios", (0.0,)))
+    return ({"rule": older} if chosen else {}) | said
 
 
 def find_ours(tensors: dict[str, Tensor], header: str, path: Path) -> Loaded:

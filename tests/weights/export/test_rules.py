@@ -23,7 +23,7 @@ PLACES = (0, 1)
 """After all blocks of three but the last."""
 DATA_DEPENDENT = {"Compress", "If", "Loop", "NonMaxSuppression", "NonZero", "Scan", "Unique"}
 """Operators whose answers' shapes depend on what they are given."""
-FLOAT = onnx.TensorProto.FLOAT
+FLOAT, HALF = onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16
 
 
 def in_turn(quick: list[tuple]) -> list:
@@ -104,7 +104,7 @@ def test_in_half_precision_a_rules_scores_sums_and_sizes_are_single(criterion, f
     kinds = inputs_by_operator(place)
     assert kinds["TopK"][::2] == [FLOAT] * 2  # the scores; then the ids are put in order
     for operator in {"Div", "ReduceSum", "ReduceMax", "ArgMax", "Softmax"} & kinds.keys():
-        assert {*kinds[operator]} == {FLOAT}, operator
+        assert HALF not in kinds[operator], operator
     assert ("ArgMax" in kinds) == ("Log" in kinds) == (fold == "merge")
     images = pictures(model, 32)
     found = held_against(FORMATS["onnx"], model, place, ratio, [images], "fp16")

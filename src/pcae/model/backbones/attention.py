@@ -82,11 +82,15 @@ def weights_of_keys(attention: Any) -> tuple[Tensor, Tensor | None]:
     return attention.qkv.weight.chunk(3)[1], bias
 
 
+def can_look(block: nn.Module) -> bool:
+    """Whether a block's attention can be looked at."""
+    return isinstance(block, NORM_FIRST + NORM_LAST) and type(block.attn) in ATTENTIONS
+
+
 def check_attention(block: nn.Module) -> None:
     """Raise ValueError, by name, for a block whose attention cannot be looked at."""
-    known = isinstance(block, NORM_FIRST + NORM_LAST)
-    odd = block if not known else block.attn
-    if not known or type(odd) not in ATTENTIONS:
+    if not can_look(block):
+        odd = block.attn if isinstance(block, NORM_FIRST + NORM_LAST) else block
         name = f"{type(odd).__module__.rpartition('.')[2]}.{type(odd).__name__}"
         raise ValueError(
             f"token-importance, saliency, bipartite and merging look at a block's attention, which {name} does not "
