@@ -81,9 +81,7 @@ class Way:
         """One line: what is shown to the network, and what it drops where."""
         blocks = ", ".join(map(str, self.after))
         what = f"{self.n_shown} {self.first or 'patches'}" + (" patches" if self.first else "")
-        return (
-            f"{self.name}: {what}; {100 * self.ratio:.3g} % dropped after block {blocks}, by {self.score}"
-        )
+        return f"{self.name}: {what}; {100 * self.ratio:.3g} % dropped after block {blocks}, by {self.score}"
 
     def ratios(self) -> list[float]:
         """0, .1, .2, ... as long as tokens are left, and the ratio that was asked for."""

@@ -96,5 +96,8 @@ def bipartite(seen: Seen) -> Float[Tensor, "batch tokens"]:
             f"criterion bipartite drops at most every second token, not {keys.shape[1] - seen.n_keep} of "
             f"{keys.shape[1]}; use a drop ratio of 0.49 at most, or more stages"
         )
-    alike = (keys @ keys.transpose(-2, -1)).masked_fill(~stays, -torch.inf).amax(dim=-1)
-    return alike.masked_fill(stays, -torch.inf)
+    alike = (keys @ keys.transpose(-2, -1)).masked_fill(~stays, -torch.inf)
+    nearest = alike.gather(-1, alike.argmax(dim=-1, keepdim=True)).squeeze(
+        -1
+    )  # tools of ONNX Runtime stumble over amax
+    return nearest.masked_fill(stays, -torch.inf)

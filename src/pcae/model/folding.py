@@ -57,5 +57,5 @@ def nearest(keys: Float[Tensor, "batch tokens key"], selection: Selection) -> Fl
 
 def takers(places: Int[Tensor, "batch kept"], scores: Float[Tensor, "batch tokens"]) -> Bool[Tensor, "batch kept"]:
     """Which of the kept tokens take others in: those of score minus infinity, or all where none has it."""
-    must = scores == -torch.inf
-    return (must | ~must.any(dim=1, keepdim=True)).gather(1, places)
+    least = scores.gather(1, scores.argmin(dim=1, keepdim=True))
+    return ((scores == -torch.inf) | (least > -torch.inf)).gather(1, places)

@@ -10,6 +10,7 @@ import torch
 
 from pcae.model.pretrained import PretrainedFacts, build_model
 from pcae.settings.network import EncoderConfig
+from pcae.settings.trained import Rule
 from pcae.weights.export.formats import FORMATS, export, held_against
 from pcae.weights.export.precision import OnnxHalf, OnnxInt8
 from pcae.weights.export.quantised import ranking, with_weights
@@ -31,7 +32,7 @@ def written(model, folder, ratio=RATIO):
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
     """A classifier on average pooling that drops 30 %, and its files."""
-    model = model_of(classes=["a", "b", "c"], global_pool="avg")
+    model = model_of(classes=["a", "b", "c"], global_pool="avg", rule=Rule())
     return model, written(model, tmp_path_factory.mktemp("precision"))
 
 
@@ -150,7 +151,7 @@ def test_the_reports_of_smaller_numbers(files):
 
 def test_a_file_whose_answers_are_off_is_not_kept(files, tmp_path):
     """An encoder calibrated on black images: all others are clipped."""
-    model = model_of()
+    model = model_of(rule=Rule())
     FORMATS["onnx"].write(model, RATIO, tmp_path / "plain.onnx")
     black = OnnxInt8(tmp_path / "plain.onnx", [torch.zeros_like(pictures(model, 4))], "black images")
     with pytest.raises(
