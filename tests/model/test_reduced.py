@@ -96,6 +96,17 @@ def test_a_dropped_token_that_is_pooled_weighs_as_much_as_one_that_stays(kind):
         torch.testing.assert_close(reduced(images), vit.head(vit.fc_norm(mean)))
 
 
+def test_an_average_that_takes_the_prefix_in_weighs_it_as_one_token_each():
+    vit = make_vit(global_pool="avg", reg_tokens=2, pool_include_prefix=True, fc_norm=False).double()
+    reduced, images = pcae.reduce(vit, drop_ratio=0.4, fold="pool"), torch.randn(2, 3, 32, 32, dtype=torch.float64)
+    with torch.no_grad():
+        found = reduced.encode(images)
+        first, second, third = vit.norm(found.appended).unbind(1)
+        whole = vit.norm(torch.cat([found.prefix, found.tokens], dim=1)).sum(dim=1)
+        mean = (whole + 7 * first + 4 * second + 2 * third) / (16 + found.prefix.shape[1])
+        torch.testing.assert_close(reduced(images), vit.head(mean))
+
+
 def test_at_drop_ratio_zero_there_is_nothing_else_to_pool():
     vit, images = make_vit(**POOLS["cls, average"]), torch.randn(2, 3, 32, 32)
     with torch.no_grad():

@@ -26,8 +26,8 @@ FINALISTS = 4
 """Candidates that see all images."""
 FIRST = 2
 """Rounds in which a candidate is measured that may never be a finalist."""
-NEAR, SHORT = 0.03, 0.05
-"""How far from the speed that was asked for a finalist may be and not be tried again; how far below it at last."""
+NEAR = 0.03
+"""How far from the speed that was asked for a finalist may be and not be tried again; if none comes so near, twice."""
 TRIES = 3
 """Times that a finalist's drop ratio is corrected."""
 STEPS = tuple(range(6, 91, 6))
@@ -169,8 +169,9 @@ def adjusted(bench: Bench, finalists: Sequence[Candidate], faster: float, measur
         left = [one for one in (corrected(bench, *pair, faster) for pair in far.items()) if one not in measured]
         if not left:
             break
-    rules = {one.rule for one in finalists}
-    able = [one for one, speed in measured.items() if one.rule in rules and speed >= faster * (1 - SHORT)]
+    mine = [one for one in measured if one.rule in {finalist.rule for finalist in finalists}]
+    able = [one for one in mine if measured[one] >= faster * (1 - NEAR)]
+    able = able or [one for one in mine if measured[one] >= faster * (1 - 2 * NEAR)]
     if not able:
         raise ValueError(beyond(faster, max(measured.values())))
     able.sort(key=lambda one: abs(measured[one] / faster - 1), reverse=True)

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pcae.model.reduction import Criterion, Seen, mean_similarity
-from pcae.model.tokens import upcast
+from pcae.model.tokens import counted, upcast
 from pcae.settings.choices import CriterionName
 
 
@@ -88,16 +88,14 @@ def bipartite(seen: Seen) -> Float[Tensor, "batch tokens"]:
     """
     assert seen.keys is not None
     keys = torch.nn.functional.normalize(upcast(seen.keys()), dim=-1)
-    places = torch.arange(keys.shape[1], device=keys.device)
-    stays = (places + seen.n_prefix) % 2 == 1
+    stays = (counted(seen.ids) + seen.n_prefix) % 2 == 1
     least = (keys.shape[1] + seen.n_prefix % 2) // 2  # how many stay in any case
     if seen.n_keep < least:
         raise ValueError(
             f"criterion bipartite drops at most every second token, not {keys.shape[1] - seen.n_keep} of "
             f"{keys.shape[1]}; use a drop ratio of 0.49 at most, or more stages"
         )
-    alike = (keys @ keys.transpose(-2, -1)).masked_fill(~stays, -torch.inf)
-    nearest = alike.gather(-1, alike.argmax(dim=-1, keepdim=True)).squeeze(
-        -1
-    )  # tools of ONNX Runtime stumble over amax
+    alike = (keys @ keys.transpose(-2, -1)).masked_fill(~stays.unsqueeze(1), -torch.inf)
+    best = alike.argmax(dim=-1, keepdim=True)  # no amax, of which tools of ONNX Runtime lose the shape
+    nearest = alike.gather(-1, best).squeeze(-1)
     return nearest.masked_fill(stays, -torch.inf)

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from pcae.model.reduction import Selection
-from pcae.model.tokens import gather, upcast
+from pcae.model.tokens import counted, gather, upcast
 
 
 class Merged(NamedTuple):
@@ -50,8 +50,8 @@ def nearest(keys: Float[Tensor, "batch tokens key"], selection: Selection) -> Fl
     to_kept = torch.nn.functional.normalize(gather(keys, places), dim=-1)
     alike = keys @ to_kept.transpose(-2, -1)  # a token's own length changes nothing in which is nearest
     best = alike.masked_fill(~takers(places, scores).unsqueeze(1), -torch.inf).argmax(dim=-1)
-    rows = torch.arange(places.shape[1], device=keys.device)
-    into = best.scatter(1, places, rows.expand(places.shape[0], -1))
+    rows = counted(places)
+    into = best.scatter(1, places, rows)
     return (rows.unsqueeze(-1) == into.unsqueeze(1)).to(keys.dtype)
 
 

@@ -110,8 +110,14 @@ class ReducedViT(nn.Module):
         """Pooling and classifier, of what the blocks left."""
         if self.reduction.fold not in ("pool", "merge") or self.vit.global_pool != "avg":
             return self.forward_head(self.norm(encoded))
-        mean = self.mean_of_all(encoded).unsqueeze(1)  # as a single token, which the model's own head then averages
-        return self.forward_head(torch.cat([self.vit.norm(encoded.prefix), mean], dim=1))
+        prefix, mean = self.vit.norm(encoded.prefix), self.mean_of_all(encoded).unsqueeze(1)
+        if getattr(self.vit, "pool_include_prefix", False) and prefix.shape[1]:
+            patches = (encoded.stages[0].ids if encoded.stages else encoded.ids).shape[1]
+            mean = (patches * mean + prefix.sum(dim=1, keepdim=True)) / (patches + prefix.shape[1])
+            prefix = mean.expand(-1, prefix.shape[1], -1)
+        return self.forward_head(
+            torch.cat([prefix, mean], dim=1)
+        )  # a single token, which the model's own head averages
 
     def forward(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch out"]:
         """Logits, or pooled features for a model without a classifier."""

@@ -57,6 +57,11 @@ def split(
     return order[:, :n_visible].sort(dim=1).values, order[:, n_visible:].sort(dim=1).values
 
 
+def counted(ids: Int[Tensor, "batch tokens"]) -> Int[Tensor, "batch tokens"]:
+    """0, 1, 2, ... for the tokens of each sequence, made of what is there: so an exported program names no device."""
+    return torch.ones_like(ids).cumsum(dim=1) - 1
+
+
 def all_ids(batch: int | torch.SymInt, tokens: int, device: torch.device) -> Int[Tensor, "batch tokens"]:
     """The ids of whole images: every position, in order."""
     return torch.arange(tokens, device=device).expand(batch, -1)

