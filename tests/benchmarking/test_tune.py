@@ -99,7 +99,7 @@ def test_it_finds_what_trying_everything_finds(places, tmp_path, capsys, machine
     assert abs(chosen["times_as_fast"] / 1.2 - 1) <= 0.05
     every = near(places, rules_for(load(places["weights"]), ["mean-similarity", "bipartite"]), 1.2)
     assert max(min(shares) for shares in every.values()) <= chosen["share"] <= max(map(max, every.values()))
-    assert {row["images"] for row in found["tried"]} == {60}
+    assert max(row["images"] for row in found["tried"]) == 60
 
 
 def test_the_file_is_what_other_verbs_take_and_says_where_it_holds(places, tmp_path, capsys, machine):

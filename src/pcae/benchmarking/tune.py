@@ -28,8 +28,10 @@ FIRST = 2
 """Rounds in which a candidate is measured that may never be a finalist."""
 NEAR = 0.03
 """How far from the speed that was asked for a finalist may be and not be tried again; if none comes so near, twice."""
+ABOUT = 0.09
+"""How far from it a candidate may be whose answers are looked at."""
 TRIES = 3
-"""Times that a finalist's drop ratio is corrected."""
+"""Times that drop ratios are corrected by what was measured."""
 STEPS = tuple(range(6, 91, 6))
 """Drop ratios, in hundredths, that are tried where the loss is said."""
 Speeds = dict[Candidate, float]
@@ -122,15 +124,25 @@ def at_speed(bench: Bench, rules: Sequence[Rule], faster: float, measured: Speed
     Multiply-accumulates say where to begin, and the first measurement of each how far they are to be believed.
     Raises ValueError, with the most that can be had, where none comes near.
     """
-    first = [bench.at(rule, faster) for rule in rules]
-    console.print(f"{len(first)} rules, each measured beside the whole model")
-    speeds, _ = bench.speeds(first, FIRST)
-    again, _ = bench.speeds({corrected(bench, one, speed, faster) for one, speed in speeds.items()}, FIRST)
-    measured |= again
-    able = [one for one, speed in again.items() if speed >= faster * (1 - 3 * NEAR)]
+    console.print(f"{len(rules)} rules, each measured beside the whole model")
+    left, able = [bench.at(rule, faster) for rule in rules], []
+    for _ in range(TRIES):
+        speeds, _ = bench.speeds(left, FIRST)
+        measured |= speeds
+        able += [one for one, speed in speeds.items() if abs(speed / faster - 1) <= ABOUT]
+        left = again(bench, {one: speed for one, speed in speeds.items() if one not in able}, faster, measured)
+        if not left:
+            break
     if not able:
-        raise ValueError(beyond(faster, max(*speeds.values(), *again.values())))
+        raise ValueError(beyond(faster, max(measured.values())))
     return adjusted(bench, halved(bench, able), faster, measured)
+
+
+def again(bench: Bench, speeds: Speeds, faster: float, measured: Speeds) -> list[Candidate]:
+    """The same rules at the drop ratios that come to the speed, if multiply-accumulates are worth what they were there;
+    without those that were measured already."""
+    found = [bench.at(one.rule, faster * bench.allowed(one) / speed) for one, speed in speeds.items()]
+    return [one for one in dict.fromkeys(found) if one not in measured]
 
 
 def beyond(faster: float, most: float) -> str:
@@ -138,11 +150,6 @@ def beyond(faster: float, most: float) -> str:
     return (
         f"{faster:.3g} times as fast cannot be had here: {most:.3g} times was the most that was measured; ask for less"
     )
-
-
-def corrected(bench: Bench, one: Candidate, measured: float, faster: float) -> Candidate:
-    """The same rule at the drop ratio that comes to the speed, if multiply-accumulates are worth what they were."""
-    return bench.at(one.rule, faster * bench.allowed(one) / measured)
 
 
 def halved(bench: Bench, candidates: Sequence[Candidate]) -> list[Candidate]:
@@ -166,7 +173,7 @@ def adjusted(bench: Bench, finalists: Sequence[Candidate], faster: float, measur
         speeds, _ = bench.speeds(left, bench.config.rounds)
         measured |= speeds
         far = {one: speed for one, speed in speeds.items() if abs(speed / faster - 1) > NEAR}
-        left = [one for one in (corrected(bench, *pair, faster) for pair in far.items()) if one not in measured]
+        left = again(bench, far, faster, measured)
         if not left:
             break
     mine = [one for one in measured if one.rule in {finalist.rule for finalist in finalists}]
