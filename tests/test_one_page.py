@@ -78,7 +78,7 @@ def test_positions_are_the_packages(page):
 
 @pytest.mark.parametrize("drop_ratio", [0.0, 0.1, 0.3, 0.4])
 def test_the_dial_is_the_packages(page, vit, images, drop_ratio):
-    torch.testing.assert_close(page.classify(vit, images, drop_ratio), reduce(vit, drop_ratio)(images))
+    torch.testing.assert_close(page.classify(vit, images, drop_ratio), reduce(vit, drop_ratio, fold="append")(images))
 
 
 def test_it_fits_on_a_page_and_needs_no_package():

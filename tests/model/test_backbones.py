@@ -285,7 +285,7 @@ def test_random_rotary_coordinates_are_drawn_once_a_pass():
     seen: list[torch.Tensor] = []
     for block in model.blocks:
         block.register_forward_pre_hook(lambda _, args, named: seen.append(named["rope"]), with_kwargs=True)
-    reduced = pcae.reduce(model, drop_ratio=0.3)
+    reduced = pcae.reduce(model, drop_ratio=0.3, fold="append")
     stages = reduced.encode(images()).stages
     first, second = seen[0], seen[1]  # 24 rows of all images, then those that were kept of each, and the mean's
     assert second.shape[-2] == stages[0].kept_ids.shape[1] + 1

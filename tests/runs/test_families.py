@@ -102,5 +102,8 @@ def test_exports_answer_alike(runs, tmp_path, to):
     assert exported.check["holds"] and not exported.check["different"]
     if to in {"timm", "safetensors"}:
         images = torch.randint(0, 256, (2, 1, 28, 28), dtype=torch.uint8)
-        ours, theirs = (pcae.load(one).classifier(0.3) for one in (runs / "classifier", place))
+        ours, theirs = (
+            pcae.load(one).classifier(0.3, fold="append", criterion="mean-similarity")
+            for one in (runs / "classifier", place)
+        )
         torch.testing.assert_close(theirs(images), ours(images))

@@ -50,11 +50,11 @@ def test_every_graph_answers_as_pytorch_does_at_its_ratio(folder):
 
 @pytest.mark.slow
 def test_weights_are_stored_once(folder):
-    """All tensors of the network, and less than a tenth more; what is left in the graphs is small."""
+    """All tensors of the network, and less than a fifth more: averaged keys. What is left in the graphs is small."""
     model, place = folder
     size = sum(value.numel() * 4 for value in model.encoder.vit.state_dict().values())
     stored = (place / "weights.bin").stat().st_size
-    assert 0.9 * size < stored < 1.1 * size
+    assert 0.9 * size < stored < 1.2 * size
     for path in place.glob("drop-*.onnx"):
         graph = onnx.load(path, load_external_data=False)
         assert all(len(tensor.raw_data) < 1024 for tensor in graph.graph.initializer)
@@ -75,7 +75,7 @@ def test_the_page_is_told_how_pictures_are_read_and_what_the_classes_are(folder)
 def test_a_folder_is_held_against_the_weights_again(folder):
     model, place = folder
     form, images = FORMATS["web"], [pictures(model, 2)]
-    assert form.said(place) == {"drop_ratio": 0.3, "rule": asdict(Rule())}
+    assert form.said(place) == {"drop_ratio": 0.3, "rule": asdict(model.facts.rule)}
     assert held_against(form, model, place, 0.3, images).holds
     other = copy.deepcopy(model)
     with torch.no_grad():

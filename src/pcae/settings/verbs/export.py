@@ -18,8 +18,6 @@ class ExportConfig:
 
     EXAMPLES = (
         "--weights runs/classifier --to onnx --out classifier.onnx",
-        "--weights runs/classifier --to onnx --precision int8 --calibration photos/ --out classifier-int8.onnx",
-        "--weights runs/classifier --check classifier-int8.onnx",
         "--weights runs/classifier --to web --onnxruntime-web onnxruntime-web-1.30.0.tgz --out page",
     )
     USUAL = "weights to out check drop_ratio criterion fold reduction data image_size device json"
