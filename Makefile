@@ -68,7 +68,7 @@ WEB_VERSION = $(shell sed -n 's/^VERSION = "\(.*\)"/\1/p' src/pcae/weights/expor
 test-web: setup
 	@if command -v npm >/dev/null 2>&1; then \
 		test -f $(WEB)/onnxruntime-web-$(WEB_VERSION).tgz || \
-			{ mkdir -p $(WEB) && cd $(WEB) && npm pack --silent onnxruntime-web@$(WEB_VERSION); } && \
+			( mkdir -p $(WEB) && cd $(WEB) && npm pack --silent onnxruntime-web@$(WEB_VERSION) ) && \
 		$(BIN)/pytest tests/web; \
 	else \
 		echo "test-web: left out, there is no npm"; \
