@@ -45,7 +45,7 @@ test: lint types
 test-all: lint types
 	$(PYTEST) -m "slow or not slow"
 	ATEN_CPU_CAPABILITY=default $(PYTEST) -m "trains and not slow"
-	$(MAKE) test-trackers test-web
+	$(MAKE) test-trackers
 
 # the clients of W&B and MLflow, with all that they bring, in an environment of their own
 TRACKERS := .venv-trackers

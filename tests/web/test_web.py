@@ -155,7 +155,7 @@ def test_dropped_patches_are_dark_and_kept_ones_are_not(site, tmp_path):
     """A white picture, of which the canvas shows at each patch white or dark."""
     Image.new("RGB", (48, 32), "white").save(tmp_path / "white.png")
     middle = "({ x, y }) => document.querySelector('#picture').getContext('2d').getImageData(x, y, 1, 1).data[0]"
-    with at(site["colour"]) as page:
+    with at(site["colour"], forgiven=("willReadFrequently",)) as page:
         found = answer(ready(page), lambda: page.set_input_files("#file", tmp_path / "white.png"))
         side = page.evaluate("document.querySelector('#picture').width") // 6
         for stage, kept in enumerate(found["kept"]):
