@@ -115,12 +115,14 @@ class Bench:
     def answered(self, candidate: Candidate, images: int) -> Int[Tensor, " images"]:
         """The most likely classes of the first so many images, by PyTorch."""
         known = self.answers.get(candidate, torch.empty(0, dtype=torch.long))
-        parts = self.pixels[len(known) : images].split(AT_ONCE) if images > len(known) else ()
+        if images <= len(known):
+            return known[:images]
+        parts = self.pixels[len(known) : images].split(AT_ONCE)
         run = partial(classify, self.classifier(candidate), self.config.precision == "bf16")
         with torch.inference_mode():
             found = [run(part.to(self.model.device)).argmax(dim=1).cpu() for part in parts]
         self.answers[candidate] = torch.cat([known, *found])
-        return self.answers[candidate][:images]
+        return self.answers[candidate]
 
     def score(self, candidate: Candidate, images: int | None = None) -> float:
         """The share of the first images that it answers right."""

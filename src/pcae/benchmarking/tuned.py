@@ -8,9 +8,10 @@ import yaml
 
 from pcae.pictures.front import draw_front
 from pcae.results import Block, Result, Table
+from pcae.settings.trained import Rule
 from pcae.writing import in_one_move
 
-SETTINGS = ("drop_ratio", "criterion", "fold", "after", "before_mlp")
+SETTINGS = ("drop_ratio", *vars(Rule()))
 """What the file says of the reduction."""
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 import torch
 from jaxtyping import Float, Int, UInt8
@@ -12,7 +11,7 @@ from torch.nn import functional as F
 from pcae.methods.teacher import Teacher
 from pcae.model.blocks import Stage
 from pcae.model.pretrained import Pretrained
-from pcae.model.reduction import Reduction, count_kept
+from pcae.model.reduction import Reduction, count_kept, more_than_half
 from pcae.model.tokens import all_ids, count_visible, gather, patchify, present, split
 from pcae.settings.choices import CriterionName
 from pcae.settings.methods import TeacherConfig
@@ -95,7 +94,7 @@ class Way:
                 counts.append(count_kept(counts[-1], 1 - ratio))
         except ValueError:
             return False
-        return self.criterion != "bipartite" or all(kept >= (n + 1) // 2 for n, kept in pairwise(counts))
+        return self.criterion != "bipartite" or more_than_half(counts) is None
 
     def columns(self, kept: Kept) -> list[tuple[str, Int[Tensor, "images _"]]]:
         """A title and what is there, for the tokens that it is shown, if not all, and after each stage."""

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from numbers import Real
 from typing import Any, NamedTuple
 
@@ -181,6 +182,12 @@ def kept_counts(tokens: int, reduction: Reduction) -> dict[int, int]:
     for block, keep in reduction.by_block.items():
         counts[block] = tokens = count_kept(tokens, keep)
     return counts
+
+
+def more_than_half(counts: Sequence[int]) -> int | None:
+    """The first of these counts, each left of the one before, of which more than half go, which bipartite matching
+    cannot have; None where none is."""
+    return next((n for n, kept in pairwise(counts) if kept < (n + 1) // 2), None)
 
 
 def select(seen: Seen, criterion: Criterion = mean_similarity) -> Selection:

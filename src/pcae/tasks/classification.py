@@ -4,7 +4,6 @@ import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import pairwise
 from math import prod
 
 import numpy as np
@@ -18,7 +17,7 @@ from pcae.model.backbones import ViT
 from pcae.model.criteria import named_criterion
 from pcae.model.encoder import Encoder
 from pcae.model.reduced import fold_of, reduce
-from pcae.model.reduction import Reduction, kept_counts
+from pcae.model.reduction import Reduction, kept_counts, more_than_half
 from pcae.model.tokens import upcast
 from pcae.settings.bounds import check_bounds
 from pcae.settings.tasks import ClassificationConfig
@@ -57,10 +56,10 @@ def token_counts(encoder: Encoder, rule: Rule, drop_ratio: float) -> list[int]:
     tokens = encoder.grid[0] * encoder.grid[1]
     reduction = Reduction.for_finetuning(encoder.depth, drop_ratio=drop_ratio, after=rule.after)
     counts = [tokens, *kept_counts(tokens, reduction).values()]
-    halved = next((n for n, kept in pairwise(counts) if kept < (n + 1) // 2), None)
-    if rule.criterion == "bipartite" and halved:
+    too_few = more_than_half(counts)
+    if rule.criterion == "bipartite" and too_few:
         raise ValueError(
-            f"criterion bipartite drops at most half of {halved} tokens; drop_ratio {drop_ratio:g} is more"
+            f"criterion bipartite drops at most half of {too_few} tokens; drop_ratio {drop_ratio:g} is more"
         )
     return counts
 
