@@ -7,7 +7,8 @@
 Prints JSON, by precision and batch: images per second of every row (median), and how many times as fast as the same
 runtime at the first drop ratio (median over the rounds of the ratio within a round), beside what the multiply-
 accumulates allow, and the share of an eager pass that choosing tokens and folding others in takes. timm's own forward
-pass is a row, too. The two runtimes read files that `pcae export` writes; they have float32 only and run on CPUs.
+pass is a row, too. The two runtimes read files that `pcae export` writes; they have float32 only and run on CPUs;
+`random` is in none of them.
 OpenVINO (pip install openvino) is left out where it is not installed. bfloat16 is autocast.
 """
 
@@ -35,6 +36,7 @@ from pcae.model.blocks import Walk
 from pcae.model.pretrained import Pretrained, PretrainedFacts, build_model
 from pcae.settings.network import EncoderConfig
 from pcae.settings.trained import Rule
+from pcae.weights.export.deployed import NOT_EXPORTED
 from pcae.weights.export.onnx_files import Onnx
 
 Call = Callable[[Tensor], Any]
@@ -67,7 +69,7 @@ class Plain(nn.Module):
 
 def in_torch(network: nn.Module, said: argparse.Namespace, precision: str, compiled: bool = False) -> Call:
     """A network in PyTorch, compiled for the shapes that come."""
-    run = torch.compile(network, dynamic=False, fullgraph=True) if compiled else network
+    run = torch.compile(network, dynamic=False) if compiled else network
 
     def call(images: Tensor) -> Tensor:
         with torch.autocast(said.device, torch.bfloat16, enabled=precision == "bfloat16"):
@@ -126,7 +128,8 @@ def rows_of(model: Pretrained, said: argparse.Namespace, precision: str, folder:
         for name in ("eager", "compiled"):
             if name in said.runtimes:
                 rows[name, one] = in_torch(network, said, precision, name == "compiled")
-        if said.device != "cpu" or precision != "float32" or not OF_FILES & {*said.runtimes}:
+        in_files = said.device == "cpu" and precision == "float32" and one.rule.criterion not in NOT_EXPORTED
+        if not in_files or not OF_FILES & {*said.runtimes}:
             continue
         path = folder / f"{len(rows)}.onnx"
         Onnx().write(Pretrained(model.encoder, replace(model.facts, rule=one.rule)), one.drop_ratio, path)

@@ -25,7 +25,10 @@ class Files(BaseHTTPRequestHandler):
         server = self.server
         assert isinstance(server, FileServer)
         path = server.root / self.path.lstrip("/")
+        server.asked += with_content
         fault = server.always or (server.faults.pop(0) if server.faults and with_content else None)
+        if server.every and with_content and server.asked % server.every == 0:
+            fault = 503
         if isinstance(fault, int) or not path.is_file():
             self.send_error(fault if isinstance(fault, int) else 404)
             return
@@ -48,11 +51,14 @@ class Files(BaseHTTPRequestHandler):
 
 
 class FileServer(ThreadingHTTPServer):
-    """Where the files are, the faults to come, one that always is, and the ranges that were asked for."""
+    """Where the files are, the faults to come, one that always is, and the ranges that were asked for.
+
+    every: of so many requests for content, one is not answered.
+    """
 
     def __init__(self, root: Path) -> None:
         super().__init__(("127.0.0.1", 0), Files)
-        self.root, self.always = root, None
+        self.root, self.always, self.asked, self.every = root, None, 0, 0
         self.faults: list[int | str] = []
         self.ranges: list[tuple[str, int, int]] = []
 

@@ -18,7 +18,17 @@ from pcae.training.slurm import join_step
 
 STOPPED = 75
 """Exit status of a run that was saved to go on later: sysexits' EX_TEMPFAIL."""
-SHARING = {"pretrain", "finetune", "detect train", "detect evaluate", "compare"}
+SHARING = {
+    "pretrain",
+    "finetune",
+    "detect train",
+    "detect evaluate",
+    "compare",
+    "embed",
+    "predict",
+    "evaluate",
+    "check-data",
+}
 """Verbs that share their work among the processes that torchrun starts."""
 FAMILIES = {verb.split()[0] for verb in VERBS if " " in verb}
 """First words of verbs that have two."""

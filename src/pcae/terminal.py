@@ -61,6 +61,22 @@ def bar(what: str) -> "Callable[[DataLoader | range], Iterable[Any]]":
     return lambda steps: steps if quiet else track(steps, what, len(steps), console=console, transient=True)
 
 
+class LiveLine:
+    """One line on a terminal that changes while work goes on; nothing elsewhere."""
+
+    def __init__(self, what: str) -> None:
+        self.what, self.status = what, console.status(what)
+        self.status.start()
+
+    def __call__(self, text: str) -> None:
+        """Show how far the work is."""
+        self.status.update(f"{self.what}: {text}")
+
+    def stop(self) -> None:
+        """Take the line away."""
+        self.status.stop()
+
+
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table of results, as wide as it is where no terminal limits it; the first column is text, the others are
     numbers."""

@@ -9,7 +9,8 @@ from torch.utils.data import Dataset
 
 import pcae
 from pcae.data.images import open_images
-from pcae.runs.identity import digest_of, digest_of_code, digest_of_images
+from pcae.runs.identity import digest_of_code
+from pcae.sharing.contents import digest_of, digest_of_images
 
 
 class Own(Dataset):

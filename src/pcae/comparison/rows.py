@@ -10,7 +10,6 @@ import yaml
 
 from pcae.data.images import Images
 from pcae.runs import finetuning, pretraining
-from pcae.runs.identity import stored
 from pcae.settings.choices import Measure
 from pcae.settings.recipes import configure
 from pcae.settings.sources import Data
@@ -20,6 +19,7 @@ from pcae.settings.verbs.finetune import FinetuneConfig
 from pcae.settings.verbs.pretrain import PretrainConfig, settings_without_effect
 from pcae.settings.verbs.probe import ProbeConfig
 from pcae.settings.yaml_files import Yaml
+from pcae.sharing.contents import stored
 from pcae.training.distributed import pick_device
 from pcae.training.plan import autocast_dtype
 

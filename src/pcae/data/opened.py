@@ -15,7 +15,7 @@ from pcae.data.files.decode import Choose, Decoded, Source, Unreadable, decode_p
 from pcae.data.files.eight_bits import Bands, EightBits, PixelRange
 from pcae.data.lazy import pick
 from pcae.data.packed.reading import from_array
-from pcae.data.shards.samples import BrokenShard
+from pcae.data.shards.remote import SourceGone
 from pcae.data.shards.shard_list import ShardList
 from pcae.data.tables.labels import Said
 
@@ -133,11 +133,11 @@ class Images(Dataset):
     def source(self, index: int) -> Source | np.ndarray:
         """The image as it is stored: the path of its file, all of its bytes, or an array. Raises Unreadable.
 
-        Raises BrokenShard where no image of a stream's shard can be read any more.
+        Raises SourceGone where a server, or a stream's shard, cannot be read any more.
         """
         try:
             return self.items[index]
-        except BrokenShard:
+        except SourceGone:
             raise
         except (OSError, ValueError) as error:  # its shard is gone
             raise Unreadable(self.names[index], reason_of(error)) from error

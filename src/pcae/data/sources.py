@@ -4,8 +4,10 @@ import os
 from pathlib import Path
 
 from pcae.data.packed.reading import is_packed, list_packed
+from pcae.data.shards.buckets import is_bucket, list_bucket
 from pcae.data.shards.hugging_face import PREFIX, list_rows
 from pcae.data.shards.names import SHARD, matching, of_split
+from pcae.data.shards.remote import is_address
 from pcae.data.shards.stream import is_stream, list_stream
 from pcae.data.shards.tar import list_shards
 from pcae.data.tables.listing import Listing, is_array, is_dicom, is_image, list_split
@@ -23,9 +25,12 @@ def list_data(data: str, split: Split, stream: bool = False) -> Listing:
 
     Raises ValueError with the remedy when there are none.
     """
-    if stream or is_stream(data):
+    if is_address(data) and is_bucket(data) and not stream:
+        found = list_bucket(data, split)
+    elif stream or is_stream(data):
         return list_stream(data, split)
-    found = list_rows(data, split) if data.startswith(PREFIX) else list_path(data, split)
+    else:
+        found = list_rows(data, split) if data.startswith(PREFIX) else list_path(data, split)
     if not len(found.items):
         raise ValueError(f"data {data!r} holds no image files (.jpg, .png, .webp, .tif, ...){instead(data, found)}")
     return found

@@ -2,7 +2,7 @@
 
 import hashlib
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -145,9 +145,10 @@ def moments(pixels: EightBits, missing: np.ndarray | None = None) -> tuple[tuple
     return tuple((sums[0] / count / 255).tolist()), tuple((sums[1] / count / 255**2).tolist())
 
 
-def survey(images: Images, workers: int | None = None) -> DataLoader:
-    """The facts of all images, in order, some at a time; in as many processes as cores, unless said otherwise."""
+def survey(images: Images, workers: int | None = None, chosen: Sequence[int] | None = None) -> DataLoader:
+    """The facts of all images, or of the chosen ones, in order, some at a time; in as many processes as cores, unless
+    said otherwise."""
     if workers is None:
-        workers = scanning_workers(images, len(images))
+        workers = scanning_workers(images, len(images) if chosen is None else len(chosen))
     looks = Lazy(partial(look, images), range(len(images)))
-    return DataLoader(looks, batch_size=16, num_workers=workers, collate_fn=list)
+    return DataLoader(looks, batch_size=16, sampler=chosen, num_workers=workers, collate_fn=list)

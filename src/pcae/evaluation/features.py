@@ -13,7 +13,7 @@ from pcae.data.batches import Follow, whole_loader
 from pcae.data.images import Images
 from pcae.data.unreadable import BadFiles, Batch
 from pcae.model.blocks import Encoded
-from pcae.model.pretrained import Pretrained
+from pcae.model.pretrained import Pretrained, PretrainedFacts
 from pcae.settings.choices import Pool
 from pcae.weights.files import load
 
@@ -56,18 +56,28 @@ def embed_in_batches(
     Raises ValueError when channels or pixel_range are not the model's. Images that cannot be read are counted.
     """
     facts, images = model.facts, bad_files.images
+    check_fit(facts, images)
+    loader = whole_loader(images, facts.encoder.image_size, None, batch_size, workers, facts.crop_pct)
+    for batch in readable(loader, bad_files, follow):
+        yield batch.indices, features_of(model, batch, how)
+
+
+def check_fit(facts: PretrainedFacts, images: Images) -> None:
+    """Raise ValueError where images are not read as a model takes them."""
     if images.channels != facts.encoder.channels:
         raise ValueError(f"the model takes images of {facts.encoder.channels} channels, got {images.channels}")
     if images.pixel_range != facts.pixel_range and not isinstance(images.items, np.ndarray):
         raise ValueError(f"the model takes images of pixel_range {facts.pixel_range}, got {images.pixel_range}")
     if facts.bands is not None and images.bands is not None and tuple(images.bands) != tuple(facts.bands):
         raise ValueError(f"the model takes bands {facts.bands}, got {images.bands}")
-    loader = whole_loader(images, facts.encoder.image_size, None, batch_size, workers, facts.crop_pct)
-    with torch.inference_mode():
-        for batch in readable(loader, bad_files, follow):
-            encoded = model(batch.pixels.to(model.device))
-            features = encoded.tokens if how == "tokens" else pool(model, encoded, how)
-            yield batch.indices, features.float().cpu()
+
+
+@torch.inference_mode()
+def features_of(model: Pretrained, batch: Batch, how: Pool | Literal["tokens"]) -> Float[Tensor, "batch *dims"]:
+    """Features of the images of a batch: pooled ones, or all patch tokens."""
+    encoded = model(batch.pixels.to(model.device))
+    features = encoded.tokens if how == "tokens" else pool(model, encoded, how)
+    return features.float().cpu()
 
 
 def embed(

@@ -3,19 +3,24 @@
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from pcae.data.unreadable import BadFiles
-from pcae.evaluation.features import embed_in_batches
-from pcae.inference.feature_files import HeldRows, Rows, names_beside, rows_in
-from pcae.inference.trained import open_shown, open_trained, say_left_out
+from pcae.data.unreadable import BadFiles, Batch
+from pcae.evaluation.features import check_fit, embed_in_batches, features_of
+from pcae.inference.feature_files import HeldRows, Rows, names_beside, rows_in, schema_of, table_of, values_of
+from pcae.inference.trained import facts_of, open_shown, open_trained, say_left_out, whole
 from pcae.model.pretrained import Pretrained
 from pcae.results import Block, Result, Table, import_pandas
+from pcae.settings.choices import Pool
 from pcae.settings.verbs.embed import EmbedConfig
+from pcae.sharing.in_parts import InParts, Work
+from pcae.sharing.part_folder import PartFolder, check_alone, is_folder, place_of
 from pcae.terminal import bar
+from pcae.training.distributed import open_world
 from pcae.writing import check_writable
 
 if TYPE_CHECKING:
@@ -27,13 +32,17 @@ SHOWN = 8
 
 @dataclass(frozen=True)
 class Embedded:
-    """What was written: of so many images so many features each, of every token where `tokens` says how many."""
+    """What was written: of so many images so many features each, of every token where `tokens` says how many.
 
-    out: Path
+    shared: how, where it was to a folder.
+    """
+
+    out: Path | str
     images: int
     features: int
     bad_files: dict[str, str]
     tokens: int | None
+    shared: dict[str, float] | None = None
 
 
 @dataclass(frozen=True, repr=False)
@@ -74,29 +83,65 @@ def check(config: EmbedConfig) -> None:
     if config.tokens and config.pool != "mean":
         raise ValueError(f"tokens are not pooled; leave --pool {config.pool} out")
     out: Path | None = config.out  # which only the command line needs
-    if out is not None:
-        check_writable(out, ".npy", ".parquet")
-    if out is not None and out.suffix == ".npy":
+    if out is None or is_folder(out):
+        return
+    if out.suffix not in {".npy", ".parquet"}:
+        raise ValueError(f"out {str(out)!r} must end in .npy or .parquet, or be a folder, whose name has no suffix")
+    check_alone(out)
+    check_writable(out)
+    if out.suffix == ".npy":
         check_writable(names_beside(out))
 
 
 def embed_images(config: EmbedConfig) -> Embedded:
     """Embed and write. Raises ValueError for what cannot be, and when too many images cannot be read."""
     check(config)
+    if is_folder(config.out):
+        return embed_in_parts(config)
     model = open_trained(config.model)
-    bad_files, shape = open_shown(config.data, config.shown, model), shape_of(config, model)
+    bad_files, shape = open_shown(config.data, config.shown, model), shape_of(how_of(config), model)
     with rows_in(config.out, shape) as file:
         embed_into([file], config, model, bad_files)
     tokens = shape[0] if config.tokens else None
     return Embedded(config.out, file.count, shape[-1], bad_files.by_name(), tokens)
 
 
+def embed_in_parts(config: EmbedConfig) -> Embedded:
+    """Embed into a folder of parts; every process calls it."""
+    how, place = how_of(config), place_of(config.out)
+    with open_world(config.model.device) as world:
+        model = world.main_first(lambda: open_trained(config.model, device=world.device))
+        bad_files = world.main_first(lambda: open_shown(config.data, config.shown, model))
+        check_fit(model.facts, bad_files.images)
+        facts = partial(facts_of, model, bad_files.images, config.data, {"pool": how, "batch_size": config.batch_size})
+        answer = partial(encoded, model, bad_files.images.names, how)
+        read, schema = whole(model, bad_files.images), schema_of(shape_of(how, model))
+        work = Work("embedding", read, facts, schema, answer, "they have no row")
+        size, workers = config.batch_size, config.shown.workers
+        parts = InParts(work, PartFolder(place), bad_files, world, size, workers, config.part_rows)
+        done = parts.run()
+    tokens = shape_of(how, model)[0] if config.tokens else None
+    return Embedded(place, done.images, model.encoder.width, done.bad_files, tokens, done.numbers())
+
+
+def encoded(model: Pretrained, names: Sequence[str], how: Pool | Literal["tokens"], batch: Batch) -> Any:
+    """The features of a batch with the names of its images, as pyarrow has them."""
+    named = [names[index] for index in batch.indices]
+    if not named:
+        return schema_of(shape_of(how, model)).empty_table()
+    return table_of(named, features_of(model, batch, how).numpy())
+
+
 def embed_in_memory(config: EmbedConfig) -> Embeddings:
     """Embed, and write too where `out` is not None. Raises ValueError as `embed_images` does."""
     check(config)
-    model = open_trained(config.model)
-    bad_files, shape = open_shown(config.data, config.shown, model), shape_of(config, model)
     out: Path | None = config.out
+    if out is not None and is_folder(out):
+        found = embed_in_parts(config)
+        table = PartFolder(place_of(out)).table()
+        return Embeddings(values_of(table["embedding"]), table["path"].to_pylist(), found.bad_files, out)
+    model = open_trained(config.model)
+    bad_files, shape = open_shown(config.data, config.shown, model), shape_of(how_of(config), model)
     held = HeldRows(shape)
     with nullcontext() if out is None else rows_in(out, shape) as file:
         embed_into([held] if file is None else [held, file], config, model, bad_files)
@@ -105,9 +150,9 @@ def embed_in_memory(config: EmbedConfig) -> Embeddings:
 
 def embed_into(sinks: Sequence[Rows], config: EmbedConfig, model: Pretrained, bad_files: BadFiles) -> None:
     """Give the features to what takes them, batch by batch, and name the images that could not be read."""
-    how, workers = "tokens" if config.tokens else config.pool, config.shown.workers
+    workers = config.shown.workers
     found = embed_in_batches(
-        model, bad_files, how, batch_size=config.batch_size, workers=workers, follow=bar("embedding")
+        model, bad_files, how_of(config), batch_size=config.batch_size, workers=workers, follow=bar("embedding")
     )
     for indices, features in found:
         for sink in sinks:
@@ -115,7 +160,12 @@ def embed_into(sinks: Sequence[Rows], config: EmbedConfig, model: Pretrained, ba
     say_left_out(bad_files, "they have no row")
 
 
-def shape_of(config: EmbedConfig, model: Pretrained) -> tuple[int, ...]:
+def how_of(config: EmbedConfig) -> Pool | Literal["tokens"]:
+    """What stands for an image."""
+    return "tokens" if config.tokens else config.pool
+
+
+def shape_of(how: Pool | Literal["tokens"], model: Pretrained) -> tuple[int, ...]:
     """The features of one image: pooled, or of each of its tokens."""
     tokens, width = model.encoder.grid[0] * model.encoder.grid[1], model.encoder.width
-    return (tokens, width) if config.tokens else (width,)
+    return (tokens, width) if how == "tokens" else (width,)

@@ -25,8 +25,8 @@ from pcae.pictures.confusion import draw_confusion
 from pcae.settings.sources import in_words
 from pcae.settings.verbs.evaluate import EvaluateConfig
 from pcae.tasks.dial import grid
-from pcae.terminal import console
-from pcae.training.distributed import World
+from pcae.terminal import console, is_main_process
+from pcae.training.distributed import World, open_world
 from pcae.training.run_folder import VALIDATION
 from pcae.writing import check_writable
 
@@ -34,35 +34,43 @@ PICTURES = (".png", ".svg", ".pdf")
 
 
 def evaluate_classifier(config: EvaluateConfig, usual_picture: Path | None = None) -> Evaluated:
-    """Evaluate and draw. Raises ValueError for what cannot be, and when too many images cannot be read.
+    """Evaluate and draw; processes share the images, and every one of them calls it.
 
-    usual_picture: where accuracy against speed is drawn without `out`, if at all.
+    usual_picture: where accuracy against speed is drawn without `out`, if at all. Raises ValueError for what cannot be,
+    and when too many images cannot be read.
     """
     check(config)
-    model = open_trained(config.model, config.rule)
-    chosen = chosen_ratios(config, model.facts)
-    picture = picture_of(config, len(chosen), usual_picture)
-    check_several(config, model.facts)
-    models = {ratio: model.classifier(ratio) for ratio in chosen}
-    bad_files = open_shown(config.data, config.shown, model, labels=True)
-    bad_files.images = measured_images(config, bad_files.images, model.facts)
-    costs = {ratio: cost_of(classifier, model) for ratio, classifier in models.items()}  # refused before any work
-    batch, names = config.batch_size or large_batch(model.device), model.facts.classes or []
-    mistakes = None if config.mistakes is None else Mistakes(bad_files.images, model.facts)
-    tallies = look_at(models, bad_files, model, config.shown.workers, batch, mistakes)
-    rows: list[dict[str, Any]] = [
-        {"drop_ratio": ratio, **tally.numbers(), "images": tally.images, **costs[ratio], **tally.details(names)}
-        for ratio, tally in tallies.items()
-    ]
-    for size in sorted({1, batch}) if config.rounds else ():
-        add_speeds(rows, models, size, model, config.rounds)
-    found = described(config, model, rows)
-    draw(config, picture, found, tallies[chosen[0]], names)
-    if config.mistakes is not None and mistakes is not None:
-        write_mistakes(config.mistakes, mistakes, found.weights, found.data, chosen[0])
-        console.print(f"the most confident mistakes: {config.mistakes}")
-    say_left_out(bad_files)
-    return found
+    with open_world(config.model.device) as world:
+        model = world.main_first(lambda: open_trained(config.model, config.rule, world.device))
+        chosen = chosen_ratios(config, model.facts)
+        picture = picture_of(config, len(chosen), usual_picture)
+        check_several(config, model.facts)
+        models = {ratio: model.classifier(ratio) for ratio in chosen}
+        bad_files = world.main_first(lambda: open_shown(config.data, config.shown, model, labels=True))
+        bad_files.images = measured_images(config, bad_files.images, model.facts)
+        costs = {ratio: cost_of(classifier, model) for ratio, classifier in models.items()}  # refused before any work
+        batch = config.batch_size or large_batch(model.device)
+        mistakes = None if config.mistakes is None else Mistakes(bad_files.images, model.facts)
+        tallies = look_at(models, bad_files, model, config.shown.workers, batch, mistakes, world)
+        rows = [{"drop_ratio": ratio, **said_of(tally, model), **costs[ratio]} for ratio, tally in tallies.items()]
+
+        def finish() -> Evaluated:
+            for size in sorted({1, batch}) if config.rounds else ():
+                add_speeds(rows, models, size, model, config.rounds)
+            found = described(config, model, rows)
+            draw(config, picture, found, tallies[chosen[0]], model.facts.classes or [])
+            if config.mistakes is not None and mistakes is not None:
+                write_mistakes(config.mistakes, mistakes, found.weights, found.data, chosen[0])
+                console.print(f"the most confident mistakes: {config.mistakes}")
+            say_left_out(bad_files)
+            return found
+
+        return world.from_main(finish)  # speeds with nothing else running
+
+
+def said_of(tally: Tally | Ranked, model: Pretrained) -> dict[str, Any]:
+    """How good a classifier is, as a row has it."""
+    return {**tally.numbers(), "images": tally.images, **tally.details(model.facts.classes or [])}
 
 
 def chosen_ratios(config: EvaluateConfig, facts: PretrainedFacts) -> tuple[float, ...]:
@@ -80,11 +88,11 @@ def look_at(
     workers: int,
     batch: int,
     mistakes: Mistakes | None,
+    world: World,
 ) -> dict[float, Tally | Ranked]:
     """How good each classifier is on the images. mistakes: takes in those of the first one."""
-    world = World(0, 1, model.device)
     first = next(iter(models))
-    return {
+    found = {
         ratio: classify(
             classifier,
             bad_files,
@@ -96,6 +104,9 @@ def look_at(
         )
         for ratio, classifier in models.items()
     }
+    if mistakes is not None:
+        mistakes.join(world.gather((mistakes.images, mistakes.wrong)))
+    return found
 
 
 def check_several(config: EvaluateConfig, facts: PretrainedFacts) -> None:
@@ -114,7 +125,7 @@ def measured_images(config: EvaluateConfig, images: Images, facts: PretrainedFac
     if facts.multi_label:
         return with_label_sets(images, config.data, classes)
     counted = for_classifier(images, classes, config.data)
-    if not set(images.classes) <= set(classes):
+    if not set(images.classes) <= set(classes) and is_main_process():
         console.print(f"the classifier's classes have no names; it is taken that 0 is {images.classes[0]!r} and so on")
     return counted
 

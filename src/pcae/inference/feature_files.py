@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 
@@ -71,33 +71,44 @@ class NpyRows:
         self.names.write(b"\n]")
 
 
-class ParquetRows:
-    """The columns path and embedding (lists of float32 of fixed length, nested for patch tokens) of a .parquet file.
+def schema_of(shape: tuple[int, ...]) -> Any:
+    """The columns of features of this shape: path and embedding, lists of float32 of fixed length."""
+    import pyarrow
 
-    Odd bytes in paths become \\x... count: rows so far.
-    """
+    kind: pyarrow.DataType = pyarrow.float32()
+    for length in reversed(shape):
+        kind = pyarrow.list_(kind, length)
+    return pyarrow.schema({"path": pyarrow.string(), "embedding": kind})
+
+
+def table_of(names: Sequence[str], values: np.ndarray) -> Any:
+    """Rows of features with their names, as pyarrow has them."""
+    import pyarrow
+
+    column = pyarrow.array(np.ascontiguousarray(values, dtype=np.float32).ravel())
+    for length in reversed(values.shape[1:]):
+        column = pyarrow.FixedSizeListArray.from_arrays(column, length)
+    table = pyarrow.table({"path": pyarrow.array(map(in_text, names), pyarrow.string()), "embedding": column})
+    return table.cast(schema_of(values.shape[1:]))
+
+
+def in_text(name: str) -> str:
+    """A name as text: odd bytes become \\x..."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+class ParquetRows:
+    """A .parquet file of features (`schema_of`). count: rows so far."""
 
     def __init__(self, file: BinaryIO, shape: tuple[int, ...]) -> None:
-        import pyarrow
         from pyarrow import parquet
 
         self.count = 0
-        self.kind: pyarrow.DataType = pyarrow.float32()
-        for length in reversed(shape):
-            self.kind = pyarrow.list_(self.kind, length)
-        schema = pyarrow.schema({"path": pyarrow.string(), "embedding": self.kind})
-        self.writer = parquet.ParquetWriter(file, schema)
+        self.writer = parquet.ParquetWriter(file, schema_of(shape))
 
     def add(self, names: Sequence[str], values: np.ndarray) -> None:
         """Append a group of rows."""
-        import pyarrow
-
-        column = pyarrow.array(np.ascontiguousarray(values, dtype=np.float32).ravel())
-        for length in reversed(values.shape[1:]):
-            column = pyarrow.FixedSizeListArray.from_arrays(column, length)
-        paths = [name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") for name in names]
-        table = pyarrow.table({"path": pyarrow.array(paths, pyarrow.string()), "embedding": column})
-        self.writer.write_table(table.cast(self.writer.schema))
+        self.writer.write_table(table_of(names, values))
         self.count += len(names)
 
     def finish(self) -> None:
@@ -121,3 +132,12 @@ def rows_in(path: Path, shape: tuple[int, ...]) -> Iterator[NpyRows | ParquetRow
             yield rows
         finally:  # after a failure too: pyarrow wants its file open when it ends
             rows.finish()
+
+
+def values_of(column: Any) -> np.ndarray:
+    """The numbers of a column of lists of fixed length."""
+    shape, flat = [len(column)], column.combine_chunks()
+    while hasattr(flat.type, "list_size"):
+        shape.append(flat.type.list_size)
+        flat = flat.flatten()
+    return flat.to_numpy().reshape(shape)

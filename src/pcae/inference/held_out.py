@@ -5,6 +5,7 @@ from functools import reduce as fold
 from operator import add
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -85,7 +86,8 @@ def share_of(
     cannot be read.
     """
     images, size = bad_files.images, facts.encoder.image_size
-    chosen = range(world.rank, len(images), world.size)
+    batches = np.arange(len(images)) // batch_size  # whole ones, so that none depends on how many processes there are
+    chosen = np.flatnonzero(batches % world.size == world.rank).tolist()
     loader = whole_loader(images, size, chosen, batch_size, workers, facts.crop_pct)
     return (batch for batch in read_share(loader, bad_files, world, what) if batch.indices)
 

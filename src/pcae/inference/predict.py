@@ -1,18 +1,25 @@
 """The most likely classes of images, one line of JSON for each."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from pcae.data.batches import whole_loader
-from pcae.inference.trained import open_shown, open_trained
+from pcae.data.unreadable import Batch
+from pcae.inference.feature_files import in_text
+from pcae.inference.trained import facts_of, open_shown, open_trained, whole
+from pcae.model.pretrained import Classifier, Pretrained
 from pcae.results import Block, Result, Table
 from pcae.settings.verbs.predict import PredictConfig
+from pcae.sharing.in_parts import InParts, Work
+from pcae.sharing.part_folder import PartFolder, check_alone, is_folder, place_of
 from pcae.terminal import bar, console
+from pcae.training.distributed import open_world
 from pcae.writing import check_writable, in_one_move
 
 SHOWN = 20
@@ -21,11 +28,14 @@ SHOWN = 20
 
 @dataclass
 class Predicted:
-    """What was written: predictions of so many images; and why others have none, by name."""
+    """What was written: predictions of so many images; and why others have none, by name. shared: how, where it was to
+    a folder.
+    """
 
-    out: Path
+    out: Path | str
     images: int = 0
     bad_files: dict[str, str] = field(default_factory=dict)
+    shared: dict[str, float] | None = None
 
 
 @dataclass(frozen=True, repr=False)
@@ -68,19 +78,32 @@ def predict_images(config: PredictConfig) -> Predictions:
     rows: list[dict[str, Any]] = []
     if config.out is None:
         rows.extend(predictions(config))
+    elif is_folder(config.out):
+        predict_in_parts(config, config.out)
+        rows.extend(map(without_empty, PartFolder(place_of(config.out)).table().to_pylist()))
     else:
         write_predictions(config, config.out, rows.append)
     return Predictions(rows, config.out)
 
 
+def without_empty(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of a part as a line has it."""
+    return {name: value for name, value in row.items() if value is not None}
+
+
 def write_predictions(
     config: PredictConfig, out: Path, follow: Callable[[dict[str, Any]], None] = lambda _: None
 ) -> Predicted:
-    """Classify into a file that is there, whole, when all went well. Raises ValueError as `predictions` does.
+    """Classify into a folder of parts, or into a file that is there, whole, when all went well.
 
-    follow: is told each line.
+    follow: is told each line of a file. Raises ValueError as `predictions` does.
     """
-    check_writable(out, ".jsonl")
+    if is_folder(out):
+        return predict_in_parts(config, out)
+    if out.suffix != ".jsonl":
+        raise ValueError(f"out {str(out)!r} must end in .jsonl, or be a folder, whose name has no suffix")
+    check_alone(out)
+    check_writable(out)
     found = Predicted(out)
     with in_one_move(out) as beside, beside.open("w", encoding="utf-8") as file:
         for line in predictions(config):
@@ -93,30 +116,85 @@ def write_predictions(
     return found
 
 
+def predict_in_parts(config: PredictConfig, out: Path) -> Predicted:
+    """Classify into a folder of parts; every process calls it."""
+    with open_world(config.model.device) as world:
+        model = world.main_first(lambda: open_trained(config.model, config.rule, world.device))
+        bad_files = world.main_first(lambda: open_shown(config.data, config.shown, model))
+        classifier, names = classifier_of(model, config), bad_files.images.names
+        said = {"drop_ratio": ratio_of(model, config), "rule": vars(model.facts.rule), "classes": model.facts.classes}
+        said |= {"top": config.top, "threshold": config.threshold, "batch_size": config.batch_size}
+        facts, schema = partial(facts_of, model, bad_files.images, config.data, said), schema_of_lines()
+
+        def answer(batch: Batch) -> Any:
+            return as_table(lines_of(batch, classifier, model, names, config), schema)
+
+        work = Work("predicting", whole(model, bad_files.images), facts, schema, answer, "their rows say why")
+        size, workers = config.batch_size, config.shown.workers
+        parts = InParts(work, PartFolder(place_of(out)), bad_files, world, size, workers, config.part_rows)
+        done = parts.run()
+    return Predicted(place_of(out), done.images, done.bad_files, done.numbers())
+
+
+def schema_of_lines() -> Any:
+    """The columns of predictions: path, error where an image cannot be read, and top, a list of classes with their
+    probabilities."""
+    import pyarrow
+
+    best = pyarrow.struct({"class": pyarrow.string(), "probability": pyarrow.float64()})
+    return pyarrow.schema({"path": pyarrow.string(), "error": pyarrow.string(), "top": pyarrow.list_(best)})
+
+
+def as_table(lines: list[dict[str, Any]], schema: Any) -> Any:
+    """Lines as rows of a part."""
+    import pyarrow
+
+    return pyarrow.Table.from_pylist([line | {"path": in_text(line["path"])} for line in lines], schema)
+
+
 def predictions(config: PredictConfig) -> Iterator[dict[str, Any]]:
     """A line for each image, in order; that of one that cannot be read says why.
 
     Raises ValueError for what cannot be, and when too many images cannot be read.
     """
+    check_alone(config.out)
     model = open_trained(config.model, config.rule)
     bad_files = open_shown(config.data, config.shown, model)
     facts, names, size = model.facts, bad_files.images.names, model.facts.encoder.image_size
-    classifier = model.classifier(facts.drop_ratios[0] if config.drop_ratio is None else config.drop_ratio)
+    classifier = classifier_of(model, config)
     loader = whole_loader(bad_files.images, size, None, config.batch_size, config.shown.workers, facts.crop_pct)
-    with torch.inference_mode():
-        for batch in bar("predicting")(loader):
-            bad_files.add(batch.failed)
-            bad_files.check()
-            lines = {index: {"path": names[index], "error": why} for index, why in batch.failed.items()}
-            if batch.indices:
-                chances = facts.probabilities(classifier(batch.pixels.to(model.device)).float()).cpu()
-                named = chances.shape[1] if config.threshold is not None else min(config.top, chances.shape[1])
-                best = chances.topk(named, dim=1)
-                for row, index in enumerate(batch.indices):
-                    lines[index] = {"path": names[index], "top": said(best, row, facts.classes or [], config.threshold)}
-            yield from (lines[index] for index in sorted(lines))
+    for batch in bar("predicting")(loader):
+        bad_files.add(batch.failed)
+        bad_files.check()
+        yield from lines_of(batch, classifier, model, names, config)
     if bad_files.found:
         console.print(bad_files.describe())
+
+
+def classifier_of(model: Pretrained, config: PredictConfig) -> Classifier:
+    """The classifier at the drop ratio that is asked for."""
+    return model.classifier(ratio_of(model, config))
+
+
+def ratio_of(model: Pretrained, config: PredictConfig) -> float:
+    """The drop ratio that is asked for, else the least of the training."""
+    return model.facts.drop_ratios[0] if config.drop_ratio is None else config.drop_ratio
+
+
+@torch.inference_mode()
+def lines_of(
+    batch: Batch, classifier: Classifier, model: Pretrained, names: Sequence[str], config: PredictConfig
+) -> list[dict[str, Any]]:
+    """A line for each image of a batch, in order."""
+    facts = model.facts
+    lines = {index: {"path": names[index], "error": why} for index, why in batch.failed.items()}
+    if batch.indices:
+        chances = facts.probabilities(classifier(batch.pixels.to(model.device)).float()).cpu()
+        named = chances.shape[1] if config.threshold is not None else min(config.top, chances.shape[1])
+        best = chances.topk(named, dim=1)
+        for row, index in enumerate(batch.indices):
+            lines[index] = {"path": names[index], "top": said(best, row, facts.classes or [], config.threshold)}
+    return [lines[index] for index in sorted(lines)]
 
 
 def said(best: torch.return_types.topk, row: int, classes: list[str], threshold: float | None) -> list[dict[str, Any]]:

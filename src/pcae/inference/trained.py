@@ -1,21 +1,25 @@
 """The trained model that a verb works with, and the images that it is shown."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from pcae.data.crops import WholeImages
 from pcae.data.images import Images, open_images
 from pcae.data.unreadable import BadFiles
 from pcae.model.pretrained import Pretrained, PretrainedFacts
 from pcae.model.reduced import fold_of
 from pcae.settings.bounds import check_bounds
 from pcae.settings.choices import Split
-from pcae.settings.sources import Data
+from pcae.settings.sources import Data, given_in
 from pcae.settings.trained import ReductionFile, RuleConfig, ShownConfig, TrainedConfig
 from pcae.settings.yaml_files import read_yaml
-from pcae.terminal import console
+from pcae.sharing.contents import digest_of, digest_of_images
+from pcae.terminal import console, is_main_process
 from pcae.training.distributed import pick_device
 from pcae.weights.detectors import DetectorFacts
 from pcae.weights.files import fill, find
@@ -37,19 +41,40 @@ def open_shown(data: Data, config: ShownConfig, model: Pretrained, labels: bool 
     return BadFiles(images_for(model.facts, data, config.split, labels), config.max_bad_files)
 
 
-def open_trained(config: TrainedConfig, rule: RuleConfig = AS_TRAINED) -> Pretrained:
-    """The model, in evaluation mode, whose facts have the rule that is asked for; says what was matched."""
+def open_trained(
+    config: TrainedConfig, rule: RuleConfig = AS_TRAINED, device: torch.device | None = None
+) -> Pretrained:
+    """The model, in evaluation mode, whose facts have the rule that is asked for; the main process says what was
+    matched. device: without it, the one that is asked for.
+    """
     said = said_by(rule)  # refused before any work
-    device = pick_device(config.device)
+    device = device or pick_device(config.device)
     found = find(config.weights)
     model, match = fill(found, device, config.image_size)
-    console.print(f"weights: {found.source}")
-    for line in (*match.describe(), *found.remarks):
-        console.print(f"  {line}")
+    if is_main_process():
+        console.print(f"weights: {found.source}")
+        for line in (*match.describe(), *found.remarks):
+            console.print(f"  {line}")
     ratio = said.pop("drop_ratio", None)
     ratios = model.facts.drop_ratios if ratio is None else (ratio, ratio)
     model.facts = replace(model.facts, rule=model.facts.rule.but(said), drop_ratios=ratios)
     return model
+
+
+def whole(model: Pretrained, images: Images) -> Callable[[int], Tensor]:
+    """The pixels of an image by its index, as a model looks at them. Raises Unreadable."""
+    return WholeImages(images, model.facts.encoder.image_size, model.facts.crop_pct).__getitem__
+
+
+def facts_of(model: Pretrained, images: Images, data: Data, said: dict[str, Any]) -> dict[str, Any]:
+    """What decides the answers of a model on images, in JSON's types: parts of them are of the same where it is.
+
+    said: settings beside those of the model.
+    """
+    facts = model.facts
+    found = {"weights": digest_of(model), "mean": facts.mean, "std": facts.std, "crop_pct": facts.crop_pct}
+    found |= {"image_size": facts.encoder.image_size, "files": images.digest(), **said}
+    return found | ({"contents": digest_of_images(images)} if given_in(data) else {})
 
 
 def said_by(config: RuleConfig) -> dict[str, Any]:

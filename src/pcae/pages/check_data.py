@@ -1,7 +1,6 @@
 """What a folder of images holds, before a run meets it: its faults, a recipe for it, and a page of all that."""
 
 import shlex
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -17,25 +16,39 @@ from pcae.settings.recipes import read_recipe
 from pcae.settings.sources import each, given_in, has_splits, in_words
 from pcae.settings.verbs.check_data import CheckDataConfig
 from pcae.settings.verbs.pretrain import PretrainConfig
-from pcae.terminal import bar, console
-from pcae.training.distributed import pick_device
+from pcae.terminal import bar, console, is_main_process
+from pcae.training.distributed import World, open_world
 from pcae.writing import check_writable
 
 
 def check_data(config: CheckDataConfig) -> DataReport:
     """Look at all images and compare them, as JSON has it; the page is written where that is asked for.
 
-    Raises ValueError for what cannot be, and for a packed folder that is damaged.
+    Processes share the images, and every one of them calls it. Raises ValueError for what cannot be, and for a packed
+    folder that is damaged.
     """
     if config.out is not None:
         check_writable(config.out, ".html")
-    for source in each(config.data):
+    with open_world(config.device) as world:
+        splits = world.main_first(lambda: opened(config))
+        looks = {name: look_at(name, split, config.workers, world) for name, split in splits.items()}
+        return world.from_main(lambda: report(config, splits, looks, world.device))
+
+
+def opened(config: CheckDataConfig) -> dict[str, Images]:
+    """The images; packed ones whole by their checksums."""
+    for source in each(config.data) if is_main_process() else ():
         verify(source, bar("checksums"))
-    device = pick_device(config.device)
-    splits = open_splits(config)
-    images = gather(splits, {name: look_at(name, split, config.workers) for name, split in splits.items()})
+    return open_splits(config)
+
+
+def report(
+    config: CheckDataConfig, splits: dict[str, Images], looks: dict[str, list[Facts]], device: torch.device
+) -> DataReport:
+    """What single images are, put together; and the page."""
+    images = gather(splits, looks)
     faults = find_faults(images, config.alike, device)
-    report = DataReport(
+    found = DataReport(
         data=in_words(config.data),
         **describe(images),
         faults={fault.name: listed(fault, images) for fault in faults},
@@ -43,9 +56,9 @@ def check_data(config: CheckDataConfig) -> DataReport:
         suggestion=suggest(config, splits["train"], device),
     )
     if config.out is not None:
-        write_page(config.out, report, faults, images)
+        write_page(config.out, found, faults, images)
         console.print(f"with thumbnails: {config.out}")
-    return report
+    return found
 
 
 def open_splits(config: CheckDataConfig) -> dict[str, Images]:
@@ -61,9 +74,12 @@ def open_splits(config: CheckDataConfig) -> dict[str, Images]:
     return {"train": train, "validation": other}
 
 
-def look_at(name: str, images: Images, workers: int | None) -> Sequence[Facts]:
-    """The facts of all images, with a bar on a terminal."""
-    return [facts for some in bar(f"reading {name}")(survey(images, workers)) for facts in some]
+def look_at(name: str, images: Images, workers: int | None, world: World) -> list[Facts]:
+    """The facts of all images in the main process, which shows a bar on a terminal; each looks at images in a row."""
+    mine = range(len(images) * world.rank // world.size, len(images) * (world.rank + 1) // world.size)
+    follow = bar(f"reading {name}") if world.is_main else iter
+    looks = [facts for some in follow(survey(images, workers, mine)) for facts in some]
+    return [facts for share in world.collect(looks) or [] for facts in share]
 
 
 def listed(fault: Fault, images: Everything) -> dict[str, Any]:

@@ -52,6 +52,11 @@ class Mistakes:
         find = self.of_several if self.facts.multi_label else self.of_one
         self.wrong += find(chances, labels, places)
 
+    def join(self, shares: Sequence[tuple[int, list[Mistake]]]) -> None:
+        """Put together what processes found, each of its share: how many images, and the mistakes."""
+        self.images = sum(images for images, _ in shares)
+        self.wrong = [mistake for _, wrong in shares for mistake in wrong]
+
     def of_one(self, chances: Tensor, labels: Tensor, places: Sequence[int]) -> list[Mistake]:
         """Images whose most likely class is another one."""
         classes = self.facts.classes or []

@@ -4,13 +4,18 @@ import os
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, TypeVar, cast
 
 import torch
 from torch import distributed, nn
-from torch.distributed import DistStoreError, PrefixStore, Store  # pyright: ignore[reportPrivateImportUsage]
+from torch.distributed import (  # pyright: ignore[reportPrivateImportUsage]
+    DistStoreError,
+    HashStore,
+    PrefixStore,
+    Store,
+)
 from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
@@ -31,12 +36,15 @@ ends the others before."""
 
 @dataclass(frozen=True)
 class World:
-    """This process among all: its rank, their number, its device, and how hosts speak without their devices."""
+    """This process among all: its rank, their number, its device, how hosts speak without their devices, and what all
+    of them read and write without waiting for one another.
+    """
 
     rank: int
     size: int
     device: torch.device
     words: distributed.ProcessGroup | None = None
+    store: Store = field(default_factory=HashStore, compare=False)
 
     @property
     def is_main(self) -> bool:
@@ -110,6 +118,10 @@ class World:
         distributed.all_reduce(said, distributed.ReduceOp.MAX, self.words)
         return bool(said)
 
+    def count(self, name: str, more: int = 0) -> int:
+        """What all processes have counted under a name since they started, `more` of it now; nobody is waited for."""
+        return self.store.add(name, more)
+
     def check_same(self, value: int, what: str) -> None:
         """Raise ValueError, on all processes, when they do not agree on a whole number."""
         if len(set(self.gather(value))) > 1:
@@ -156,7 +168,7 @@ def open_world(device: str) -> Iterator[World]:
     distributed.init_process_group(backend, timeout=PATIENCE, store=store, rank=rank, world_size=size)
     try:
         words = cast(distributed.ProcessGroup, distributed.new_group(timeout=PATIENCE, backend="gloo"))
-        yield World(rank, size, picked, words)
+        yield World(rank, size, picked, words, store)
     except RuntimeError as error:
         if EXCHANGE not in str(error):
             raise

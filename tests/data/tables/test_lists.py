@@ -173,7 +173,6 @@ def test_why_labels_do_not_count_is_said_where_labels_are_wanted(tmp_path, text,
             "a.jpg 65\nb.jpg 970\n",
             "a.jpg 65', which is no file; the name ends before: for labels behind names, make it",
         ),
-        ("path,label\nhttps://x.org/a.jpg,cat\n", "names 'https://x.org/a.jpg', which is an address; download the"),
     ],
 )
 def test_a_row_whose_file_is_not_there_is_refused(tmp_path, text, why):

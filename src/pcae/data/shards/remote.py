@@ -5,8 +5,11 @@ import os
 import re
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeVar
+
+from pcae.data.files.bounds import MOST_BYTES
 
 SCHEMES = ("http", "https", "s3", "gs", "hf")
 ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://|pipe:", re.IGNORECASE)
@@ -26,8 +29,30 @@ PERMANENT = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirector
 T = TypeVar("T")
 
 
+@dataclass
+class Retries:
+    """How often this process has tried again."""
+
+    count: int = 0
+
+
+RETRIES = Retries()
+
+
 class Unreachable(ValueError):
     """A file at an address that cannot be read, however often it is tried."""
+
+
+class Absent(Unreachable):
+    """A file at an address that is not there, or may not be read: another try would end alike."""
+
+
+class SourceGone(ValueError):
+    """A server, or a shard, of which nothing can be read any more: no image of it is known to be missing."""
+
+
+class TooLarge(OSError):
+    """An answer of more bytes than are safe to read."""
 
 
 class RangesIgnored(OSError):
@@ -103,6 +128,25 @@ def fetch(address: str, start: int, end: int) -> bytes:
     return tried(address, once)
 
 
+def image_at(address: str) -> bytes:
+    """All bytes of an image. Raises ValueError where there is none, or too much, and SourceGone."""
+
+    def once() -> bytes:
+        files = filesystem(scheme_of(address), os.getpid())
+        whole = scheme_of(address) in {"http", "https"}  # of which many know no ranges
+        return files.cat_file(address) if whole else files.cat_file(address, start=0, end=MOST_BYTES + 1)
+
+    try:
+        content = tried(address, once)
+    except Absent:
+        raise
+    except Unreachable as error:
+        raise SourceGone(str(error)) from error
+    if len(content) > MOST_BYTES:
+        raise ValueError(f"it has more bytes than are safe to read ({MOST_BYTES:,})")
+    return content
+
+
 def size_of(address: str) -> int:
     """The bytes that a file has. Raises Unreachable when the server does not say."""
     size = tried(address, lambda: filesystem(scheme_of(address), os.getpid()).info(address)["size"])
@@ -132,7 +176,9 @@ def tried(address: str, once: Callable[[], T]) -> T:
                 ) from error
             if wait is None or is_permanent(cause):
                 times = f" (tried {number} times)" if number > 1 else ""
-                raise Unreachable(f"address {address!r} cannot be read: {words(cause)}{times}") from error
+                kind = Absent if is_permanent(cause) else Unreachable
+                raise kind(f"address {address!r} cannot be read: {words(cause)}{times}") from error
+            RETRIES.count += 1
             time.sleep(wait)
     raise AssertionError
 
@@ -148,7 +194,7 @@ def is_permanent(error: Exception) -> bool:
     status = getattr(error, "status", None)
     if isinstance(status, int) and status:
         return status < 500 and status not in FOR_A_MOMENT
-    return isinstance(error, PERMANENT)
+    return isinstance(error, (*PERMANENT, TooLarge))
 
 
 def words(error: Exception) -> str:
@@ -188,7 +234,11 @@ def http_options() -> dict[str, Any]:
 
 
 async def refuse_whole(response: Any) -> None:
-    """Raise RangesIgnored, before any of it is read, for an answer with all of a file where a part was asked for."""
+    """Raise RangesIgnored, before any of it is read, for an answer with all of a file where a part was asked for, and
+    TooLarge for one that is."""
+    if (response.content_length or 0) > MOST_BYTES:
+        response.close()
+        raise TooLarge(f"its {response.content_length:,} bytes are more than are safe to read ({MOST_BYTES:,})")
     if "Range" in response.request_info.headers and response.status == 200:
         response.close()
         raise RangesIgnored

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from pcae.data.files.bounds import MOST_BYTES
 from pcae.data.shards.columns import WITH_BYTES, usual
-from pcae.data.shards.remote import CHUNK, SMALL_CHUNK, RemoteShard, Unreachable, is_address
+from pcae.data.shards.remote import CHUNK, SMALL_CHUNK, RemoteShard, SourceGone, Unreachable, is_address
 from pcae.data.shards.tar import AnyShard, Crowds, Member, open_shard, samples_of
 from pcae.data.tables.listing import is_image
 
@@ -24,7 +24,7 @@ class Sample(NamedTuple):
     fault: str = ""
 
 
-class BrokenShard(ValueError):
+class BrokenShard(SourceGone):
     """A shard of a stream that cannot be read, or does not hold what it should."""
 
 

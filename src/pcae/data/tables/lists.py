@@ -5,9 +5,14 @@ import io
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
+from pcae.data.files.decode import Source
+from pcae.data.lazy import Lazy
+from pcae.data.shards.remote import check_address, image_at, is_address
 from pcae.data.tables.labels import NAMES, Label, Said, one_each, plain
 from pcae.data.tables.listing import FOLDERS, Listing, is_image, split_word
 from pcae.settings.choices import Split
@@ -31,7 +36,7 @@ YES, NO = {"1", "1.0", "true"}, {"0", "0.0", "false", ""}
 
 
 def read_list(path: Path, split: Split) -> Listing:
-    """Files named in a .txt (one a line), .csv or .tsv, relative to the list.
+    """Files named in a .txt (one a line), .csv or .tsv, relative to the list, or at addresses.
 
     A table has a path in the first column and a label in the second, or a header (`columns_of`), and may say of which
     split a row is (`of_split`). Labels count where every file has one. Raises ValueError for what is no list, and for
@@ -40,7 +45,7 @@ def read_list(path: Path, split: Split) -> Listing:
     text, beside = text_of(path), Beside(path.parent)
     if path.suffix.lower() not in TABLES:
         files = [beside.named([line.removesuffix("\r")], 0, path) for line in text.split("\n") if line.strip()]
-        return Listing(files, files, None, str(path.parent))
+        return Listing(items_of(files), files, None, str(path.parent))
     rows = [row for row in rows_of(text, separator_of(text, beside), path) if any(cell.strip() for cell in row)]
     place, header = columns_of(rows[:2], beside)
     rows = of_split(rows[1 if header else 0 :], header, split)
@@ -50,7 +55,18 @@ def read_list(path: Path, split: Split) -> Listing:
     if several is not None and (odd := conflicts(files, several.labels)):
         several, fault = None, fault or odd
     labels, fault = (None, fault) if fault else one_each(said, lambda row: rows[row][place], "rows")
-    return Listing(files, files, labels, str(path.parent), unlabelled=fault, said=several)
+    return Listing(items_of(files), files, labels, str(path.parent), unlabelled=fault, said=several)
+
+
+def items_of(files: list[str]) -> Sequence[Any]:
+    """What images are read from: files as they are, and what addresses answer when they are asked."""
+    return Lazy(partial(source_at, files), range(len(files))) if any(map(is_address, files)) else files
+
+
+def source_at(files: Sequence[str], row: int) -> Source:
+    """The path of a file, or all bytes at an address. Raises ValueError where there is no image, SourceGone where a
+    server does not answer."""
+    return image_at(files[row]) if is_address(files[row]) else files[row]
 
 
 @dataclass(frozen=True)
@@ -61,7 +77,9 @@ class Beside:
     stems: dict[str, dict[str, list[str]]] = field(default_factory=dict)
 
     def find(self, cell: str) -> list[str]:
-        """The file that a cell names: as it stands there, else those whose name it is without suffix."""
+        """The file or address that a cell names: as it stands there, else the files whose name it is without suffix."""
+        if is_address(cell.strip()):
+            return [cell.strip()]
         for name in dict.fromkeys((cell, cell.strip(), cell.strip().replace("\\", "/"))):
             if name and os.path.isfile(self.folder / name):  # noqa: PTH113  # a name may be too long, or no text
                 return [str(self.folder / name)]
@@ -79,11 +97,11 @@ class Beside:
             raise ValueError(f"{path} has a row without a file, {','.join(row)!r}; fill it in, or take the row out")
         found = self.find(cell)
         if len(found) == 1:
+            if is_address(found[0]):
+                check_address(found[0])
             return found[0]
         if found:
             raise ValueError(f"{path} names {cell!r}, which {found[0]!r} and {found[1]!r} may be; write its suffix")
-        if "://" in cell:
-            raise ValueError(f"{path} names {cell!r}, which is an address; download the images, and name the files")
         raise ValueError(f"{path} names {str(self.folder / cell)!r}, which is no file; {self.remedy(cell)}")
 
     def remedy(self, cell: str) -> str:
@@ -145,11 +163,14 @@ def columns_of(rows: list[list[str]], beside: Beside) -> tuple[int, list[str]]:
     A header names no file. Its column of files has a usual name (path, file_name, image_id, ...), or images below it.
     """
     header, below = (*rows, [], [])[:2]
-    if any(is_image(cell) or os.path.isfile(beside.folder / cell) for cell in header if cell):  # noqa: PTH113
+    names = [cell for cell in header if cell]
+    if any(is_image(cell) or is_address(cell) or os.path.isfile(beside.folder / cell) for cell in names):  # noqa: PTH113
         return 0, []
     known = [place for place, name in enumerate(header) if plain(name) in PATHS]
     there = [place for place in known if beside.find(cell_of(below, place))]
-    unusual = [place for place, cell in enumerate(below) if is_image(cell) and beside.find(cell)]
+    unusual = [
+        place for place, cell in enumerate(below) if (is_image(cell) or is_address(cell.strip())) and beside.find(cell)
+    ]
     place = next(iter(there or known or unusual), None)
     return (0, []) if place is None else (place, header)
 

@@ -24,7 +24,8 @@ class PredictConfig:
     """An image, a folder, a .txt or .csv list, WebDataset shards, `hf:NAME`, or a built-in word."""
     model: TrainedConfig
     out: Path | None = None
-    """The .jsonl file to write; without it, lines go to standard output."""
+    """The .jsonl file to write, or a folder for parts in .parquet, which processes and machines share (torchrun, srun)
+    and which may be at an address (s3, gs, hf); without it, lines go to standard output."""
     drop_ratio: float | None = None
     """Share of the patch tokens that each of three stages drops; without it, as it was fine-tuned."""
     rule: RuleConfig = RuleConfig()
@@ -36,5 +37,7 @@ class PredictConfig:
     shown: ShownConfig = ShownConfig()
     batch_size: Count = 32
     """Images that are classified at once."""
+    part_rows: Count | None = None
+    """Images of a part of a folder; without it 64 parts, of 512 to 16,384 images."""
     json: bool = False
     """Print one JSON document instead of lines: all predictions, or with --out what was written."""
