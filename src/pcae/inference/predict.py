@@ -187,7 +187,9 @@ def lines_of(
 ) -> list[dict[str, Any]]:
     """A line for each image of a batch, in order."""
     facts = model.facts
-    lines = {index: {"path": names[index], "error": why} for index, why in batch.failed.items()}
+    lines: dict[int, dict[str, Any]] = {
+        index: {"path": names[index], "error": why} for index, why in batch.failed.items()
+    }
     if batch.indices:
         chances = facts.probabilities(classifier(batch.pixels.to(model.device)).float()).cpu()
         named = chances.shape[1] if config.threshold is not None else min(config.top, chances.shape[1])

@@ -10,12 +10,7 @@ from typing import Any, TypeVar, cast
 
 import torch
 from torch import distributed, nn
-from torch.distributed import (  # pyright: ignore[reportPrivateImportUsage]
-    DistStoreError,
-    HashStore,
-    PrefixStore,
-    Store,
-)
+from torch.distributed import DistStoreError, HashStore, PrefixStore, Store  # pyright: ignore[reportPrivateImportUsage]
 from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
