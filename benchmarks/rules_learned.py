@@ -58,14 +58,15 @@ def measure() -> None:
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     words.add_argument("runs", type=Path)
     words.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    words.add_argument("--no-epoch", action="store_true")
+    words.add_argument("--no-epoch", action="store_true", help="the dial alone")
     said = words.parse_args()
     dial: list[dict[str, float]] = []
     epoch: dict[str, list[float]] = {name: [] for name in RULES}
     for seed in said.seeds:
         pre, first = said.runs / f"pre{seed}", said.runs / f"A{seed}"
         pcae.pretrain("fashion-mnist", pre, recipe="sample", steps=14_000, seed=seed, device="cpu")
-        pcae.finetune("fashion-mnist", first, weights=str(pre), drop_ratio=0.0, seed=seed, **SHARED)
+        if not said.no_epoch:
+            pcae.finetune("fashion-mnist", first, weights=str(pre), drop_ratio=0.0, seed=seed, **SHARED)
         by_dial = {"criterion": BEST.criterion, "fold": BEST.fold, "before_mlp": True, "drop_ratio": "0:0.4"}
         learned = said.runs / f"D{seed}"
         pcae.finetune("fashion-mnist", learned, weights=str(pre), seed=seed, **SHARED, **by_dial)

@@ -14,6 +14,7 @@ from PIL import Image
 
 import pcae
 from pcae.cli import main
+from pcae.sharing.in_parts import OpenPart
 from pcae.sharing.part_folder import PartFolder, is_folder, place_of
 from pcae.weights.files import save_model
 from tests.processes import Started, ended, succeed, together
@@ -180,6 +181,27 @@ def test_killed_at_random_moments_it_ends_with_every_image_once(data, weights, a
             for path in list(out.glob("part-*"))[: chance.choice([1, 5])]:
                 path.unlink()  # so that there is something to kill
     succeed(*together(embedding(data, weights, out), 2))
+    assert_same(out, alone)
+
+
+def test_asked_to_stop_it_ends_with_75_and_the_same_command_goes_on(
+    data, weights, alone, tmp_path, monkeypatch, capsys
+):
+    out, finish = tmp_path / "out", OpenPart.finish
+
+    def finish_third(part: OpenPart, *given) -> None:
+        finish(part, *given)
+        if part.number == 3:
+            signal.raise_signal(signal.SIGTERM)
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit) as stop:
+        patch.setattr(OpenPart, "finish", finish_third)
+        main(embedding(data, weights, out)[1:])
+    assert stop.value.code == 75 and "the same command goes on" in capsys.readouterr().err
+    assert sorted(path.name for path in out.iterdir()) == ["_bad-00001.jsonl", "_job.json"] + [
+        f"part-{number:05d}.parquet" for number in range(4)
+    ]
+    main(embedding(data, weights, out)[1:])
     assert_same(out, alone)
 
 

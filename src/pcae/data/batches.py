@@ -103,7 +103,7 @@ def training_workers(config: DataConfig, device: torch.device) -> int:
     """
     if config.workers is not None or device.type == "cpu":
         return config.workers or 0
-    return max(1, count_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")) - 1)
+    return max(1, count_cores() // local_processes() - 1)
 
 
 def scanning_workers(images: Images, passes: int) -> int:
@@ -114,7 +114,13 @@ def scanning_workers(images: Images, passes: int) -> int:
     """
     method = multiprocessing.get_start_method(allow_none=True)  # asked otherwise, it would be fixed for who calls us
     forks = (method or multiprocessing.get_all_start_methods()[0]) == "fork"
-    return min(count_cores(), passes // 50) if forks and not isinstance(images.items, np.ndarray) else 0
+    cores = max(1, count_cores() // local_processes())
+    return min(cores, passes // 50) if forks and not isinstance(images.items, np.ndarray) else 0
+
+
+def local_processes() -> int:
+    """Processes on this machine that share the work."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
 def training_loader(

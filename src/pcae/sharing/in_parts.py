@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 from pcae.data.unreadable import BadFiles, Batch, left_out, read_or_not
@@ -15,6 +16,7 @@ from pcae.sharing.part_folder import BAD, PartFolder
 from pcae.sharing.progress import Pacer
 from pcae.terminal import console
 from pcae.training.distributed import World
+from pcae.training.interruption import Interrupted, asked_to_stop
 
 SUMMARY, LOG = "_summary.json", "_log"
 GROUP = 2**24
@@ -119,8 +121,8 @@ class InParts:
     def run(self) -> Shared:
         """Do what is not there yet; every process calls it.
 
-        Raises ValueError where the folder holds something else, where too many images cannot be read, and, when all
-        else is done, where shards cannot be read.
+        Raises Interrupted where it is asked to stop, ValueError where the folder holds something else, where too many
+        images cannot be read, and, when all else is done, where shards cannot be read.
         """
         images, world = self.bad_files.images, self.world
         rows = rows_of_a_part(len(images), self.batch_size, self.part_rows)
@@ -128,8 +130,8 @@ class InParts:
         left = world.from_main(partial(self.begin, parts, rows))
         before = len(images) - sum(len(parts[number]) for number in left)
         log = None if self.folder.address else Path(self.folder.place) / LOG
-        with Pacer(self.work.verb, len(images), before, world, log) as pacer:
-            broken = self.do(parts, left, pacer)
+        with Pacer(self.work.verb, len(images), before, world, log) as pacer, asked_to_stop() as asked:
+            broken = self.do(parts, left, pacer, asked)
             every = [fault for some in world.gather(broken) for fault in some]
             pacer.tell()
             world.gather(None)  # all have told
@@ -160,24 +162,28 @@ class InParts:
             if found := BAD.fullmatch(name):
                 yield int(found[1]), [json.loads(line) for line in self.folder.read(name).decode().splitlines()]
 
-    def do(self, parts: list[range], left: list[int], pacer: Pacer) -> list[str]:
-        """Do parts that nobody has begun until there are none; why some could not be done."""
+    def do(self, parts: list[range], left: list[int], pacer: Pacer, asked: Event) -> list[str]:
+        """Do parts that nobody has begun until there are none; why some could not be done. asked: to stop."""
         read = left_out(self.work.read, len(self.bad_files.images))
         threads, at_once, broken = reading_threads(self.bad_files.images), max(self.workers, 1), list[str]()
         while (end := self.world.count("parts begun", at_once)) - at_once < len(left):
             numbers = left[end - at_once : end]
             batches = PartBatches(read, parts, numbers, self.batch_size, threads)
             loader = loader_of(batches, min(self.workers, len(numbers)))
-            broken += self.write(pacer.watch(loader), parts)
+            broken += self.write(pacer.watch(loader), parts, asked)
         return broken
 
-    def write(self, brought: Iterator[Brought], parts: list[range]) -> list[str]:
+    def write(self, brought: Iterator[Brought], parts: list[range], asked: Event) -> list[str]:
         """Write the parts that are brought; why some could not be read to their end."""
         with ExitStack() as failure:
             open_parts: dict[int, OpenPart] = {}
             failure.callback(lambda: [part.discard() for part in open_parts.values()])
             broken = []
             for one in brought:
+                if asked.is_set():
+                    raise Interrupted(
+                        f"asked to stop; finished parts are in {self.folder.place}, the same command goes on"
+                    )
                 if one.part not in open_parts:
                     number = one.part
                     open_parts[number] = OpenPart(self.folder, number, len(parts[number]), self.work.schema)

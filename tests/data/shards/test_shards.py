@@ -417,7 +417,7 @@ def test_compressed_shards_are_refused_by_name(tmp_path, name, compress):
 
 
 @pytest.mark.parametrize(
-    "data", ["https://host/a.tar", "s3://bucket/train-{0..9}.tar", "pipe:curl x", "gs://b/", "file:///a.tar"]
+    "data", ["https://host/a.tar", "s3://bucket/train-{0..9}.tar", "pipe:curl x", "gs://b/x", "file:///a.tar"]
 )
 def test_addresses_of_shards_are_refused_without_an_index(data):
     """And so is what would start a program."""

@@ -413,7 +413,7 @@ def test_streams_without_an_index_count_for_themselves(root, places, monkeypatch
     [
         ("https://host/a.tar", False, "is read by an index.*write it by pcae index"),
         ("s3://bucket/train-{0..9}.tar", False, "is read by an index"),
-        ("https://host/folder/", False, r"is no shard \(.tar, .parquet\) and no index"),
+        ("https://host/folder", False, r"is no shard \(.tar, .parquet\) and no index"),
         ("pipe:curl x", False, "is none that is read; give one of http, https, s3, gs, hf, or a path"),
         ("gs://", False, "is none that is read"),
         ("file:///a.tar", False, "is none that is read"),
