@@ -56,6 +56,9 @@ def test_a_finished_part_is_not_done_again_and_a_missing_one_is(data, weights, a
     (out / "part-00003.parquet").unlink()
     before = {path.name: path.stat().st_mtime_ns for path in out.glob("part-*")}
     main(embedding(data, weights, out)[1:])
+    speed = json.loads((out / "_summary.json").read_text())["images_per_second"]
+    main(embedding(data, weights, out)[1:])  # nothing is left
+    assert json.loads((out / "_summary.json").read_text())["images_per_second"] == speed > 0
     assert_same(out, alone)
     assert {name: (out / name).stat().st_mtime_ns for name in before} == before
 
@@ -210,6 +213,15 @@ def test_what_is_a_folder_and_what_a_file(tmp_path):
     assert all(map(is_folder, (Path("features"), Path("s3://bucket/features"), tmp_path / "old.v2")))
     assert not any(map(is_folder, (Path("f.npy"), Path("f.parquet"), Path("a/f.csv"))))
     assert place_of(Path("s3://bucket/a/b")) == "s3://bucket/a/b" and place_of(Path("/a/b")) == "/a/b"
+
+
+@pytest.mark.parametrize("verb", ["embed", "predict"])
+def test_a_folder_that_cannot_be_made_is_refused_before_any_work(data, weights, capsys, verb):
+    for out, why in ((data / "inside", "lies inside the data"), (data / "000.png" / "f", "is no folder")):
+        with pytest.raises(SystemExit) as stop:
+            main([verb, str(data), "--weights", str(weights), "--out", str(out)])
+        said = capsys.readouterr().err
+        assert stop.value.code == 2 and why in said and len(said.splitlines()) == 1
 
 
 def test_web_servers_take_no_parts(data, weights, capsys):

@@ -18,7 +18,7 @@ from pcae.results import Block, Result, Table, import_pandas
 from pcae.settings.choices import Pool
 from pcae.settings.verbs.embed import EmbedConfig
 from pcae.sharing.in_parts import InParts, Work
-from pcae.sharing.part_folder import PartFolder, check_alone, is_folder, place_of
+from pcae.sharing.part_folder import PartFolder, check_alone, check_folder, is_folder, place_of
 from pcae.terminal import bar
 from pcae.training.distributed import open_world
 from pcae.writing import check_writable
@@ -83,7 +83,10 @@ def check(config: EmbedConfig) -> None:
     if config.tokens and config.pool != "mean":
         raise ValueError(f"tokens are not pooled; leave --pool {config.pool} out")
     out: Path | None = config.out  # which only the command line needs
-    if out is None or is_folder(out):
+    if out is None:
+        return
+    if is_folder(out):
+        check_folder(out, config.data)
         return
     if out.suffix not in {".npy", ".parquet"}:
         raise ValueError(f"out {str(out)!r} must end in .npy or .parquet, or be a folder, whose name has no suffix")

@@ -17,7 +17,7 @@ from pcae.model.pretrained import Classifier, Pretrained
 from pcae.results import Block, Result, Table
 from pcae.settings.verbs.predict import PredictConfig
 from pcae.sharing.in_parts import InParts, Work
-from pcae.sharing.part_folder import PartFolder, check_alone, is_folder, place_of
+from pcae.sharing.part_folder import PartFolder, check_alone, check_folder, is_folder, place_of
 from pcae.terminal import bar, console
 from pcae.training.distributed import open_world
 from pcae.writing import check_writable, in_one_move
@@ -118,6 +118,7 @@ def write_predictions(
 
 def predict_in_parts(config: PredictConfig, out: Path) -> Predicted:
     """Classify into a folder of parts; every process calls it."""
+    check_folder(out, config.data)
     with open_world(config.model.device) as world:
         model = world.main_first(lambda: open_trained(config.model, config.rule, world.device))
         bad_files = world.main_first(lambda: open_shown(config.data, config.shown, model))

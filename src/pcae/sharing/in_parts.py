@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from threading import Event
@@ -13,7 +13,7 @@ from typing import Any
 from pcae.data.unreadable import BadFiles, Batch, left_out, read_or_not
 from pcae.sharing.cuts import Brought, PartBatches, cut, loader_of, reading_threads, rows_of_a_part
 from pcae.sharing.part_folder import BAD, PartFolder
-from pcae.sharing.progress import Pacer
+from pcae.sharing.progress import Pace, Pacer
 from pcae.terminal import console
 from pcae.training.distributed import World
 from pcae.training.interruption import Interrupted, asked_to_stop
@@ -221,10 +221,16 @@ class InParts:
         if bad.found:
             console.print(f"{bad.describe()}; {self.work.left_out}")
         self.folder.sweep(0)
-        pace, images = pacer.tell(), len(bad.images) - len(bad.found)
-        done = Shared(
-            images, bad.by_name(), len(parts), self.world.size, pace.speed, pace.waiting, pace.retries, pace.seconds
-        )
+        done = self.summary(len(bad.images) - len(bad.found), bad.by_name(), len(parts), pacer.tell())
         facts = vars(done) | {"bad_files": len(bad.found), "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
         self.folder.write(SUMMARY, (json.dumps(facts, indent=1) + "\n").encode())
         return done
+
+    def summary(self, images: int, bad_files: dict[str, str], parts: int, pace: Pace) -> Shared:
+        """What was done; where nothing was left to do, the speed is that of the start before."""
+        size, speed = self.world.size, pace.speed
+        now = Shared(images, bad_files, parts, size, speed, pace.waiting, pace.retries, pace.seconds)
+        if pace.images or SUMMARY not in self.folder.names():
+            return now
+        before = json.loads(self.folder.read(SUMMARY))
+        return replace(now, **{name: before[name] for name in now.numbers() if name in before})

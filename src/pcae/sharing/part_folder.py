@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from pcae.data.shards.remote import Unreachable, filesystem, is_address, scheme_of, tried
-from pcae.writing import UMASK
+from pcae.settings.sources import Data
+from pcae.writing import UMASK, check_place
 
 JOB = "_job.json"
 """What the parts are of; it is written first. Names that begin so are no data to what reads folders of .parquet."""
@@ -29,6 +30,12 @@ NO_SINK = ("http", "https")
 def place_of(out: Path) -> str:
     """A path, or an address, of whose two slashes Path makes one."""
     return re.sub(r"^([a-z][a-z0-9+.-]+):/(?=[^/])", r"\1://", str(out))
+
+
+def check_folder(out: Path, data: Data) -> None:
+    """Raise ValueError, before any work, for a folder that cannot be made, or lies inside the images."""
+    if not is_address(place_of(out)):
+        check_place(out, data)
 
 
 def is_folder(out: Path) -> bool:
