@@ -101,6 +101,7 @@ def check_data(
     *,
     validation: Data | None = None,
     out: str | PathLike[str] | None = None,
+    parts: str | PathLike[str] | None = None,
     channels: int | None = None,
     pixel_range: tuple[float, float] | None = None,
     bands: int | Sequence[int] | None = None,
@@ -115,6 +116,8 @@ def check_data(
     data: Folder, .txt or .csv list, WebDataset shards, `hf:NAME`, `sample` or `fashion-mnist`.
     validation: Other data to hold against DATA: images that stand in both leak.
     out: A page to write, .html, with thumbnails.
+    parts: Folder for what is found of each image, in parts as `pcae embed` writes them: after any end the same
+        command goes on.
     channels: Channels that a run would read; without it, 1 for `sample` and `fashion-mnist`, 3 for image files.
     pixel_range: Values of 16-bit and float pixels that become black and white; without it 0 65535 and 0 1.
     bands: Which bands of a file become the channels, from 1, in their order, such as 4 3 2; without it, all of
@@ -240,6 +243,7 @@ def evaluate(
     split: Literal["train", "test"] = "test",
     max_bad_files: float = 0.05,
     workers: int = 0,
+    parts: str | PathLike[str] | None = None,
 ) -> Evaluated:
     """Say how often a classifier is right and how fast it is, and what speed costs in accuracy.
 
@@ -273,6 +277,8 @@ def evaluate(
     split: Which split, where the data has splits; test is also the val folder.
     max_bad_files: Share of the images that may be unreadable, in [0, 1); they are left out and named at the end.
     workers: Processes that read images beside this one.
+    parts: Folder for what the classifier says of each image (its logits), in parts as `pcae embed` writes them:
+        after any end the same command goes on.
 
     Returns accuracy, cost and speed, a row for each drop ratio (`.rows`, `.to_pandas()`). Raises ValueError for
     what cannot be.

@@ -69,6 +69,12 @@ def test_processes_evaluate_as_one(data, weights, tmp_path):
     pages = [(tmp_path / f"{number}.html").read_text() for number in (1, 2, 3)]
     assert pages[0] == pages[1] == pages[2]
     assert found[0]["rows"][0]["images"] == 74
+    parts = [*words, "--parts", str(tmp_path / "parts"), "--mistakes", str(tmp_path / "4.html")]
+    for number in (2, 1):  # the second start finds what the first one made
+        again = said(parts, number)
+        again.pop("threads")
+        assert again == found[0] and (tmp_path / "4.html").read_text() == pages[0]
+        (tmp_path / "parts" / "drop-0.3" / "part-00000.parquet").unlink()
 
 
 def test_processes_check_data_as_one(data, tmp_path):
@@ -78,6 +84,10 @@ def test_processes_check_data_as_one(data, tmp_path):
     assert {"unreadable", "exact_duplicates", "blank"} <= found[0]["faults"].keys()
     pages = [(tmp_path / f"{number}.html").read_text() for number in (1, 2)]
     assert pages[0] == pages[1]
+    parts = [*words, "--parts", str(tmp_path / "parts"), "--out", str(tmp_path / "4.html")]
+    for number in (2, 1):
+        assert said(parts, number) == found[0] and (tmp_path / "4.html").read_text() == pages[0]
+        (tmp_path / "parts" / "train" / "part-00000.parquet").unlink()
 
 
 @pytest.mark.parametrize("verb", [verb for verb in VERBS if verb not in SHARING])

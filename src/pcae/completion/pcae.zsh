@@ -59,6 +59,7 @@ _pcae() {
         ('check-data') flags=(
             '--validation:Other data to hold against DATA: images that stand in both leak'
             '--out:A page to write, .html, with thumbnails'
+            '--parts:Folder for what is found of each image, in parts as `pcae embed` ...'
             '--channels:Channels that a run would read'
             '--pixel-range:Values of 16-bit and float pixels that become black and white'
             '--bands:Which bands of a file become the channels, from 1, in their order, ...'
@@ -270,6 +271,7 @@ _pcae() {
             '--confusion:Picture of the confusion matrix at the first drop ratio (.png, ...'
             '--mistakes:Page (.html) of the wrong predictions at the first drop ratio that ...'
             '--only:File of the images that count, by their names below DATA, one a ...'
+            '--parts:Folder for what the classifier says of each image (its logits), in ...'
             '--json:Print as JSON'
             '--help:two examples and the usual settings'
             '--help-all:every setting, in groups'

@@ -15,8 +15,9 @@ from pcae.evaluation.accuracy import Tally
 from pcae.evaluation.average_precision import Ranked
 from pcae.evaluation.cost import measure
 from pcae.evaluation.throughput import large_batch, take_turns
+from pcae.inference.answered_parts import answers_in_parts
 from pcae.inference.evaluated import START, Evaluated
-from pcae.inference.held_out import classify
+from pcae.inference.held_out import classify, judge
 from pcae.inference.trained import open_shown, open_trained, say_left_out
 from pcae.model.pretrained import Classifier, Pretrained, PretrainedFacts
 from pcae.pages.mistakes import Mistakes, write_mistakes
@@ -24,6 +25,7 @@ from pcae.pictures.accuracy_speed import draw_curve
 from pcae.pictures.confusion import draw_confusion
 from pcae.settings.sources import in_words
 from pcae.settings.verbs.evaluate import EvaluateConfig
+from pcae.sharing.part_folder import check_folder
 from pcae.tasks.dial import grid
 from pcae.terminal import console, is_main_process
 from pcae.training.distributed import World, open_world
@@ -51,7 +53,7 @@ def evaluate_classifier(config: EvaluateConfig, usual_picture: Path | None = Non
         costs = {ratio: cost_of(classifier, model) for ratio, classifier in models.items()}  # refused before any work
         batch = config.batch_size or large_batch(model.device)
         mistakes = None if config.mistakes is None else Mistakes(bad_files.images, model.facts)
-        tallies = look_at(models, bad_files, model, config.shown.workers, batch, mistakes, world)
+        tallies = look_at(models, bad_files, model, config, batch, mistakes, world)
         rows = [{"drop_ratio": ratio, **said_of(tally, model), **costs[ratio]} for ratio, tally in tallies.items()]
 
         def finish() -> Evaluated:
@@ -85,25 +87,22 @@ def look_at(
     models: dict[float, Classifier],
     bad_files: BadFiles,
     model: Pretrained,
-    workers: int,
+    config: EvaluateConfig,
     batch: int,
     mistakes: Mistakes | None,
     world: World,
 ) -> dict[float, Tally | Ranked]:
     """How good each classifier is on the images. mistakes: takes in those of the first one."""
-    first = next(iter(models))
-    found = {
-        ratio: classify(
-            classifier,
-            bad_files,
-            model.facts,
-            world,
-            workers,
-            batch,
-            mistakes.add if mistakes is not None and ratio == first else None,
+    first, workers, found = next(iter(models)), config.shown.workers, dict[float, Tally | Ranked]()
+    for ratio, classifier in models.items():
+        watch = mistakes.add if mistakes is not None and ratio == first else None
+        if config.parts is None:
+            found[ratio] = classify(classifier, bad_files, model.facts, world, workers, batch, watch)
+            continue
+        said = answers_in_parts(
+            classifier, ratio, model, bad_files, config.data, config.parts, world, workers, batch, watch
         )
-        for ratio, classifier in models.items()
-    }
+        found[ratio] = judge(said, bad_files, model.facts, world)
     if mistakes is not None:
         mistakes.join(world.gather((mistakes.images, mistakes.wrong)))
     return found
@@ -161,6 +160,8 @@ def check(config: EvaluateConfig) -> None:
     ratios = config.drop_ratio or ()
     if len(set(ratios)) < len(ratios):
         raise ValueError(f"drop_ratio names a ratio twice: {' '.join(f'{ratio:g}' for ratio in ratios)}")
+    if config.parts is not None:
+        check_folder(config.parts, config.data)
     for path in (config.out, config.confusion):
         if path is not None:
             check_writable(path, *PICTURES)

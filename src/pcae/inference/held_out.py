@@ -40,7 +40,11 @@ def classify(
     watch: is told the logits of every batch, and the places of its images. Raises ValueError when too many of them
     cannot be read.
     """
-    found = answers(model, bad_files, facts, world, workers, batch_size, watch)
+    return judge(answers(model, bad_files, facts, world, workers, batch_size, watch), bad_files, facts, world)
+
+
+def judge(found: Iterable[Answers], bad_files: BadFiles, facts: PretrainedFacts, world: World) -> Tally | Ranked:
+    """How good answers are, of which each process has its share."""
     labels, classes = targets_of(bad_files.images), len(facts.classes or ())
     return (rank_images if facts.multi_label else count_right)(found, labels, classes, world)
 

@@ -12,10 +12,12 @@ from pcae.evaluation.dataset_report import Everything, Fault, describe, find_fau
 from pcae.evaluation.recipe_choice import recipe_for, typical_side
 from pcae.pages.data_report import DataReport
 from pcae.pages.dataset_page import write_page
+from pcae.pages.looked_parts import look_in_parts
 from pcae.settings.recipes import read_recipe
 from pcae.settings.sources import each, given_in, has_splits, in_words
 from pcae.settings.verbs.check_data import CheckDataConfig
 from pcae.settings.verbs.pretrain import PretrainConfig
+from pcae.sharing.part_folder import check_folder
 from pcae.terminal import bar, console, is_main_process
 from pcae.training.distributed import World, open_world
 from pcae.writing import check_writable
@@ -29,9 +31,11 @@ def check_data(config: CheckDataConfig) -> DataReport:
     """
     if config.out is not None:
         check_writable(config.out, ".html")
+    if config.parts is not None:
+        check_folder(config.parts, config.data)
     with open_world(config.device) as world:
         splits = world.main_first(lambda: opened(config))
-        looks = {name: look_at(name, split, config.workers, world) for name, split in splits.items()}
+        looks = {name: look_at(name, split, config, world) for name, split in splits.items()}
         return world.from_main(lambda: report(config, splits, looks, world.device))
 
 
@@ -74,11 +78,13 @@ def open_splits(config: CheckDataConfig) -> dict[str, Images]:
     return {"train": train, "validation": other}
 
 
-def look_at(name: str, images: Images, workers: int | None, world: World) -> list[Facts]:
+def look_at(name: str, images: Images, config: CheckDataConfig, world: World) -> list[Facts]:
     """The facts of all images in the main process, which shows a bar on a terminal; each looks at images in a row."""
+    if config.parts is not None:
+        return look_in_parts(name, images, config.parts, config.workers, world)
     mine = range(len(images) * world.rank // world.size, len(images) * (world.rank + 1) // world.size)
     follow = bar(f"reading {name}") if world.is_main else iter
-    looks = [facts for some in follow(survey(images, workers, mine)) for facts in some]
+    looks = [facts for some in follow(survey(images, config.workers, mine)) for facts in some]
     return [facts for share in world.collect(looks) or [] for facts in share]
 
 

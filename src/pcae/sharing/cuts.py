@@ -1,7 +1,7 @@
 """Images cut into parts, and the batches of each part, which one reading process brings in order."""
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -62,7 +62,8 @@ class Brought(NamedTuple):
 class PartBatches(IterableDataset):
     """The batches of some parts, each part whole in one reading process.
 
-    read: an image by its index. threads: that read at once, where most of the time is spent waiting for a server.
+    read: an image by its index. made: a batch of some. threads: that read at once, where most of the time is spent
+    waiting for a server.
     """
 
     read: Lazy[Read]
@@ -70,6 +71,7 @@ class PartBatches(IterableDataset):
     numbers: Sequence[int]
     batch_size: int
     threads: int = 0
+    made: Callable[[list[Read]], Batch] = collate
 
     def __iter__(self) -> Iterator[Brought]:
         worker, before = get_worker_info(), RETRIES.count
@@ -85,7 +87,7 @@ class PartBatches(IterableDataset):
         """The batches of a part, in order; at a shard that cannot be read, why."""
         try:
             for read in self.in_order(number) if pool is None else self.ahead(number, pool):
-                yield collate(read), ""
+                yield self.made(read), ""
         except SourceGone as error:
             yield None, str(error)
 

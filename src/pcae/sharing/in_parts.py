@@ -10,7 +10,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-from pcae.data.unreadable import BadFiles, Batch, left_out, read_or_not
+from pcae.data.unreadable import BadFiles, Batch, Read, collate, left_out, read_or_not
 from pcae.sharing.cuts import Brought, PartBatches, cut, loader_of, reading_threads, rows_of_a_part
 from pcae.sharing.part_folder import BAD, PartFolder
 from pcae.sharing.progress import Pace, Pacer
@@ -27,7 +27,7 @@ GROUP = 2**24
 class Work:
     """What is done with images. verb: for the line that shows how far it is. read: the pixels of an image by its index.
     facts: what decides the values. schema: of the parts, as pyarrow has it. rows: of a batch, a table of that schema.
-    left_out: what becomes of images that cannot be read.
+    left_out: what becomes of images that cannot be read, where that is to be said. made: a batch of what was read.
     """
 
     verb: str
@@ -35,7 +35,8 @@ class Work:
     facts: Callable[[], Mapping[str, Any]]
     schema: Any
     rows: Callable[[Batch], Any]
-    left_out: str
+    left_out: str = ""
+    made: Callable[[list[Read]], Batch] = collate
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,10 @@ class InParts:
         left = world.from_main(partial(self.begin, parts, rows))
         before = len(images) - sum(len(parts[number]) for number in left)
         log = None if self.folder.address else Path(self.folder.place) / LOG
-        with Pacer(self.work.verb, len(images), before, world, log) as pacer, asked_to_stop() as asked:
+        with (
+            Pacer(self.work.verb, len(images), before, world, log, self.folder.place) as pacer,
+            asked_to_stop() as asked,
+        ):
             broken = self.do(parts, left, pacer, asked)
             every = [fault for some in world.gather(broken) for fault in some]
             pacer.tell()
@@ -162,13 +166,18 @@ class InParts:
             if found := BAD.fullmatch(name):
                 yield int(found[1]), [json.loads(line) for line in self.folder.read(name).decode().splitlines()]
 
+    def know_bad(self) -> None:
+        """Count what no process could read."""
+        for _, rows in self.noted():
+            self.bad_files.add({row["index"]: row["reason"] for row in rows})
+
     def do(self, parts: list[range], left: list[int], pacer: Pacer, asked: Event) -> list[str]:
         """Do parts that nobody has begun until there are none; why some could not be done. asked: to stop."""
         read = left_out(self.work.read, len(self.bad_files.images))
         threads, at_once, broken = reading_threads(self.bad_files.images), max(self.workers, 1), list[str]()
-        while (end := self.world.count("parts begun", at_once)) - at_once < len(left):
+        while (end := self.world.count(f"begun in {self.folder.place}", at_once)) - at_once < len(left):
             numbers = left[end - at_once : end]
-            batches = PartBatches(read, parts, numbers, self.batch_size, threads)
+            batches = PartBatches(read, parts, numbers, self.batch_size, threads, self.work.made)
             loader = loader_of(batches, min(self.workers, len(numbers)))
             broken += self.write(pacer.watch(loader), parts, asked)
         return broken
@@ -218,7 +227,7 @@ class InParts:
         for _, rows in self.noted():
             bad.add({row["index"]: row["reason"] for row in rows})
         bad.check()
-        if bad.found:
+        if bad.found and self.work.left_out:
             console.print(f"{bad.describe()}; {self.work.left_out}")
         self.folder.sweep(0)
         done = self.summary(len(bad.images) - len(bad.found), bad.by_name(), len(parts), pacer.tell())

@@ -88,10 +88,15 @@ class PartFolder:
 
     def table(self) -> Any:
         """The rows of all parts, in order, as pyarrow has them."""
-        from pyarrow import concat_tables, parquet
+        from pyarrow import concat_tables
 
-        names = map(self.part, sorted(self.finished()))
-        return concat_tables([parquet.read_table(io.BytesIO(self.read(name))) for name in names])
+        return concat_tables(map(self.table_of, sorted(self.finished())))
+
+    def table_of(self, number: int) -> Any:
+        """The rows of a part."""
+        from pyarrow import parquet
+
+        return parquet.read_table(io.BytesIO(self.read(self.part(number))))
 
     def read(self, name: str) -> bytes:
         """A small file."""

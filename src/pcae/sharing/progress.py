@@ -52,11 +52,11 @@ class Pacer:
     """Adds up what all processes do; use it as a context. The main one shows it.
 
     what: for the line. total: images. before: how many of them were done earlier. log: a folder for TensorBoard, which
-    is made for work that takes longer than a line.
+    is made for work that takes longer than a line. job: what tells this work from other work of the same processes.
     """
 
-    def __init__(self, what: str, total: int, before: int, world: World, log: Path | None) -> None:
-        self.what, self.total, self.before, self.world, self.log = what, total, before, world, log
+    def __init__(self, what: str, total: int, before: int, world: World, log: Path | None, job: str) -> None:
+        self.what, self.total, self.before, self.world, self.log, self.job = what, total, before, world, log, job
         self.start = self.told = self.printed = time.perf_counter()
         self.mine = {"images": 0, "waited": 0, "busy": 0, "retries": 0}
         self.sums = dict(self.mine)
@@ -94,7 +94,7 @@ class Pacer:
         """Tell the others, ask for what all did, and show it."""
         self.told = time.perf_counter()
         for name, value in self.mine.items():
-            self.sums[name] = self.world.count(name, value)
+            self.sums[name] = self.world.count(f"{name} in {self.job}", value)
             self.mine[name] = 0
         pace = self.pace()
         if self.show is not None:

@@ -21,6 +21,9 @@ class CheckDataConfig:
     """Other data to hold against DATA: images that stand in both leak."""
     out: Path | None = None
     """A page to write, .html, with thumbnails."""
+    parts: Path | None = None
+    """Folder for what is found of each image, in parts as `pcae embed` writes them: after any end the same command goes
+    on."""
     channels: int | None = None
     """Channels that a run would read; without it, 1 for `sample` and `fashion-mnist`, 3 for image files."""
     pixel_range: tuple[float, float] | None = None

@@ -43,5 +43,8 @@ class EvaluateConfig:
     """Page (.html) of the wrong predictions at the first drop ratio that the model was surest of, with pictures."""
     only: Path | None = None
     """File of the images that count, by their names below DATA, one a line: the validation.txt of a run."""
+    parts: Path | None = None
+    """Folder for what the classifier says of each image (its logits), in parts as `pcae embed` writes them: after any
+    end the same command goes on."""
     json: bool = False
     """Print as JSON."""
