@@ -49,12 +49,13 @@ def as_rows(schema: Any, batch: Batch) -> Any:
     """A row for each image: its small picture as bytes, all else as JSON."""
     import pyarrow
 
+    looks: Any = batch.pixels
     rows = [
         {
             "facts": json.dumps(asdict(one) | {"sketch": None}),
             "sketch": None if one.sketch is None else one.sketch.tobytes(),
         }
-        for one in batch.pixels
+        for one in looks
     ]
     return pyarrow.Table.from_pylist(rows, schema)
 
