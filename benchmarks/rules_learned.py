@@ -59,12 +59,14 @@ def measure() -> None:
     words.add_argument("runs", type=Path)
     words.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     words.add_argument("--no-epoch", action="store_true", help="the dial alone")
+    words.add_argument("--pre", type=int, help="all fine-tunings begin with the network pre-trained with this seed")
     said = words.parse_args()
     dial: list[dict[str, float]] = []
     epoch: dict[str, list[float]] = {name: [] for name in RULES}
     for seed in said.seeds:
-        pre, first = said.runs / f"pre{seed}", said.runs / f"A{seed}"
-        pcae.pretrain("fashion-mnist", pre, recipe="sample", steps=14_000, seed=seed, device="cpu")
+        begun = seed if said.pre is None else said.pre
+        pre, first = said.runs / f"pre{begun}", said.runs / f"A{seed}"
+        pcae.pretrain("fashion-mnist", pre, recipe="sample", steps=14_000, seed=begun, device="cpu")
         if not said.no_epoch:
             pcae.finetune("fashion-mnist", first, weights=str(pre), drop_ratio=0.0, seed=seed, **SHARED)
         by_dial = {"criterion": BEST.criterion, "fold": BEST.fold, "before_mlp": True, "drop_ratio": "0:0.4"}

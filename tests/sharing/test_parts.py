@@ -208,6 +208,19 @@ def test_asked_to_stop_it_ends_with_75_and_the_same_command_goes_on(
     assert_same(out, alone)
 
 
+def test_parts_that_went_to_another_disk_are_missed(data, weights, tmp_path, monkeypatch, capsys):
+    """As on a machine that does not share the folder: a process says that it wrote, and nothing is there."""
+    from pcae.sharing import in_parts
+
+    finish = OpenPart.finish
+    monkeypatch.setattr(in_parts, "LATE", ())
+    monkeypatch.setattr(OpenPart, "finish", lambda part, *given: part.number == 3 or finish(part, *given))
+    with pytest.raises(SystemExit):
+        main(embedding(data, weights, tmp_path / "out")[1:])
+    said = capsys.readouterr().err
+    assert "1 of 10 parts are not in" in said and "part-00003.parquet; give a folder that all machines share" in said
+
+
 def test_what_is_a_folder_and_what_a_file(tmp_path):
     (tmp_path / "old.v2").mkdir()
     assert all(map(is_folder, (Path("features"), Path("s3://bucket/features"), tmp_path / "old.v2")))

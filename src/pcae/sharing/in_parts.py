@@ -19,6 +19,8 @@ from pcae.training.distributed import World
 from pcae.training.interruption import Interrupted, asked_to_stop
 
 SUMMARY, LOG = "_summary.json", "_log"
+LATE = (1.0, 4.0, 15.0, 60.0)
+"""Seconds after which a folder is listed again: network disks keep a listing for a minute."""
 GROUP = 2**24
 """Bytes of features that are written at once."""
 
@@ -223,6 +225,7 @@ class InParts:
                 f"{len(broken)} of {len(parts)} parts could not be done, all others are: {broken[0]}; the same command "
                 "does what is missing"
             )
+        self.check_there(len(parts))
         bad = BadFiles(self.bad_files.images, self.bad_files.limit)
         for _, rows in self.noted():
             bad.add({row["index"]: row["reason"] for row in rows})
@@ -234,6 +237,19 @@ class InParts:
         facts = vars(done) | {"bad_files": len(bad.found), "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
         self.folder.write(SUMMARY, (json.dumps(facts, indent=1) + "\n").encode())
         return done
+
+    def check_there(self, parts: int) -> None:
+        """Raise ValueError where parts that other processes wrote are not there; network disks show them late."""
+        for wait in (*LATE, None):
+            missing = sorted(set(range(parts)) - self.folder.finished())
+            if not missing:
+                return
+            if wait is None:
+                raise ValueError(
+                    f"{len(missing)} of {parts} parts are not in {self.folder.place!r}, the first is "
+                    f"{self.folder.part(missing[0])}; give a folder that all machines share"
+                )
+            time.sleep(wait)
 
     def summary(self, images: int, bad_files: dict[str, str], parts: int, pace: Pace) -> Shared:
         """What was done; where nothing was left to do, the speed is that of the start before."""
