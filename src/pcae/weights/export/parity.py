@@ -35,8 +35,8 @@ class Parity:
     PyTorch's largest answer; `tolerance` is what the difference may be for an answer of size 1. same_kept: how many of
     the images keep the same. ties: images that do not, because tokens were exchanged whose scores differ by less than
     the precision's tie. different: images whose exchanged tokens differ by more, by up to `widest_gap`, a share of the
-    largest score of the stage. same_top1: images whose most likely class is the same, of all; None for features. least_cosine: of an image's answer with
-    PyTorch's, over all of them.
+    stage's largest score. same_top1: images whose most likely class is the same, of all; None for features.
+    least_cosine: of an image's answer with PyTorch's, over all of them.
 
     In int8 nobody asks which tokens stay (`same_kept` and what follows are None): the difference is over all images.
     """
@@ -175,8 +175,8 @@ def exchanged(stages: Iterable[Stage], kept: Iterable[Tensor], row: int) -> floa
 
 
 def gap_of(stage: Stage, kept_ids: Int[Tensor, "batch kept"], row: int) -> float | None:
-    """How much more redundant a token is that was kept than one that was dropped for it, as a share of the largest score
-    of the image; None for the same sets. So it is one measure of cosines and of attention, whose scores are small.
+    """How much more redundant a token is that was kept than one that was dropped for it, as a share of the image's
+    largest score; None for the same sets. So it is one measure of cosines and of attention, whose scores are small.
 
     Infinite when ids were kept that the stage did not see, or another number of them. A score that is no number ranks
     nowhere: programs put it first or last, so whoever keeps or drops its token is not wrong.
