@@ -174,10 +174,10 @@ def test_what_is_said_of_a_speed_can_be_followed(places, tmp_path, capsys, monke
     """Less than 1.2 cannot be asked for where all are slower, nor is 1.77 too little."""
     monkeypatch.setattr(Bench, "speeds", lambda bench, candidates, rounds: (dict.fromkeys(candidates, speed), 0.01))
     with pytest.raises(SystemExit):
-        tuned(places, capsys, "--faster", 1.2, "--out", tmp_path / "a.yaml")
+        tuned(places, capsys, "--faster", 1.2, "--criteria", "bipartite", "--out", tmp_path / "a.yaml")
     assert message in capsys.readouterr().err
     if speed > 1:
-        tuned(places, capsys, "--faster", speed, "--out", tmp_path / "a.yaml")
+        tuned(places, capsys, "--faster", speed, "--criteria", "bipartite", "--out", tmp_path / "a.yaml")
 
 
 def test_an_image_of_one_patch_is_left_whole(places, tmp_path, capsys, machine):
