@@ -76,8 +76,8 @@ def stage_counts(tokens: int, reduction: Reduction, n_prefix: int) -> list[int]:
         most = most_dropped(tokens, reduction, n_prefix)
         remedy = f"use a drop ratio of {most:g} at most" if most else "use fewer stages"
         raise ValueError(
-            f"criterion bipartite drops at most every second token, which {' -> '.join(map(str, counts))} tokens are "
-            f"not; {remedy}, or another criterion"
+            f"criterion bipartite drops at most every second token; {' -> '.join(map(str, counts))} tokens is more: "
+            f"{remedy}, or another criterion"
         )
     return counts
 
