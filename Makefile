@@ -43,9 +43,9 @@ test: lint types
 
 # what trains runs twice: the second time on plain instructions, whose rounding is another one
 test-all: lint types
-	$(PYTEST) -m "slow or not slow"
+	$(PYTEST) -m "slow or not slow" --ignore tests/web
 	ATEN_CPU_CAPABILITY=default $(PYTEST) -m "trains and not slow"
-	$(MAKE) test-trackers
+	$(MAKE) test-trackers test-web
 
 # the clients of W&B and MLflow, with all that they bring, in an environment of their own
 TRACKERS := .venv-trackers

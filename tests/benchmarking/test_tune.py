@@ -156,6 +156,43 @@ def test_what_cannot_be_is_one_line_and_writes_nothing(places, tmp_path, capsys,
     assert not [*tmp_path.iterdir()]
 
 
+def test_exactly_as_many_points_as_may_be_lost_are_not_too_many(places, tmp_path, capsys, machine, monkeypatch):
+    """54 of 60 right less 3 of 60 is 0.85 but for rounding."""
+    monkeypatch.setattr(Bench, "score", lambda bench, one, images=None: 0.85 if one != WHOLE else 0.9)
+    words = ["--at-most-lost", 5, "--criteria", "bipartite", "--out", tmp_path / "a.yaml"]
+    assert tuned(places, capsys, *words)["chosen"]["share"] == 0.85
+
+
+@pytest.mark.parametrize(
+    ("speed", "message"),
+    [
+        (0.7, "nothing that was measured is faster than the whole model (0.7 times); use that"),
+        (1.77, "1.77 times was the nearest that was measured; ask for that"),
+    ],
+)
+def test_what_is_said_of_a_speed_can_be_followed(places, tmp_path, capsys, monkeypatch, speed, message):
+    """Less than 1.2 cannot be asked for where all are slower, nor is 1.77 too little."""
+    monkeypatch.setattr(Bench, "speeds", lambda bench, candidates, rounds: (dict.fromkeys(candidates, speed), 0.01))
+    with pytest.raises(SystemExit):
+        tuned(places, capsys, "--faster", 1.2, "--criteria", "bipartite", "--out", tmp_path / "a.yaml")
+    assert message in capsys.readouterr().err
+    if speed > 1:
+        tuned(places, capsys, "--faster", speed, "--criteria", "bipartite", "--out", tmp_path / "a.yaml")
+
+
+def test_an_image_of_one_patch_is_left_whole(places, tmp_path, capsys, machine):
+    with pytest.raises(SystemExit):
+        tuned(places, capsys, "--faster", 1.2, "--image-size", 8, 8, "--out", tmp_path / "a.yaml")
+    assert "no rule can drop any of the 1 patch tokens of an image; use the whole model" in capsys.readouterr().err
+
+
+def test_a_picture_that_cannot_be_is_refused_before_the_search(places, tmp_path, capsys, machine):
+    (tmp_path / "a.png").mkdir()
+    with pytest.raises(SystemExit):
+        tuned(places, capsys, "--faster", 1.2, "--out", tmp_path / "a.yaml")
+    assert "a.png' is a folder" in capsys.readouterr().err and not (tmp_path / "a.yaml").exists()
+
+
 def test_the_most_that_can_be_had_is_said_and_can_be_had(places, tmp_path, capsys, machine):
     with pytest.raises(SystemExit):
         tuned(places, capsys, "--faster", 9, "--out", tmp_path / "a.yaml")

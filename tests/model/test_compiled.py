@@ -27,12 +27,15 @@ def test_with_graphs_every_call_of_the_whole_begins_a_step(monkeypatch, mode):
 
 
 COUNTED = """
-import json, timm, torch
+import json, sys, timm, torch
 from torch._dynamo.testing import CompileCounter
 import pcae
+from pcae.model.criteria import inference_criterion
 from pcae.model.reduction import Reduction
 
-vit = timm.create_model("vit_tiny_patch16_224", img_size=64, depth=3, num_classes=3).eval()
+rule = json.loads(sys.argv[1])
+rule["criterion"] = inference_criterion(rule["criterion"])
+vit = timm.create_model("vit_tiny_patch16_224", img_size=64, depth=3, num_classes=3, global_pool="avg").eval()
 counts = {}
 for dynamic in (False, None):
     torch._dynamo.reset()
@@ -40,7 +43,7 @@ for dynamic in (False, None):
     compiled = torch.compile(reduced, backend=counter, fullgraph=True, dynamic=dynamic)
     frames = []
     for ratio in (0.0, 0.2, 0.4, 0.0, 0.4, 0.2):
-        reduced.reduction = Reduction.for_finetuning(3, drop_ratio=ratio)
+        reduced.reduction = Reduction.for_finetuning(3, drop_ratio=ratio, **rule)
         for _ in range(3):
             images = torch.rand(2, 3, 64, 64)
             with torch.no_grad():
@@ -52,9 +55,18 @@ print(json.dumps(counts))
 
 
 @pytest.mark.slow
-def test_a_reduced_model_is_compiled_once_for_each_ratio_and_as_one_graph():
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"criterion": "mean-similarity"},
+        {"criterion": "bipartite", "fold": "merge", "before_mlp": True},
+        {"criterion": "token-importance", "fold": "pool", "before_mlp": True},
+    ],
+)
+def test_a_reduced_model_is_compiled_once_for_each_ratio_and_as_one_graph(rule):
     """In a process of its own, because the checks of shapes in tests break compilation. The ratios come twice."""
-    found = subprocess.run([sys.executable, "-c", COUNTED], capture_output=True, text=True, timeout=600, check=True)
+    words = [sys.executable, "-c", COUNTED, json.dumps(rule)]
+    found = subprocess.run(words, capture_output=True, text=True, timeout=600, check=True)
     counts = json.loads(found.stdout.splitlines()[-1])
     assert counts["False"] == [1, 2, 3, 3, 3, 3]
     assert counts["None"][-1] <= 3 and counts["None"][3:] == counts["None"][2:3] * 3

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import pcae
-from pcae.model.criteria import bipartite
+from pcae.model.criteria import bipartite, most_dropped, stage_counts
 from pcae.model.folding import merge
 from pcae.model.pretrained import PretrainedFacts
-from pcae.model.reduction import Seen, Selection, select
+from pcae.model.reduction import Reduction, Seen, Selection, select
 from pcae.settings.choices import FoldName
 from pcae.settings.trained import TRAINING_FREE, Rule
 from tests.model.test_encoder import make_vit
@@ -160,8 +160,32 @@ def test_twins_merge_without_a_difference():
 
 
 def test_bipartite_drops_at_most_every_second_token():
-    with pytest.raises(ValueError, match=r"at most every second token, not 12 of 16.*0\.49"):
+    with pytest.raises(ValueError, match=r"at most every second token, not 12 of 16.* ratio of 0\.5 at most"):
         pcae.reduce(make_vit(), 0.75, "bipartite", "merge")(torch.randn(1, 3, 32, 32))
+
+
+@pytest.mark.parametrize("n_prefix", [0, 1, 2])
+@pytest.mark.parametrize(("side", "stages"), [(7, 3), (4, 3), (3, 2), (14, 3), (14, 11), (2, 1)])
+def test_the_most_that_matching_is_said_to_drop_is_what_it_can(side, stages, n_prefix):
+    """Against the criterion itself, stage by stage: every ratio up to it runs, and the next hundredth does not."""
+
+    def runs(ratio):
+        ids = torch.arange(side**2)[None]
+        for _ in range(stages):
+            keys, n_keep = torch.randn(1, ids.shape[1], 4), math.floor(ids.shape[1] * (1 - ratio) + 1e-9)
+            try:
+                assert n_keep
+                seen = Seen(keys, n_keep, ids, keys.clone, n_prefix, True, keys.clone)
+                ids = ids.gather(1, select(seen, bipartite).places)
+            except (ValueError, AssertionError):
+                return False
+        return True
+
+    reduction = Reduction(keep=0.4, after=tuple(range(stages)), criterion=bipartite)
+    most = most_dropped(side**2, reduction, n_prefix)
+    assert all(runs(step / 100) for step in range(round(100 * most) + 1)) and not runs(most + 0.01)
+    with pytest.raises(ValueError, match=f"drop ratio of {most:g} at most|leaves none|use fewer stages"):
+        stage_counts(side**2, reduction, n_prefix)
 
 
 def test_shares_may_differ_by_stage():

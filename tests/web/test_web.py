@@ -294,7 +294,7 @@ def test_a_graph_that_is_missing_later_leaves_the_page_usable(site, photos, tmp_
 
 
 def test_damaged_weights_and_a_browser_without_webassembly_are_a_line(site, tmp_path):
-    with at(site["colour"], flags=("--js-flags=--noexpose-wasm",)) as page:
+    with at(site["colour"], flags=("--js-flags=--jitless",)) as page:
         assert "this browser has no WebAssembly" in fault(page)
     shutil.copytree(site["colour"], tmp_path / "page")
     content = (tmp_path / "page" / "weights.bin").read_bytes()

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
+from math import prod
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -16,10 +17,10 @@ from torch import Tensor
 from pcae.benchmarking.candidates import WHOLE, Candidate
 from pcae.evaluation.cost import measure
 from pcae.evaluation.throughput import large_batch, ratios, seconds_of, take_turns
+from pcae.model.criteria import most_dropped
 from pcae.model.pretrained import Pretrained
 from pcae.settings.trained import Rule
 from pcae.settings.verbs.tune import TuneConfig
-from pcae.tasks.classification import token_counts
 from pcae.weights.export.onnx_files import Onnx
 
 STEP = 100
@@ -69,15 +70,8 @@ class Bench:
 
     def most(self, rule: Rule) -> int:
         """The most that a rule can drop, in hundredths, if it can drop as much as every share below."""
-        return next((step - 1 for step in range(1, STEP) if not self.possible(rule, step / STEP)), STEP - 1)
-
-    def possible(self, rule: Rule, drop_ratio: float) -> bool:
-        """Whether tokens are left, and the criterion can drop as many."""
-        try:
-            token_counts(self.model.encoder, rule, drop_ratio)
-        except ValueError:
-            return False
-        return True
+        reduced = self.classifier(Candidate(rule, 0.0)).reduced
+        return round(STEP * most_dropped(prod(self.model.encoder.grid), reduced.reduction, reduced.num_prefix_tokens))
 
     def at(self, rule: Rule, macs_allow: float) -> Candidate:
         """The rule at the least drop ratio whose multiply-accumulates allow so many times the speed, or at its most."""

@@ -1,6 +1,7 @@
 """Which reduction costs a classifier least at a speed, on this machine."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from math import prod
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -12,6 +13,7 @@ from pcae.benchmarking.bench import Bench
 from pcae.benchmarking.candidates import WHOLE, Candidate, rules_for
 from pcae.benchmarking.tuned import Tuned, write
 from pcae.data.batches import whole_loader
+from pcae.data.images import Images
 from pcae.data.tables.labelled import for_classifier
 from pcae.evaluation.features import readable
 from pcae.inference.trained import at_most, open_shown, open_trained, say_left_out
@@ -34,6 +36,8 @@ TRIES = 3
 """Times that drop ratios are corrected by what was measured."""
 STEPS = tuple(range(6, 91, 6))
 """Drop ratios, in hundredths, that are tried where the loss is said."""
+ROUNDING = 1e-9
+"""By how much a difference of two shares may be off."""
 Speeds = dict[Candidate, float]
 """How many times as fast as the whole model candidates were measured to be."""
 
@@ -54,7 +58,10 @@ def tune(config: TuneConfig) -> Tuned:
 def searched(bench: Bench, *, labelled: bool) -> Tuned:
     """The reduction, and all that was tried. Raises ValueError for what no candidate reaches."""
     config, measured = bench.config, Speeds()
-    rules = rules_for(bench.model, config.criteria)
+    rules = [rule for rule in rules_for(bench.model, config.criteria) if bench.most(rule)]
+    if not rules:
+        tokens = prod(bench.model.encoder.grid)
+        raise ValueError(f"no rule can drop any of the {tokens} patch tokens of an image; use the whole model")
     if config.at_most_lost is None:
         finalists = at_speed(bench, rules, speed_of(bench), measured)
         winner = max(finalists, key=lambda one: (bench.score(one), measured[one]))
@@ -76,6 +83,7 @@ def check(config: TuneConfig) -> None:
     if config.runtime == "onnxruntime" and no_graph:
         raise ValueError(f"criterion {no_graph[0]} is in no ONNX file; leave it out, or use --runtime torch")
     check_writable(config.out, ".yaml", ".yml")
+    check_writable(config.out.with_suffix(".png"))  # the picture
 
 
 def check_model(model: Pretrained, config: TuneConfig) -> None:
@@ -94,7 +102,7 @@ def images_of(config: TuneConfig, model: Pretrained) -> tuple[Tensor, Tensor | N
     images = at_most(bad_files.images, config.most_images)
     labelled = config.labels and images.labels is not None
     if labelled:
-        images = for_classifier(images, model.facts.classes or [], config.data)
+        images = for_tuning(images, model, config)
     elif config.labels:
         console.print("these images have no labels: right is what the whole model answers")
     bad_files.images, facts = images, model.facts
@@ -103,6 +111,14 @@ def images_of(config: TuneConfig, model: Pretrained) -> tuple[Tensor, Tensor | N
     say_left_out(bad_files)
     places = [index for batch in batches for index in batch.indices]
     return torch.cat([batch.pixels for batch in batches]), torch.as_tensor(images.labels)[places] if labelled else None
+
+
+def for_tuning(images: Images, model: Pretrained, config: TuneConfig) -> Images:
+    """The images with their labels by the places of the classifier's classes. Raises ValueError for others."""
+    try:
+        return for_classifier(images, model.facts.classes or [], config.data)
+    except ValueError as error:
+        raise ValueError(f"{error}; --no-labels counts answers that are the whole model's") from error
 
 
 def speed_of(bench: Bench) -> float:
@@ -134,7 +150,7 @@ def at_speed(bench: Bench, rules: Sequence[Rule], faster: float, measured: Speed
         if not left:
             break
     if not able:
-        raise ValueError(beyond(faster, max(measured.values())))
+        raise ValueError(beyond(faster, measured.values()))
     return adjusted(bench, halved(bench, able), faster, measured)
 
 
@@ -145,11 +161,16 @@ def again(bench: Bench, speeds: Speeds, faster: float, measured: Speeds) -> list
     return [one for one in dict.fromkeys(found) if one not in measured]
 
 
-def beyond(faster: float, most: float) -> str:
-    """What is said of a speed that cannot be had."""
-    return (
-        f"{faster:.3g} times as fast cannot be had here: {most:.3g} times was the most that was measured; ask for less"
-    )
+def beyond(faster: float, measured: Iterable[float]) -> str:
+    """What is said of a speed that cannot be had, by those that were measured."""
+    most = max(speeds := [*measured])
+    said = f"{faster:.3g} times as fast cannot be had here: "
+    if most <= 1:
+        return f"{said}nothing that was measured is faster than the whole model ({most:.3g} times); use that"
+    if most < faster:
+        return f"{said}{most:.3g} times was the most that was measured; ask for less"
+    near = min((speed for speed in speeds if speed > 1), key=lambda speed: abs(speed - faster))
+    return f"{said}{near:.3g} times was the nearest that was measured; ask for that"
 
 
 def halved(bench: Bench, candidates: Sequence[Candidate]) -> list[Candidate]:
@@ -180,7 +201,7 @@ def adjusted(bench: Bench, finalists: Sequence[Candidate], faster: float, measur
     able = [one for one in mine if measured[one] >= faster * (1 - NEAR)]
     able = able or [one for one in mine if measured[one] >= faster * (1 - 2 * NEAR)]
     if not able:
-        raise ValueError(beyond(faster, max(measured.values())))
+        raise ValueError(beyond(faster, [measured[one] for one in mine]))
     able.sort(key=lambda one: abs(measured[one] / faster - 1), reverse=True)
     return list({one.rule: one for one in able}.values())
 
@@ -190,7 +211,7 @@ def within(bench: Bench, rules: Sequence[Rule], points: float, measured: Speeds)
 
     Raises ValueError where none is.
     """
-    least = bench.score(WHOLE) - points / 100
+    least = bench.score(WHOLE) - points / 100 - ROUNDING
     left = halved(bench, [bench.at(rule, 1.5) for rule in rules])
     good = [one for one in (last_within(bench, candidate.rule, least) for candidate in left) if one is not None]
     if not good:

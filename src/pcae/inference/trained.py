@@ -97,7 +97,10 @@ def read_reduction(path: Path) -> dict[str, Any]:
     said = read_yaml(ReductionFile, path)
     if "drop_ratio" not in said:
         raise ValueError(f"reduction {str(path)!r} says no drop_ratio; give a file that pcae tune wrote")
-    check_bounds(ReductionFile(**said))
+    try:
+        check_bounds(ReductionFile(**said))
+    except ValueError as error:
+        raise ValueError(f"reduction {str(path)!r}: {error}") from error
     return said
 
 

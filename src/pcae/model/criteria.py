@@ -1,13 +1,14 @@
 """Other scores of redundancy than the method's own: what the paper compares it with (sections 3.2, E and F)."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pcae.model.reduction import Criterion, Seen, mean_similarity
+from pcae.model.reduction import Criterion, Reduction, Seen, kept_counts, mean_similarity, more_than_half
 from pcae.model.tokens import counted, upcast
 from pcae.settings.choices import CriterionName
 
@@ -46,6 +47,39 @@ def name_of(criterion: Criterion) -> CriterionName:
         if inference_criterion(name) is criterion:
             return name
     raise ValueError("the model drops tokens by a criterion of its own, which weights cannot say; give its .vit")
+
+
+def can_drop(tokens: int, reduction: Reduction, n_prefix: int) -> bool:
+    """Whether any of an image's patch tokens are left after every stage, and the criterion can drop as many. n_prefix:
+    tokens before the patches."""
+    try:
+        counts = [tokens, *kept_counts(tokens, reduction).values()]
+    except ValueError:
+        return False
+    return reduction.criterion is not bipartite or more_than_half(counts, n_prefix) is None
+
+
+def most_dropped(tokens: int, reduction: Reduction, n_prefix: int) -> float:
+    """The highest drop ratio, in hundredths, that every stage can have, as it can all below."""
+    steps = range(1, 100)
+    first = next(
+        (step for step in steps if not can_drop(tokens, replace(reduction, keep=1 - step / 100), n_prefix)), 100
+    )
+    return (first - 1) / 100
+
+
+def stage_counts(tokens: int, reduction: Reduction, n_prefix: int) -> list[int]:
+    """Patch tokens of an image, and what is left of them after each stage. Raises ValueError, with the most that can be
+    had, where none is left or the criterion cannot drop as many."""
+    counts = [tokens, *kept_counts(tokens, reduction).values()]
+    if not can_drop(tokens, reduction, n_prefix):
+        most = most_dropped(tokens, reduction, n_prefix)
+        remedy = f"use a drop ratio of {most:g} at most" if most else "use fewer stages"
+        raise ValueError(
+            f"criterion bipartite drops at most every second token; {' -> '.join(map(str, counts))} tokens is more: "
+            f"{remedy}, or another criterion"
+        )
+    return counts
 
 
 def token_importance(seen: Seen) -> Float[Tensor, "batch tokens"]:
@@ -89,11 +123,12 @@ def bipartite(seen: Seen) -> Float[Tensor, "batch tokens"]:
     assert seen.keys is not None
     keys = torch.nn.functional.normalize(upcast(seen.keys()), dim=-1)
     stays = (counted(seen.ids) + seen.n_prefix) % 2 == 1
-    least = (keys.shape[1] + seen.n_prefix % 2) // 2  # how many stay in any case
+    tokens = keys.shape[1]
+    least = (tokens + seen.n_prefix % 2) // 2  # how many stay in any case
     if seen.n_keep < least:
         raise ValueError(
-            f"criterion bipartite drops at most every second token, not {keys.shape[1] - seen.n_keep} of "
-            f"{keys.shape[1]}; use a drop ratio of 0.49 at most, or more stages"
+            f"criterion bipartite drops at most every second token, not {tokens - seen.n_keep} of {tokens}; use a drop "
+            f"ratio of {100 * (tokens - least) // tokens / 100:g} at most at this stage, or another criterion"
         )
     alike = (keys @ keys.transpose(-2, -1)).masked_fill(~stays.unsqueeze(1), -torch.inf)
     best = alike.argmax(dim=-1, keepdim=True)  # no amax, of which tools of ONNX Runtime lose the shape

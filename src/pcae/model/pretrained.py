@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any, Literal
 
 import torch
@@ -12,6 +13,7 @@ from pcae.data.augment import Normalise
 from pcae.model.backbones import ViT
 from pcae.model.blocks import Encoded
 from pcae.model.checks import check_shape
+from pcae.model.criteria import stage_counts
 from pcae.model.decoder import Decoder
 from pcae.model.encoder import Encoder, create_vit, set_norm_eps
 from pcae.model.reduced import ReducedViT, reduce
@@ -128,11 +130,12 @@ class Pretrained(nn.Module):
         """The classifier at a drop ratio, sharing the weights. rule: criterion, fold, after and before_mlp as in
         `reduce`; without them as in its facts.
 
-        Raises ValueError for a model without one, and for pooling that does not fit it.
+        Raises ValueError for a model without one, for pooling that does not fit it, and for more than can be dropped.
         """
         if self.facts.classes is None:
             raise ValueError("these weights are an encoder without a classifier; fine-tune it first: pcae finetune")
         reduced = reduce(self.encoder.vit, drop_ratio, **vars(self.facts.rule.but(rule)))
+        stage_counts(prod(self.encoder.grid), reduced.reduction, reduced.num_prefix_tokens)  # refused before any work
         return Classifier(reduced, self.normalise, self.facts.classes)
 
 

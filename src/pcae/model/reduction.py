@@ -184,10 +184,10 @@ def kept_counts(tokens: int, reduction: Reduction) -> dict[int, int]:
     return counts
 
 
-def more_than_half(counts: Sequence[int]) -> int | None:
-    """The first of these counts, each left of the one before, of which more than half go, which bipartite matching
-    cannot have; None where none is."""
-    return next((n for n, kept in pairwise(counts) if kept < (n + 1) // 2), None)
+def more_than_half(counts: Sequence[int], n_prefix: int = 1) -> int | None:
+    """The first of these counts, each left of the one before, of which more than every second token of the sequence
+    goes, which bipartite matching cannot have; None where none is. n_prefix: tokens before the patches."""
+    return next((n for n, kept in pairwise(counts) if kept < (n + n_prefix % 2) // 2), None)
 
 
 def select(seen: Seen, criterion: Criterion = mean_similarity) -> Selection:

@@ -14,10 +14,10 @@ from timm.optim import param_groups_layer_decay  # pyright: ignore[reportPrivate
 from torch import Tensor, nn
 
 from pcae.model.backbones import ViT
-from pcae.model.criteria import named_criterion
+from pcae.model.criteria import inference_criterion, named_criterion, stage_counts
 from pcae.model.encoder import Encoder
 from pcae.model.reduced import fold_of, reduce
-from pcae.model.reduction import Reduction, kept_counts, more_than_half
+from pcae.model.reduction import Reduction
 from pcae.model.tokens import upcast
 from pcae.settings.bounds import check_bounds
 from pcae.settings.tasks import ClassificationConfig
@@ -53,15 +53,9 @@ def rule_of(config: ClassificationConfig) -> Rule:
 
 def token_counts(encoder: Encoder, rule: Rule, drop_ratio: float) -> list[int]:
     """Patch tokens of an image, and what is left of them after each stage. Raises ValueError where that cannot be."""
-    tokens = encoder.grid[0] * encoder.grid[1]
-    reduction = Reduction.for_finetuning(encoder.depth, drop_ratio=drop_ratio, after=rule.after)
-    counts = [tokens, *kept_counts(tokens, reduction).values()]
-    too_few = more_than_half(counts)
-    if rule.criterion == "bipartite" and too_few:
-        raise ValueError(
-            f"criterion bipartite drops at most half of {too_few} tokens; drop_ratio {drop_ratio:g} is more"
-        )
-    return counts
+    criterion = inference_criterion(rule.criterion)
+    reduction = Reduction.for_finetuning(encoder.depth, drop_ratio=drop_ratio, after=rule.after, criterion=criterion)
+    return stage_counts(prod(encoder.grid), reduction, encoder.vit.num_prefix_tokens)
 
 
 def drop_schedule(config: ClassificationConfig, steps: int, steps_per_epoch: float) -> DropSchedule:

@@ -67,12 +67,27 @@ def test_what_is_no_number_does_not_hold(output):
 def test_other_tokens_do_not_hold_even_with_the_same_logits():
     parity = check([1.0, 1.0], [[[0, 1], [0, 2]]])
     assert not parity.holds and (parity.same_kept, parity.ties, parity.different) == (1, 0, 1)
-    assert parity.widest_gap == pytest.approx(0.1)
-    assert "1 by scores up to 0.1 apart" in parity.describe()
+    assert parity.widest_gap == pytest.approx(0.1 / 0.4)
+    assert "1 by scores up to 25 % of the largest apart" in parity.describe()
+
+
+@pytest.mark.parametrize("size", [1e-6, 1 / 196, 1.0, 1e3])
+def test_a_tie_is_a_share_of_the_scores_so_a_disagreement_of_small_ones_is_seen(size):
+    """Attention is about one over the number of tokens, so all its scores are close; what is a tie does not depend on
+    that. Scores of minus infinity, which must stay, are no measure."""
+    apart = stage(scores=(-1.0 * size, -0.9 * size, -0.899 * size, -0.1 * size))
+    tied = stage(scores=(-torch.inf, 0.9 * size, 0.9 * size * (1 + 5e-6), size))
+    for scores, ties in ((apart, 0), (tied, 1)):
+        parity = check([1.0, 1.0], [[[0, 1], [0, 2]]], [scores])
+        assert (parity.ties, parity.different) == (ties, 1 - ties)
+
+
+def test_scores_that_are_all_zero_tie():
+    assert check([1.0, 1.0], [[[0, 1], [0, 2]]], [stage(scores=(0.0, 0.0, 0.0, 0.0))]).ties == 1
 
 
 def test_tokens_exchanged_by_a_tie_are_counted_and_their_logits_are_not():
-    tied = stage(scores=(0.1, 0.2, 0.2 + 5e-6, 0.4))
+    tied = stage(scores=(0.1, 0.2, 0.2 + 3e-6, 0.4))
     parity = check([1.0, 7.0], [[[0, 1], [0, 2]]], [tied])
     assert parity.holds and (parity.same_kept, parity.ties, parity.different) == (1, 1, 0)
     assert parity.max_difference == 0.0
@@ -80,12 +95,12 @@ def test_tokens_exchanged_by_a_tie_are_counted_and_their_logits_are_not():
 
 def test_a_tie_at_the_cut_excuses_no_other_exchange():
     """Tokens 1 and 2 tie at the cut; who keeps 3 for 0 is wrong all the same."""
-    tied = stage(scores=(0.1, 0.2, 0.2 + 5e-6, 0.4))
+    tied = stage(scores=(0.1, 0.2, 0.2 + 3e-6, 0.4))
     assert check([1.0, 1.0], [[[0, 1], [1, 3]]], [tied]).different == 1
 
 
 def test_what_comes_after_a_tie_is_not_counted_again():
-    first = stage(scores=(0.1, 0.2, 0.2 + 5e-6, 0.4))
+    first = stage(scores=(0.1, 0.2, 0.2 + 3e-6, 0.4))
     second = Stage(1, ALL[:, :2], torch.tensor([[0.1, 0.9]] * 2), torch.tensor([[0]] * 2))
     parity = check([1.0, 1.0], [[[0, 1], [0, 2]], [[0], [2]]], [first, second])
     assert parity.holds and (parity.ties, parity.different) == (1, 0)

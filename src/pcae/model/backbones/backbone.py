@@ -1,6 +1,5 @@
 """timm's VisionTransformer, and what every family answers: how tokens begin, and what blocks take beside them."""
 
-import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
@@ -186,9 +185,7 @@ class Backbone:
 
 def with_attention(block: Any, name: str, value: Any) -> Any:
     """The block with an attention that finds this value under a name. All weights are the block's own."""
-    attention = copy.copy(block.attn)
-    vars(attention)[name] = value
-    return with_parts(block, attn=attention)
+    return with_parts(block, attn=twin_of(block.attn, **{name: value}))
 
 
 def with_parts(block: Any, **parts: nn.Module) -> Any:
@@ -196,9 +193,15 @@ def with_parts(block: Any, **parts: nn.Module) -> Any:
 
     Nothing of the block is changed: others may run it at the same time. What comes of it is not compiled.
     """
-    twin = copy.copy(block)
-    vars(twin)["_modules"] = {**vars(block)["_modules"], **parts}
-    vars(twin)["_compiled_call_impl"] = None
+    return twin_of(block, _modules={**vars(block)["_modules"], **parts}, _compiled_call_impl=None)
+
+
+def twin_of(module: Any, **others: Any) -> Any:
+    """A module that shares all that the module holds, but for what is given under these names: a copy that
+    torch.compile can follow, as it can not copy.copy."""
+    twin = object.__new__(type(module))
+    twin.__dict__.update(module.__dict__)
+    twin.__dict__.update(others)
     return twin
 
 

@@ -10,9 +10,9 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from pcae.model.blocks import Encoded, Stage
+from pcae.model.criteria import stage_counts
 from pcae.model.pretrained import Pretrained
 from pcae.model.reduced import reduce
-from pcae.model.reduction import kept_counts
 from pcae.model.tokens import all_ids, upcast
 
 AFTER_BLOCKS = ("norm", "attn_pool", "fc_norm", "head", "head_dist")
@@ -51,7 +51,7 @@ class Deployed(nn.Module):
         classifies = model.facts.classes is not None
         inside = rule if classifies or rule.fold != "pool" else replace(rule, fold="append")  # pooled in `features`
         self.reduced = reduce(model.encoder.vit, drop_ratio, **vars(inside))
-        kept_counts(prod(model.encoder.grid), self.reduced.reduction)  # where none is left it says so here
+        stage_counts(prod(model.encoder.grid), self.reduced.reduction, self.reduced.num_prefix_tokens)  # refused here
         self.register_buffer("ids", all_ids(1, prod(model.encoder.grid), model.device))
         self.head = self.logits if classifies else self.features
 

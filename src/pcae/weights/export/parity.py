@@ -14,9 +14,9 @@ from pcae.settings.choices import Precision
 from pcae.weights.export.deployed import Answer
 
 TIE = 1e-5
-"""Gap between two scores below which rounding decides which of two tokens stays."""
+"""Gap between two scores, as a share of the largest, below which rounding decides which of two tokens stays."""
 TIES: dict[Precision, float] = {"fp32": TIE, "fp16": 2**-10}
-"""The same by precision: float16's step at 1, the largest score, is 2^-10. Eight bits move tokens that are no ties."""
+"""The same by precision: float16's step at 1 is 2^-10. Eight bits move tokens that are no ties."""
 TOP1: dict[Precision, float] = {"fp16": 0.98, "int8": 0.95}
 """Share of the images whose most likely class must be the same."""
 COSINE: dict[Precision, float] = {"fp16": 0.999, "int8": 0.98}
@@ -34,9 +34,9 @@ class Parity:
     max_difference: of the logits or features, over the images that keep the same sets at every stage. size: of
     PyTorch's largest answer; `tolerance` is what the difference may be for an answer of size 1. same_kept: how many of
     the images keep the same. ties: images that do not, because tokens were exchanged whose scores differ by less than
-    the precision's tie. different: images whose exchanged tokens differ by more, by up to `widest_gap`. same_top1:
-    images whose most likely class is the same, of all; None for features. least_cosine: of an image's answer with
-    PyTorch's, over all of them.
+    the precision's tie. different: images whose exchanged tokens differ by more, by up to `widest_gap`, a share of the
+    stage's largest score. same_top1: images whose most likely class is the same, of all; None for features.
+    least_cosine: of an image's answer with PyTorch's, over all of them.
 
     In int8 nobody asks which tokens stay (`same_kept` and what follows are None): the difference is over all images.
     """
@@ -88,7 +88,8 @@ class Parity:
         else:
             parts += [f"the same most likely class for {self.same_top1} of {self.images} images ({self.limit})"]
         if self.same_kept is not None:
-            wide = f", {self.different} by scores up to {self.widest_gap:.2g} apart" if self.different else ""
+            gap = f"{100 * (self.widest_gap or 0):.2g} % of the largest"
+            wide = f", {self.different} by scores up to {gap} apart" if self.different else ""
             kept = f"{self.same_kept} of {self.images} images keep the same tokens, {self.ties} differ by a tie"
             parts += [f"{kept}{wide}"]
         return ", ".join(parts)
@@ -174,7 +175,8 @@ def exchanged(stages: Iterable[Stage], kept: Iterable[Tensor], row: int) -> floa
 
 
 def gap_of(stage: Stage, kept_ids: Int[Tensor, "batch kept"], row: int) -> float | None:
-    """How much more redundant a token is that was kept than one that was dropped for it; None for the same sets.
+    """How much more redundant a token is that was kept than one that was dropped for it, as a share of the image's
+    largest score; None for the same sets. So it is one measure of cosines and of attention, whose scores are small.
 
     Infinite when ids were kept that the stage did not see, or another number of them. A score that is no number ranks
     nowhere: programs put it first or last, so whoever keeps or drops its token is not wrong.
@@ -187,4 +189,5 @@ def gap_of(stage: Stage, kept_ids: Int[Tensor, "batch kept"], row: int) -> float
         return math.inf
     kept = [scores[place] for place in theirs - ours if not math.isnan(scores[place])]
     dropped = [scores[place] for place in ours - theirs if not math.isnan(scores[place])]
-    return max(kept) - min(dropped) if kept and dropped else 0.0
+    gap = max(kept) - min(dropped) if kept and dropped else 0.0
+    return gap and gap / max(abs(score) for score in scores.values() if math.isfinite(score))

@@ -8,12 +8,11 @@ from math import prod
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import torch
-
+from pcae.model import criteria
 from pcae.model.pretrained import Pretrained
 from pcae.model.reduced import reduce
 from pcae.model.reduction import kept_counts
-from pcae.weights.export.deployed import NOT_EXPORTED, Deployed
+from pcae.weights.export.deployed import NOT_EXPORTED
 from pcae.weights.export.format import Part
 from pcae.weights.export.onnx_files import Onnx
 from pcae.weights.export.onnxruntime_web import VERSION
@@ -111,13 +110,8 @@ def dial(model: Pretrained, asked: float) -> list[float]:
 
 def can_drop(model: Pretrained, ratio: float) -> bool:
     """Whether the rule can drop such a share of the patches at every stage, and any is left."""
-    try:
-        deployed = Deployed(model, ratio).eval()
-        with torch.inference_mode():
-            deployed.answer(deployed.example(1))
-    except ValueError:
-        return False
-    return True
+    reduced = reduce(model.encoder.vit, ratio, **vars(model.facts.rule))
+    return criteria.can_drop(prod(model.encoder.grid), reduced.reduction, reduced.num_prefix_tokens)
 
 
 def kept(model: Pretrained, ratio: float) -> dict[int, int]:
