@@ -11,6 +11,7 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import distributed, nn
 from torch.distributed import (  # pyright: ignore[reportPrivateImportUsage]
+    DistNetworkError,
     DistStoreError,
     HashStore,
     PrefixStore,
@@ -170,10 +171,10 @@ def open_world(device: str) -> Iterator[World]:
         words = cast(distributed.ProcessGroup, distributed.new_group(timeout=PATIENCE, backend="gloo"))
         yield World(rank, size, picked, words, store)
     except RuntimeError as error:
-        if EXCHANGE not in str(error):
+        if EXCHANGE not in str(error) and not isinstance(error, DistNetworkError):
             raise
         reason = "another process of the run is gone (ended by an error, killed, or its machine lost)"
-        raise ValueError(f"{reason}; the same command goes on from the last checkpoint") from error
+        raise ValueError(f"{reason}; the same command goes on from what was saved") from error
     finally:
         distributed.destroy_process_group()
 
