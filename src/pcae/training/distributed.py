@@ -165,6 +165,7 @@ def open_world(device: str) -> Iterator[World]:
         picked = torch.device("cuda", int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
         torch.cuda.set_device(picked)
     store, rank, size = meet()
+    check_device(store, rank, picked)
     backend = "nccl" if picked.type == "cuda" else "gloo"
     distributed.init_process_group(backend, timeout=PATIENCE, store=store, rank=rank, world_size=size)
     try:
@@ -177,6 +178,19 @@ def open_world(device: str) -> Iterator[World]:
         raise ValueError(f"{reason}; the same command goes on from what was saved") from error
     finally:
         distributed.destroy_process_group()
+
+
+def check_device(store: Store, rank: int, device: torch.device) -> None:
+    """Raise ValueError where this process has another kind of device than the main one: they would wait for each other
+    for ever."""
+    if rank == 0:
+        store.set("device", device.type)
+    first = store.get("device").decode()
+    if first != device.type:
+        raise ValueError(
+            f"this process found the device {device.type} and the first one {first}; mend the driver or leave its "
+            f"machine out, or give --device cpu"
+        )
 
 
 def meet() -> tuple[Store, int, int]:
