@@ -28,7 +28,8 @@ def set_blocks(method: nn.Module, run: RunConfig, steps: int, world: World) -> N
 def compiling(asked: str, steps: int, world: World) -> bool:
     """Whether blocks are compiled, in all processes or in none: every process calls it, and tries.
 
-    Where it would pay and one of them cannot, the main one warns. Raises ValueError, in all of them, where it is asked for and cannot be done.
+    Where it would pay and one of them cannot, the main one warns. Raises ValueError, in all of them, where it is
+    asked for and cannot be done.
     """
     if not compiles(asked, steps, world.device):
         return False
