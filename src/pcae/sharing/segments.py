@@ -1,6 +1,5 @@
 """A packing in segments: whoever is free packs the next one, and the main process joins them in their order."""
 
-import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +14,7 @@ from torch.utils.data import DataLoader
 from pcae.data.batches import scanning_workers
 from pcae.data.images import Images
 from pcae.data.packed import chunks as chunked
-from pcae.data.packed.chunks import Chunk, Jpeg, Pixels, Shrunk, bad_of, pack_rows, to_disk
+from pcae.data.packed.chunks import Chunk, Jpeg, Pixels, Shrunk, bad_of, log_of, pack_rows, to_disk
 from pcae.data.packed.reading import BLOCK
 from pcae.data.unreadable import BadFiles
 from pcae.settings.choices import Split
@@ -50,8 +49,7 @@ class Segment:
 
     def logged(self) -> list[Chunk]:
         """Its chunks, as far as they are packed."""
-        lines = self.log.read_bytes().splitlines(keepends=True) if self.log.is_file() else []
-        return [Chunk(**json.loads(line)) for line in lines if line.endswith(b"\n")]
+        return [chunk for _, chunk in log_of(self.log)]
 
 
 @dataclass(frozen=True)

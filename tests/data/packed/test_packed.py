@@ -201,9 +201,9 @@ def one_by_one(dataset, batch_size, sampler, num_workers, collate_fn):
     return ([dataset[index]] for index in sampler)
 
 
-@pytest.mark.parametrize("harm", ["log", "tail", "bytes", "data"])
+@pytest.mark.parametrize("harm", ["log", "line", "tail", "bytes", "data"])
 def test_what_is_not_whole_when_a_packing_goes_on_is_packed_again(tree, tmp_path, monkeypatch, harm):
-    """Half a line of the log, bytes that the log does not know, wrong bytes in the first chunk, no bytes at all."""
+    """Half a line of the log, an empty one, bytes that it does not know, wrong ones in the first chunk, none at all."""
     monkeypatch.setattr(chunks, "CHUNK", 3)
     whole = contents(pack(tree, tmp_path / "whole", *PIXELS))
     stopped_after(6, tree, tmp_path / "out", monkeypatch)
@@ -211,6 +211,8 @@ def test_what_is_not_whole_when_a_packing_goes_on_is_packed_again(tree, tmp_path
     assert len(log.read_bytes().splitlines()) == 2
     if harm == "log":
         os.truncate(log, log.stat().st_size - 9)
+    elif harm == "line":
+        log.write_bytes(b"{}\n")
     elif harm == "tail":
         data.write_bytes(data.read_bytes() + b"half an image")
     elif harm == "bytes":

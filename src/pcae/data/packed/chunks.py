@@ -182,20 +182,30 @@ def whole_chunks(images: Images, data: Path, log: Path) -> list[Chunk]:
     A chunk without an image that has been repaired since is whole when its bytes have its checksum.
     """
     chunks, length, start = [], 0, 0
-    for line in log.read_bytes().splitlines(keepends=True) if log.is_file() and data.is_file() else []:
-        try:
-            chunk = Chunk(**json.loads(line))
-        except ValueError:  # the last line, when the packing was killed while it wrote it
-            break
+    for end, chunk in log_of(log) if data.is_file() else ():
         digest = fingerprint(blocks_of(data, start, chunk.length))
-        if not line.endswith(b"\n") or digest != chunk.digest or repaired(images, chunk):
+        if digest != chunk.digest or repaired(images, chunk):
             break
         chunks.append(chunk)
-        length, start = length + len(line), start + chunk.length
+        length, start = end, start + chunk.length
     for path, end in ((log, length), (data, start)):
         if path.is_file():
             os.truncate(path, end)
     return chunks
+
+
+def log_of(path: Path) -> Iterator[tuple[int, Chunk]]:
+    """The chunks of a log and where their lines end, up to one that is not whole."""
+    end = 0
+    for line in path.read_bytes().splitlines(keepends=True) if path.is_file() else []:
+        try:
+            chunk = Chunk(**json.loads(line))
+        except (ValueError, TypeError):  # the last line, when the packing was killed while it wrote it
+            return
+        if not line.endswith(b"\n"):
+            return
+        end += len(line)
+        yield end, chunk
 
 
 def repaired(images: Images, chunk: Chunk) -> bool:
