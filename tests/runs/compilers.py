@@ -21,9 +21,9 @@ def compiler(given: Callable, **_: object) -> Callable:
     return given
 
 
-def told(block: torch.nn.Module, **_: object) -> None:
+def told(self: torch.nn.Module, *_: object, **__: object) -> None:
     """A block that is compiled says so."""
-    print(f"{type(block).__name__} is compiled", file=sys.stderr)
+    print(f"{type(self).__name__} is compiled", file=sys.stderr)
 
 
 if __name__ == "__main__":
