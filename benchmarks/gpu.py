@@ -39,12 +39,12 @@ from torch.profiler import ProfilerActivity, profile
 from pcae.benchmarking.entries import ENTRIES, Conditions, stepper_of
 from pcae.benchmarking.measurements import described, measure_inference, measure_training
 from pcae.benchmarking.speed import measure_speed
-from pcae.data.packed.packing import pack_images
 from pcae.model.compiled import GRAPHS
 from pcae.settings.network import DecoderConfig, EncoderConfig
 from pcae.settings.reading import DataConfig
 from pcae.settings.verbs.benchmark import BenchmarkConfig
 from pcae.settings.verbs.pack import PackConfig
+from pcae.sharing.packing import pack_images
 from pcae.training.distributed import pick_device
 from pcae.training.plan import autocast_dtype
 from pcae.writing import replace_json

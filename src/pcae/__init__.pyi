@@ -11,7 +11,6 @@ from pcae.benchmarking.tuned import Tuned
 from pcae.comparison.compare import Compared
 from pcae.data.images import Images
 from pcae.data.images import open_images as open_images
-from pcae.data.packed.packing import Packed
 from pcae.inference.embed import Embeddings
 from pcae.inference.evaluated import Evaluated
 from pcae.inference.exported import Exported
@@ -35,6 +34,7 @@ from pcae.settings.methods import PCAEConfig as PCAEConfig
 from pcae.settings.methods import SimMIMConfig as SimMIMConfig
 from pcae.settings.network import DecoderConfig as DecoderConfig
 from pcae.settings.network import EncoderConfig as EncoderConfig
+from pcae.sharing.packing import Packed
 from pcae.training.callbacks import Callback as Callback
 from pcae.training.callbacks import RunFacts as RunFacts
 from pcae.training.randomness import StepRandom as StepRandom

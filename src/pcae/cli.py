@@ -28,6 +28,7 @@ SHARING = {
     "predict",
     "evaluate",
     "check-data",
+    "pack",
 }
 """Verbs that share their work among the processes that torchrun starts."""
 FAMILIES = {verb.split()[0] for verb in VERBS if " " in verb}

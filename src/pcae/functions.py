@@ -112,7 +112,7 @@ FUNCTIONS = {
     ),
     "pack": Function(
         "pack",
-        ("data.packed.packing", "pack_images"),
+        ("sharing.packing", "pack_images"),
         "Packed",
         "Returns what stands in the folder, a dict; it prints as a table of its splits.",
         ("data", "out"),
@@ -143,7 +143,7 @@ FUNCTIONS = {
 """Every verb that is a function, by its name below `pcae`."""
 RESULTS = {
     "Tuned": "benchmarking.tuned",
-    "Packed": "data.packed.packing",
+    "Packed": "sharing.packing",
     "RunReport": "pages.run_page",
     "RunSummary": "results",
     "Evaluated": "inference.evaluated",

@@ -20,6 +20,7 @@ SHARING = (
     "predict",
     "evaluate",
     "check-data",
+    "pack",
 )
 
 

@@ -7,7 +7,7 @@ import torch
 from torch.distributed import HashStore
 
 from pcae.training.checkpoint import read
-from pcae.training.distributed import pick_device, word_of_this_start
+from pcae.training.distributed import check_device, pick_device, word_of_this_start
 from pcae.training.logging import read_metrics
 from tests.processes import succeed, together
 
@@ -62,6 +62,15 @@ def test_a_device_that_is_not_there_is_refused():
         pick_device("cuda:77")
     with pytest.raises(ValueError, match="device 'gpu' is not usable here"):
         pick_device("gpu")
+
+
+def test_processes_on_other_kinds_of_devices_do_not_wait_for_each_other():
+    """Where one of the machines has lost its GPUs, say."""
+    store = HashStore()
+    check_device(store, 0, torch.device("cuda", 0))
+    check_device(store, 1, torch.device("cuda", 1))
+    with pytest.raises(ValueError, match="found the device cpu and the first one cuda; mend the driver"):
+        check_device(store, 2, torch.device("cpu"))
 
 
 def test_what_an_earlier_start_said_is_passed_over():

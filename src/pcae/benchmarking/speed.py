@@ -23,7 +23,7 @@ from pcae.settings.reading import DataConfig
 from pcae.settings.values import flatten
 from pcae.settings.verbs.benchmark import BenchmarkConfig
 from pcae.terminal import bar, console
-from pcae.training.distributed import pick_device
+from pcae.training.distributed import World, pick_device
 from pcae.training.plan import MOST_STEPS, WORTH_COMPILING, autocast_dtype
 from pcae.writing import check_writable
 
@@ -145,7 +145,7 @@ def conditions_of(config: BenchmarkConfig, device: torch.device) -> Conditions:
         rounds=config.rounds,
         device=device,
         autocast=autocast_dtype(config.precision, device),
-        compiled=compiling(config.compile, WORTH_COMPILING, device),
+        compiled=compiling(config.compile, WORTH_COMPILING, World(0, 1, device)),
         grad_checkpointing=config.grad_checkpointing,
     )
 

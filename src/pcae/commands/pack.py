@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from pcae.data.packed.packing import pack_images
 from pcae.data.packed.reading import BAD_FILES
+from pcae.sharing.packing import pack_images
 from pcae.terminal import command, console
 
 

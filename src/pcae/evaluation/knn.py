@@ -35,9 +35,20 @@ def knn_accuracies(
     right = dict.fromkeys(ks, 0)
     for features, labels in zip(test.split(512), test_labels.split(512), strict=True):
         similarity, places = (features @ train.T).topk(max(ks), dim=1)
-        weights, voters = (similarity / temperature).exp(), train_labels[places]
+        voters = train_labels[places]
         for k in right:
-            votes = torch.zeros(len(features), classes, device=features.device)
-            votes.scatter_add_(1, voters[:, :k], weights[:, :k])
-            right[k] += int((votes.argmax(dim=1) == labels).sum())
+            right[k] += voted_right(similarity[:, :k], voters[:, :k], labels, classes, temperature)
     return {k: count / len(test) for k, count in right.items()}
+
+
+def voted_right(
+    similarity: Float[Tensor, "test k"],
+    voters: Int[Tensor, "test k"],
+    labels: Int[Tensor, " test"],
+    classes: int,
+    temperature: float = 0.07,
+) -> int:
+    """How many images get the right label by the votes of their nearest. voters: the labels of these."""
+    votes = torch.zeros(len(labels), classes, device=similarity.device)
+    votes.scatter_add_(1, voters, (similarity / temperature).exp())
+    return int((votes.argmax(dim=1) == labels).sum())

@@ -7,7 +7,7 @@ from pcae.model.compiled import check_compiler, checkpoint_blocks, compile_block
 from pcae.settings.run import RunConfig
 from pcae.tasks.classification import Classification
 from pcae.tasks.detection import Detection
-from pcae.terminal import warn
+from pcae.terminal import console, warn
 from pcae.training.distributed import World
 from pcae.training.plan import compiles
 
@@ -21,23 +21,38 @@ def set_blocks(method: nn.Module, run: RunConfig, steps: int, world: World) -> N
     if run.grad_checkpointing:
         checkpoint_blocks(method)
     left_alone = run.compile == "auto" and isinstance(method, Classification | Detection)
-    if not left_alone and compiling(run.compile, steps, world.device, world.is_main):
+    if not left_alone and compiling(run.compile, steps, world):
         compile_blocks(method)
 
 
-def compiling(asked: str, steps: int, device: torch.device, is_main: bool = True) -> bool:
-    """Whether blocks are compiled; where that would pay and cannot be done, the main process warns.
+def compiling(asked: str, steps: int, world: World) -> bool:
+    """Whether blocks are compiled, in all processes or in none: every process calls it, and tries.
 
-    Raises ValueError where it is asked for and cannot be done.
+    Where it would pay and one of them cannot, the main one warns. Raises ValueError, in all of them, where it is
+    asked for and cannot be done.
     """
-    if not compiles(asked, steps, device):
+    if not compiles(asked, steps, world.device):
         return False
+    failed = {rank: why for rank, why in enumerate(world.gather(why_not(world.device))) if why}
+    if not failed:
+        if world.size > 1 and world.is_main:
+            console.print(f"blocks are compiled, in all {world.size} processes")
+        return True
+    rank, reason = next(iter(failed.items()))
+    if world.size > 1:
+        others = f" and {len(failed) - 1} more" if len(failed) > 1 else ""
+        reason = f"blocks are compiled in no process, because of process {rank}{others}: {reason}"
+    if asked == "always":
+        raise ValueError(reason)
+    if world.is_main:
+        warn(reason)
+    return False
+
+
+def why_not(device: torch.device) -> str | None:
+    """Why this process cannot compile, if it cannot."""
     try:
         check_compiler(device)
     except ValueError as error:
-        if asked == "always":
-            raise
-        if is_main:
-            warn(str(error))
-        return False
-    return True
+        return str(error)
+    return None

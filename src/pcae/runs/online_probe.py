@@ -3,18 +3,18 @@
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from pcae.data.batches import training_workers
 from pcae.data.tables.labelled import FROM_PYTHON, REMEDY, open_labelled
 from pcae.data.unreadable import BadFiles
 from pcae.evaluation.features import pool
-from pcae.evaluation.knn import knn_accuracies
+from pcae.evaluation.knn import voted_right
 from pcae.inference.held_out import share_of
 from pcae.methods.choice import Pretraining
 from pcae.model.compiled import uncompiled
 from pcae.model.pretrained import Pretrained, PretrainedFacts
 from pcae.runs.health import PretrainingRun
+from pcae.sharing.neighbours import Share, nearest
 from pcae.terminal import console, warn
 from pcae.training.distributed import World
 from pcae.training.logging import Journal, best_so_far, read_metrics
@@ -24,8 +24,6 @@ K = 20
 """Neighbours that vote."""
 NAME = "probe/knn"
 """The accuracy's name in metrics.jsonl and TensorBoard."""
-Shares = list[tuple[Tensor, Tensor]] | None
-"""Features and labels that each process made, in the main one; None in the others."""
 BEST = "best-encoder.safetensors"
 """Where a run keeps the encoder that sorted the held-out images best."""
 FOLDERS = "use a folder with train/CLASS/... and val/CLASS/..."
@@ -35,7 +33,7 @@ IN_PYTHON = "give {'train': ..., 'test': ...}"
 
 @dataclass
 class OnlineProbe:
-    """A watcher, to be called by every process: each encodes its share of the images, the main one counts.
+    """A watcher, to be called by every process: each encodes its share of the images, and holds no other features.
 
     every: steps between probes. last: the latest accuracy.
     """
@@ -85,10 +83,10 @@ class OnlineProbe:
             train, test = (self.encode(model, bad_files, world) for bad_files in (self.train, self.test))
         finally:
             method.train()
-        return world.from_main(lambda: sorted_right(train, test))
+        return sorted_right(train, test, len(self.train.images.classes), world)
 
-    def encode(self, model: Pretrained, bad_files: BadFiles, world: World) -> Shares:
-        """Mean patch features of all images that can be read and their labels, share by share, in the main process.
+    def encode(self, model: Pretrained, bad_files: BadFiles, world: World) -> Share:
+        """Mean patch features of this process's images that can be read, and their labels.
 
         Raises ValueError, in all of them, when too many cannot be read.
         """
@@ -97,17 +95,14 @@ class OnlineProbe:
             for batch in share_of(bad_files, model.facts, world, "encoding", self.workers):
                 places += batch.indices
                 rows.append(pool(model, model(batch.pixels.to(world.device)), "mean").float().cpu())
-        return world.collect((torch.cat(rows), torch.tensor(bad_files.images.labels)[places]))
+        return Share(torch.cat(rows), torch.tensor(bad_files.images.labels)[places])
 
 
-def sorted_right(train: Shares, test: Shares) -> float:
-    """The share of the test images that the labels of their nearest training images say right."""
-    assert train is not None and test is not None
-    features, labels, held_out, expected = (
-        torch.cat(part) for shares in (train, test) for part in zip(*shares, strict=True)
-    )
-    k = min(K, len(features))
-    return knn_accuracies(features, labels, held_out, expected, (k,))[k]
+def sorted_right(train: Share, test: Share, classes: int, world: World) -> float:
+    """The share of all processes' test images that the labels of their nearest training images say right."""
+    in_training, held_out = (sum(world.gather(len(share.labels))) for share in (train, test))
+    similarity, voters = nearest(train, test.features, min(K, in_training), world)
+    return sum(world.gather(voted_right(similarity, voters, test.labels, classes))) / held_out
 
 
 def open_online(run: PretrainingRun, facts: PretrainedFacts) -> OnlineProbe | None:

@@ -10,7 +10,13 @@ from typing import Any, TypeVar, cast
 
 import torch
 from torch import distributed, nn
-from torch.distributed import DistStoreError, HashStore, PrefixStore, Store  # pyright: ignore[reportPrivateImportUsage]
+from torch.distributed import (
+    DistNetworkError,
+    DistStoreError,
+    HashStore,  # pyright: ignore[reportPrivateImportUsage]
+    PrefixStore,  # pyright: ignore[reportPrivateImportUsage]
+    Store,  # pyright: ignore[reportPrivateImportUsage]
+)
 from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
@@ -159,18 +165,32 @@ def open_world(device: str) -> Iterator[World]:
         picked = torch.device("cuda", int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
         torch.cuda.set_device(picked)
     store, rank, size = meet()
+    check_device(store, rank, picked)
     backend = "nccl" if picked.type == "cuda" else "gloo"
     distributed.init_process_group(backend, timeout=PATIENCE, store=store, rank=rank, world_size=size)
     try:
         words = cast(distributed.ProcessGroup, distributed.new_group(timeout=PATIENCE, backend="gloo"))
         yield World(rank, size, picked, words, store)
     except RuntimeError as error:
-        if EXCHANGE not in str(error):
+        if EXCHANGE not in str(error) and not isinstance(error, DistNetworkError):
             raise
         reason = "another process of the run is gone (ended by an error, killed, or its machine lost)"
-        raise ValueError(f"{reason}; the same command goes on from the last checkpoint") from error
+        raise ValueError(f"{reason}; the same command goes on from what was saved") from error
     finally:
         distributed.destroy_process_group()
+
+
+def check_device(store: Store, rank: int, device: torch.device) -> None:
+    """Raise ValueError where this process has another kind of device than the main one: they would wait for each other
+    for ever."""
+    if rank == 0:
+        store.set("device", device.type)
+    first = store.get("device").decode()
+    if first != device.type:
+        raise ValueError(
+            f"this process found the device {device.type} and the first one {first}; mend the driver or leave its "
+            f"machine out, or give --device cpu"
+        )
 
 
 def meet() -> tuple[Store, int, int]:

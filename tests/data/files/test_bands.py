@@ -10,9 +10,9 @@ from PIL import Image
 
 from pcae.data.files.decode import Unreadable, decode_part, whole
 from pcae.data.images import open_images
-from pcae.data.packed.packing import pack_images
 from pcae.data.survey import look
 from pcae.settings.verbs.pack import PackConfig
+from pcae.sharing.packing import pack_images
 from tests.data.files.cases import jp2, tiff
 from tests.data.files.formats import dicom, npy
 

@@ -14,8 +14,9 @@ import pytest
 from PIL import Image
 
 from pcae.cli import main
-from pcae.data.packed import chunks, packing
+from pcae.data.packed import chunks
 from pcae.data.packed.reading import HEADER
+from pcae.sharing import packing_folder
 from tests.photographs import photographs
 
 SMALL = [
@@ -157,7 +158,7 @@ def test_a_full_disk_is_told_and_the_packing_goes_on_when_there_is_place(capsys,
     with files_of_at_most(3 * 28 * 28 * 3):
         status, _, line = call(capsys, "pack", photos, tmp_path / "out", *TINY)
     assert status == 2 and line.startswith("pcae: out ") and "cannot be written: File too large" in line
-    assert (tmp_path / "out" / "train.chunks").read_bytes().count(b"\n") == 1
+    assert (tmp_path / "out" / "train.chunks-00000").read_bytes().count(b"\n") == 1
     assert call(capsys, "pack", photos, tmp_path / "out", *TINY)[0] == 0
     assert (tmp_path / "out" / "train.data").read_bytes() == (tmp_path / "whole" / "train.data").read_bytes()
     with files_of_at_most(100):
@@ -167,10 +168,10 @@ def test_a_full_disk_is_told_and_the_packing_goes_on_when_there_is_place(capsys,
 
 def test_a_disk_that_is_too_small_is_told_before_the_work(capsys, tmp_path, photos, monkeypatch):
     usage = namedtuple("usage", "free")
-    monkeypatch.setattr(packing.shutil, "disk_usage", lambda path: usage(12 * 28 * 28 * 3 - 1))
+    monkeypatch.setattr(packing_folder.shutil, "disk_usage", lambda path: usage(12 * 28 * 28 * 3 - 1))
     status, _, line = call(capsys, "pack", photos, tmp_path / "out", *TINY)
     assert status == 2 and "are wanted and" in line and not (tmp_path / "out").exists()
-    monkeypatch.setattr(packing.shutil, "disk_usage", lambda path: usage(12 * 28 * 28 * 3))
+    monkeypatch.setattr(packing_folder.shutil, "disk_usage", lambda path: usage(12 * 28 * 28 * 3))
     assert call(capsys, "pack", photos, tmp_path / "out", *TINY)[0] == 0
 
 

@@ -201,16 +201,18 @@ def one_by_one(dataset, batch_size, sampler, num_workers, collate_fn):
     return ([dataset[index]] for index in sampler)
 
 
-@pytest.mark.parametrize("harm", ["log", "tail", "bytes", "data"])
+@pytest.mark.parametrize("harm", ["log", "line", "tail", "bytes", "data"])
 def test_what_is_not_whole_when_a_packing_goes_on_is_packed_again(tree, tmp_path, monkeypatch, harm):
-    """Half a line of the log, bytes that the log does not know, wrong bytes in the first chunk, no bytes at all."""
+    """Half a line of the log, an empty one, bytes that it does not know, wrong ones in the first chunk, none at all."""
     monkeypatch.setattr(chunks, "CHUNK", 3)
     whole = contents(pack(tree, tmp_path / "whole", *PIXELS))
     stopped_after(6, tree, tmp_path / "out", monkeypatch)
-    data, log = tmp_path / "out" / "train.data", tmp_path / "out" / "train.chunks"
+    data, log = tmp_path / "out" / "train.data-00000", tmp_path / "out" / "train.chunks-00000"
     assert len(log.read_bytes().splitlines()) == 2
     if harm == "log":
         os.truncate(log, log.stat().st_size - 9)
+    elif harm == "line":
+        log.write_bytes(b"{}\n")
     elif harm == "tail":
         data.write_bytes(data.read_bytes() + b"half an image")
     elif harm == "bytes":
@@ -242,7 +244,7 @@ def test_an_image_that_was_repaired_is_packed_when_a_packing_goes_on(tree, tmp_p
     good = torn.read_bytes()
     torn.write_bytes(TORN)
     stopped_after(5, tmp_path / "photos", tmp_path / "out", monkeypatch, "--max-bad-files", "0.5")
-    assert (tmp_path / "out" / "train.chunks").read_bytes().count(b"\n") == 2
+    assert (tmp_path / "out" / "train.chunks-00000").read_bytes().count(b"\n") == 2
     torn.write_bytes(good)
     pack(tmp_path / "photos", tmp_path / "out", *PIXELS)
     assert contents(tmp_path / "out").keys() == contents(pack(tree, tmp_path / "whole", *PIXELS)).keys()

@@ -3,26 +3,24 @@
 import io
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from torch.utils.data import DataLoader
 
-from pcae.data.batches import Follow
 from pcae.data.crops import cut, fit, picture_of, to_array
 from pcae.data.files.decode import Unreadable, reason_of, size_of, whole
 from pcae.data.files.eight_bits import EightBits
 from pcae.data.images import Images
 from pcae.data.lazy import Lazy
-from pcae.data.packed.reading import ROW, SAID, UNFINISHED, blocks_of, fingerprint
+from pcae.data.packed.reading import ROW, SAID, blocks_of, fingerprint
 from pcae.data.survey import moments
-from pcae.data.unreadable import BadFiles, read_or_not
+from pcae.data.unreadable import read_or_not
 
 Files = dict[str, list[tuple[int, str]]]
 """Size and fingerprint of each chunk of each file."""
@@ -118,31 +116,34 @@ class Chunk:
         return sum(self.sizes)
 
 
-def pack_split(
-    bad_files: BadFiles, form: Pixels | Jpeg, folder: Path, name: str, workers: int, follow: Follow = iter
-) -> list[Chunk]:
-    """Write the images of `bad_files` to NAME.data, from where an earlier packing stopped; all chunks.
+def pack_rows(
+    images: Images,
+    form: Pixels | Jpeg,
+    rows: range,
+    files: tuple[Path, Path],
+    workers: int,
+    follow: Callable[[DataLoader], Iterable[Shrunk]],
+    note: Callable[[Sequence[Chunk]], bool],
+) -> None:
+    """Write some images to a file, from where an earlier packing stopped, and each chunk of them to a log.
 
-    Raises ValueError when too many cannot be read, OSError when the disk does not take them.
+    files: these two. note: is told of the chunks that are there, then of each that the log is to have; false ends it.
+    Raises OSError when the disk does not take them.
     """
-    images, data, log = bad_files.images, folder / f"{name}.data", folder / f"{name}.chunks"
-    chunks = whole_chunks(images, data, log)
-    bad_files.add(bad_of(chunks))
-    first = sum(chunk.seen for chunk in chunks)
-    left = range(first, len(images))
+    chunks = whole_chunks(images, *files)
+    left = range(rows.start + sum(chunk.seen for chunk in chunks), rows.stop)
+    if not note(chunks) or not left:
+        return
     packed = Lazy(partial(shrunk, images, form), range(len(images)))
-    loader = DataLoader(packed, 16, sampler=left, num_workers=workers, collate_fn=list)
-    results: Iterator[Any] = chain.from_iterable(follow(loader))
-    with data.open("ab") as file, log.open("ab") as notes:
+    results = iter(follow(DataLoader(packed, 16, sampler=left, num_workers=workers, collate_fn=list)))
+    with files[0].open("ab") as file, files[1].open("ab") as notes:
         for start in left[::CHUNK]:
             chunk = write_chunk(file, islice(results, CHUNK), start)
-            bad_files.add(bad_of([chunk]))
-            bad_files.check()
+            if not note([chunk]):
+                return
             to_disk(file)
             notes.write(json.dumps(asdict(chunk)).encode() + b"\n")
             to_disk(notes)
-            chunks.append(chunk)
-    return chunks
 
 
 def bad_of(chunks: Sequence[Chunk]) -> dict[int, str]:
@@ -181,20 +182,30 @@ def whole_chunks(images: Images, data: Path, log: Path) -> list[Chunk]:
     A chunk without an image that has been repaired since is whole when its bytes have its checksum.
     """
     chunks, length, start = [], 0, 0
-    for line in log.read_bytes().splitlines(keepends=True) if log.is_file() and data.is_file() else []:
-        try:
-            chunk = Chunk(**json.loads(line))
-        except ValueError:  # the last line, when the packing was killed while it wrote it
-            break
+    for end, chunk in log_of(log) if data.is_file() else ():
         digest = fingerprint(blocks_of(data, start, chunk.length))
-        if not line.endswith(b"\n") or digest != chunk.digest or repaired(images, chunk):
+        if digest != chunk.digest or repaired(images, chunk):
             break
         chunks.append(chunk)
-        length, start = length + len(line), start + chunk.length
+        length, start = end, start + chunk.length
     for path, end in ((log, length), (data, start)):
         if path.is_file():
             os.truncate(path, end)
     return chunks
+
+
+def log_of(path: Path) -> Iterator[tuple[int, Chunk]]:
+    """The chunks of a log and where their lines end, up to one that is not whole."""
+    end = 0
+    for line in path.read_bytes().splitlines(keepends=True) if path.is_file() else []:
+        try:
+            chunk = Chunk(**json.loads(line))
+        except (ValueError, TypeError):  # the last line, when the packing was killed while it wrote it
+            return
+        if not line.endswith(b"\n"):
+            return
+        end += len(line)
+        yield end, chunk
 
 
 def repaired(images: Images, chunk: Chunk) -> bool:
@@ -247,18 +258,3 @@ def part_of(path: Path) -> list[tuple[int, str]]:
     """A file as one chunk: its size and fingerprint."""
     size = path.stat().st_size
     return [(size, fingerprint(blocks_of(path, 0, size)))]
-
-
-@contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Keep other packings out of a folder. Raises ValueError when one is at work there."""
-    import fcntl  # Unix alone has it, and every system lists the verb
-
-    with (folder / UNFINISHED).open("r+b") as file:
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ValueError(
-                f"out {str(folder)!r} is being packed by another process; wait until it is done"
-            ) from error
-        yield
