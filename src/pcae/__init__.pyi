@@ -15,6 +15,7 @@ from pcae.data.packed.packing import Packed
 from pcae.inference.embed import Embeddings
 from pcae.inference.evaluated import Evaluated
 from pcae.inference.exported import Exported
+from pcae.inference.neighbours import Neighbours
 from pcae.inference.predict import Predictions
 from pcae.inference.probe import ProbeResults
 from pcae.inference.show import Shown
@@ -84,6 +85,7 @@ __all__ = [
     "finetune",
     "load",
     "methods",
+    "neighbours",
     "open_images",
     "pack",
     "predict",
@@ -190,23 +192,28 @@ def embed(
     pool: Literal["mean", "cls"] = "mean",
     tokens: bool = False,
     batch_size: int = 64,
+    part_rows: int | None = None,
 ) -> Embeddings:
     """Write one row of features an image; nothing is hidden, dropped or random.
 
     A .parquet file has the columns path and embedding. Beside OUT.npy stands OUT.files.json: which image each row is.
+    A folder gets parts, which processes and machines share (torchrun, srun); finished parts are not done again.
 
     data: Folder, image, .txt or .csv list, WebDataset shards, `hf:NAME`, `sample` or `fashion-mnist`.
     weights: Run folder, .safetensors or .pth file, folder of transformers' or timm's, timm:NAME or
         hf-hub:OWNER/NAME.
     image_size: Height and width of the images in pixels; without it, the model's own. Positions are resized.
     device: cpu, cuda, mps, ...; auto is the first accelerator, else the CPU.
-    out: The .npy (float32, images x features) or .parquet file to write.
+    out: The .npy (float32, images x features) or .parquet file to write, or a folder for parts, which may be at an
+        address (s3, gs, hf).
     split: Which split, where the data has splits; test is also the val folder.
     max_bad_files: Share of the images that may be unreadable, in [0, 1); they are left out and named at the end.
     workers: Processes that read images beside this one.
     pool: mean of the patch tokens, or the class token (cls).
     tokens: All patch tokens of each image (tokens x features, row by row of the grid) instead of one pooled row.
     batch_size: Images that are encoded at once.
+    part_rows: Images of a part of a folder; without it 64 parts, of 512 to 16,384 images. Values do not depend on
+        it, but for rounding.
 
     Returns the features (`.features`, `.names`, `.to_pandas()`), written to `out` too where it is given.
     embed(model, images, how="mean") returns the pooled features of open images as one tensor. Raises ValueError for
@@ -543,6 +550,51 @@ def finetune(
     what cannot be.
     """
 
+def neighbours(
+    features: str | PathLike[str],
+    data: Data,
+    *,
+    weights: Weights | None = None,
+    neighbours: int = 10,
+    out: str | PathLike[str] | None = None,
+    exact: bool = False,
+    index: str | PathLike[str] | None = None,
+    pool: Literal["mean", "cls"] = "mean",
+    split: Literal["train", "test"] = "train",
+    device: str = "auto",
+    index_threads: int = 1,
+    image_size: int | tuple[int, int] | None = None,
+    batch_size: int = 64,
+    max_bad_files: float = 0.05,
+    workers: int = 0,
+) -> Neighbours:
+    """Find the images whose features are most like those of others, by cosine similarity.
+
+    FEATURES is what `pcae embed` wrote. Up to 100,000 rows the search is exact. Above it goes through an index, which
+    is built once, lies beside FEATURES and is mapped into memory.
+
+    features: The .npy or .parquet file of `pcae embed`, or its folder of parts.
+    data: Images by their paths as FEATURES has them; with weights any: folder, image, .txt or .csv list, ...
+    weights: The weights that FEATURES were made with, which embed the queries: run folder, .safetensors or .pth
+        file, folder of transformers' or timm's, timm:NAME or hf-hub:OWNER/NAME.
+    neighbours: Images that are named for each query; an image is no neighbour of its own.
+    out: The .jsonl file to write, a line a query.
+    exact: Compare with every row, however many these are.
+    index: File of the index, which is used, or built where it is not there; without it FEATURES.index, from 100,001
+        rows on.
+    pool: With weights, as FEATURES were made: mean of the patch tokens, or the class token (cls).
+    split: Which split, where the data has splits; test is also the val folder.
+    device: Where queries are encoded: cpu, cuda, mps, ...; auto is the first accelerator, else the CPU.
+    index_threads: Threads that build the index. With one, the same features make the same file.
+    image_size: Height and width of the queries in pixels; without it, the model's own.
+    batch_size: Queries that are encoded at once.
+    max_bad_files: Share of the images that may be unreadable, in [0, 1); they are left out and named at the end.
+    workers: Processes that read images beside this one.
+
+    Returns the images most like each query (`.rows`, `.to_pandas()`), written to `out` too where it is given.
+    Raises ValueError for what cannot be.
+    """
+
 def pack(
     data: Data,
     out: str | PathLike[str],
@@ -600,6 +652,7 @@ def predict(
     before_mlp: bool | None = None,
     max_bad_files: float = 0.05,
     workers: int = 0,
+    part_rows: int | None = None,
 ) -> Predictions:
     """Classify images: for each a line of JSON with its path and the classes of highest probability.
 
@@ -608,7 +661,8 @@ def predict(
     data: An image, a folder, a .txt or .csv list, WebDataset shards, `hf:NAME`, or a built-in word.
     weights: Run folder, .safetensors or .pth file, folder of transformers' or timm's, timm:NAME or
         hf-hub:OWNER/NAME.
-    out: The .jsonl file to write; without it, lines go to standard output.
+    out: The .jsonl file to write, or a folder for parts in .parquet, which processes and machines share (torchrun,
+        srun) and which may be at an address (s3, gs, hf); without it, lines go to standard output.
     drop_ratio: Share of the patch tokens that each of three stages drops; without it, as it was fine-tuned.
     fold: What becomes of them. append: their mean stays in the sequence (the paper). pool: these means are pooled,
         too, each for as many as it stands for: without training it keeps more of the accuracy. merge: each goes
@@ -628,6 +682,7 @@ def predict(
     before_mlp: Drop tokens between attention and MLP of these blocks, not after them: the MLP then has fewer.
     max_bad_files: Share of the images that may be unreadable, in [0, 1); they are left out and named at the end.
     workers: Processes that read images beside this one.
+    part_rows: Images of a part of a folder; without it 64 parts, of 512 to 16,384 images.
 
     Returns the likely classes of every image (`.rows`, `.to_pandas()`), written to `out` too where it is given.
     Raises ValueError for what cannot be.

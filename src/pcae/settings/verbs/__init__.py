@@ -23,6 +23,7 @@ VERBS = {
     "detect predict": "the objects in any images, as COCO's results and drawn on the pictures",
     "probe": "how good the features of an encoder are: nearest neighbours, linear and attentive probes",
     "embed": "features of images to a .npy or .parquet file, deterministic",
+    "neighbours": "the images whose features are most like those of others, among stored features of any number",
     "show": "what a model keeps of images, stage by stage, as pictures and one page with sliders",
     "diversity": "how diverse tokens are, layer by layer (Figure 3), and the paper's claims about what is dropped",
     "report": "one HTML page of a run: settings, curves, health, probes, pictures, cost",
