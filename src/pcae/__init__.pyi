@@ -106,7 +106,8 @@ def check_data(
     channels: int | None = None,
     pixel_range: tuple[float, float] | None = None,
     bands: int | Sequence[int] | None = None,
-    alike: float = 0.985,
+    by: Weights | None = None,
+    alike: float | None = None,
     workers: int | None = None,
     device: str = "auto",
 ) -> DataReport:
@@ -121,7 +122,10 @@ def check_data(
     pixel_range: Values of 16-bit and float pixels that become black and white; without it 0 65535 and 0 1.
     bands: Which bands of a file become the channels, from 1, in their order, such as 4 3 2; without it, all of
         them.
-    alike: Correlation of small gray copies from which on two images are near duplicates, in (0, 1].
+    by: Weights of a trained model, as for `pcae embed`, by whose features near duplicates are found, mirrored
+        copies too; without it, by small gray copies of the images.
+    alike: Likeness from which on two images are near duplicates, in (0, 1]: correlation of small gray copies, by
+        features cosine similarity once they are whitened; without it, 0.985, with by=0.998.
     workers: Processes that read images; without it, as many as there are cores.
     device: Where images are compared and what the recipe is for; auto is the first accelerator, else the CPU.
 

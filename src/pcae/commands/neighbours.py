@@ -2,7 +2,7 @@
 
 from pcae.inference.neighbours import Neighbours, find_neighbours
 from pcae.results import print_result
-from pcae.settings.verbs.neighbours import NeighboursConfig
+from pcae.settings.verbs.embed import NeighboursConfig
 from pcae.terminal import as_json, console
 
 

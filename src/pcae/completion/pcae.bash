@@ -17,7 +17,7 @@ _pcae() {
     done
     case $verb in
         'demo') flags='--out --steps --seed --device --json --help --help-all' ;;
-        'check-data') flags='--validation --out --channels --pixel-range --bands --alike --workers --device --json --help --help-all' ;;
+        'check-data') flags='--validation --out --channels --pixel-range --bands --by --alike --workers --device --json --help --help-all' ;;
         'pack') flags='--form --side --image-size --quality --channels --pixel-range --bands --split --max-bad-files --workers --json --help --help-all' ;;
         'index') flags='--threads --json --help --help-all' ;;
         'pretrain') flags='--out --recipe --config --resume --json --crop-scale --no-flip --mean --std --pixel-range --bands --max-bad-files --workers --stream --lanes --shuffle --optimizer --base-lr --warmup-epochs --lr-drops --weight-decay --betas --clip-grad --epochs --steps --batch-size --seed --accumulation --device --precision --compile --grad-checkpointing --fully-shard --checkpoint-every --keep-checkpoints --log-every --log-to --roll-back-after --most-roll-backs --init --teacher --layer-decay --dry-run --model --image-size --patch-size --channels --width --depth --heads --patch-scale --method --mask-ratio --views --pool-ratio --pixel-weight --class-target --no-norm-pix-loss --discard --stages --placement --stages-after --keep-ratio --criterion --random-targets --target-norm --target-layers --momentum --momentum-end --decoder-width --decoder-depth --decoder-heads --health-every --knn-data --knn-every --help --help-all' ;;

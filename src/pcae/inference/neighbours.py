@@ -15,7 +15,7 @@ from pcae.search.exact import Nearest, exact_neighbours, without
 from pcae.search.index import import_usearch, index_of
 from pcae.settings.sources import each, given_in
 from pcae.settings.trained import TrainedConfig
-from pcae.settings.verbs.neighbours import NeighboursConfig
+from pcae.settings.verbs.embed import NeighboursConfig
 from pcae.terminal import bar, console
 from pcae.writing import check_writable, in_one_move
 

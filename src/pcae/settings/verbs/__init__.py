@@ -1,4 +1,5 @@
-"""What each verb does and what it is told: a file a verb, those of detection in one.
+"""What each verb does and what it is told: a file a verb, those of detection in one, and those of
+stored features.
 
 `pcae VERB --help` shows the EXAMPLES of a configuration, the words behind the verb, and where it has many settings the
 USUAL ones alone.
@@ -35,10 +36,12 @@ VERBS = {
     "doctor": "versions, devices and data sets that pcae finds here",
 }
 """Every verb and what it does, in the order of `pcae --help`."""
+BESIDE = {"neighbours": "embed"}
+"""Verbs whose settings stand in the file of another one."""
 
 
 def config_of(verb: str) -> Any:
     """The settings of a verb: of `detect train`, DetectTrainConfig in detect.py."""
     words = re.split("[ -]", verb)
-    module = verb.partition(" ")[0].replace("-", "_")
+    module = BESIDE.get(verb, verb.partition(" ")[0].replace("-", "_"))
     return getattr(import_module(f"{__name__}.{module}"), "".join(map(str.title, words)) + "Config")
