@@ -4,7 +4,7 @@ The rows are features of shifted and turned images of Fashion-MNIST: of a run by
 principal components of their pixels. Seconds are those of this process on the CPU, with one thread, and only ratios of
 them are given.
 
-usage: python benchmarks/neighbours.py [--rows 1000000] [--weights RUN] [--queries 1000] [--out FILE.json]
+usage: python benchmarks/neighbours.py [--rows 1000000] [--weights RUN] [--data sample] [--queries 1000] [--out FILE]
 """
 
 import argparse
@@ -33,9 +33,9 @@ COMPONENTS = 96
 """Principal components, as many as the small runs have features."""
 
 
-def moved(count: int, batch: int = 1_000) -> Iterator[torch.Tensor]:
+def moved(data: str, count: int, batch: int = 1_000) -> Iterator[torch.Tensor]:
     """So many images, uint8: each turned by up to 30 degrees and shifted by up to a fifth of its half side."""
-    images = pcae.open_images("fashion-mnist")
+    images = pcae.open_images(data)
     pixels = torch.from_numpy(np.stack([np.asarray(images.items[index]) for index in range(len(images))]))
     pixels, random = pixels.float().reshape(-1, 1, 28, 28), torch.Generator().manual_seed(0)
     for start in range(0, count, batch):
@@ -49,21 +49,21 @@ def moved(count: int, batch: int = 1_000) -> Iterator[torch.Tensor]:
         yield F.grid_sample(pixels[some], grid, align_corners=False).round().to(torch.uint8)
 
 
-def encoder(weights: str | None) -> Callable[[torch.Tensor], torch.Tensor]:
+def encoder(data: str, count: int, weights: str | None) -> Callable[[torch.Tensor], torch.Tensor]:
     """What makes features of images: the mean of a run's patch tokens, or principal components."""
     if weights is not None:
         model = pcae.load(weights)
         return lambda images: model(images).tokens.mean(1)
-    first = torch.cat(list(moved(20_000))).flatten(1).float()
+    first = torch.cat(list(moved(data, min(count, 20_000)))).flatten(1).float()
     _, _, axes = torch.pca_lowrank(first, COMPONENTS)
     return lambda images: (images.flatten(1).float() - first.mean(0)) @ axes
 
 
 @torch.inference_mode()
-def features(count: int, weights: str | None) -> np.ndarray:
+def features(data: str, count: int, weights: str | None) -> np.ndarray:
     """A row an image."""
-    encode = encoder(weights)
-    return np.concatenate([encode(images).numpy() for images in moved(count)])
+    encode = encoder(data, count, weights)
+    return np.concatenate([encode(images).numpy() for images in moved(data, count)])
 
 
 def seconds(work: Callable[[], Any]) -> tuple[float, Any]:
@@ -97,6 +97,7 @@ def measure(rows: np.ndarray, count: int) -> dict[str, Any]:
 def benchmark() -> None:
     """Make the features, measure, print."""
     words = argparse.ArgumentParser(description=__doc__)
+    words.add_argument("--data", default="fashion-mnist")
     words.add_argument("--rows", type=int, default=1_000_000)
     words.add_argument("--weights")
     words.add_argument("--queries", type=int, default=1_000)
@@ -104,7 +105,7 @@ def benchmark() -> None:
     asked = words.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    rows = features(asked.rows, asked.weights)
+    rows = features(asked.data, asked.rows, asked.weights)
     told = " ".join(["python", "benchmarks/neighbours.py", *sys.argv[1:]])
     result = {
         "command": told,

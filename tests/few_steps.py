@@ -52,7 +52,7 @@ SCRIPTS = {
         *("--model", "vit_tiny_patch16_224", "--batch", "1", "--drop-ratio", "0.3", "--rounds", "1"),
         *("--runtimes", "eager", "onnxruntime"),
     ],
-    "neighbours.py": ["--rows", "2000", "--queries", "10"],
+    "neighbours.py": ["--data", "sample", "--rows", "2000", "--queries", "10"],
     "scale_data.py": ["--images", "100", "--samples", "1000", "--shards", "10", "--ranks", "2"],
 }
 """Scripts of benchmarks/ that can be made small. The others train for hours, or have tests of their own."""
