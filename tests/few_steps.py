@@ -64,7 +64,7 @@ IMAGES = {
     "labelled/": "labelled", "new/": "new", "packed/": "packed", "FOLDER/500x375": "photos",
     "s3://bucket/train-{000000..009999}.tar": "shards/train-{000..001}.tar", "more.csv": "labelled", "tiles/": "tiles",
     "shards/train-{000000..000099}.tar": "shards/train-{000..001}.tar", "photos.parquet": "photos.parquet",
-    "cat.jpg": "0.png", "dogs/7.jpg": "7.png", "features/": "photos.parquet",
+    "photos/cat.jpg": "photos/0.png", "photos/dogs/7.jpg": "photos/7.png", "features/": "photos.parquet",
 }  # fmt: skip
 """What stands here for images that pages name; photos, or labelled ones, for all other names."""
 MADE = {"packed/", "small/", "PACKED", "index.json"}

@@ -53,7 +53,10 @@ class NeighboursConfig:
     is built once, lies beside FEATURES and is mapped into memory.
     """
 
-    EXAMPLES = ("photos.parquet cat.jpg", "photos.parquet new --weights runs/photos --neighbours 3 --out near.jsonl")
+    EXAMPLES = (
+        "photos.parquet photos/cat.jpg",
+        "photos.parquet new --weights runs/photos --neighbours 3 --out near.jsonl",
+    )
     USUAL = "features data weights neighbours out exact index pool split device json"
 
     features: Annotated[Path, Positional, arg(metavar="FEATURES")]
