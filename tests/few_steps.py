@@ -52,6 +52,7 @@ SCRIPTS = {
         *("--model", "vit_tiny_patch16_224", "--batch", "1", "--drop-ratio", "0.3", "--rounds", "1"),
         *("--runtimes", "eager", "onnxruntime"),
     ],
+    "neighbours.py": ["--data", "sample", "--rows", "2000", "--queries", "10"],
     "scale_data.py": ["--images", "100", "--samples", "1000", "--shards", "10", "--ranks", "2"],
 }
 """Scripts of benchmarks/ that can be made small. The others train for hours, or have tests of their own."""
@@ -62,7 +63,8 @@ IMAGES = {
     "fashion-mnist": "sample", "coco/": "coco", "small": "coco", "small/images/00000.png": "coco/images/0.png",
     "labelled/": "labelled", "new/": "new", "packed/": "packed", "FOLDER/500x375": "photos",
     "s3://bucket/train-{000000..009999}.tar": "shards/train-{000..001}.tar", "more.csv": "labelled", "tiles/": "tiles",
-    "shards/train-{000000..000099}.tar": "shards/train-{000..001}.tar",
+    "shards/train-{000000..000099}.tar": "shards/train-{000..001}.tar", "photos.parquet": "photos.parquet",
+    "photos/cat.jpg": "photos/0.png", "photos/dogs/7.jpg": "photos/7.png", "features/": "photos.parquet",
 }  # fmt: skip
 """What stands here for images that pages name; photos, or labelled ones, for all other names."""
 MADE = {"packed/", "small/", "PACKED", "index.json"}
@@ -95,6 +97,8 @@ def few(words: list[str], verb: str, place: Path) -> list[str]:
         flags[name] = runs_of(flags[name], verb, flags, gray=data[:1] == ["sample"])
     for name in flags.keys() & {"--out", "--predictions"}:
         flags[name] = [new(place, flags[name][0])]
+    if "--by" in flags:
+        flags["--by"] = ["runs/photos"]
     if "--knn-data" in flags:
         flags["--knn-data"] = ["sample" if data == ["sample"] else "labelled"]
     if "--validation" in flags:
@@ -228,6 +232,7 @@ def train() -> None:
     for run in ("photos", "gray"):
         for index in range(1, 4):
             shutil.copytree(f"runs/{run}", f"runs/{run}{'-again' * index}")
+    main(["embed", "photos", "--weights", "runs/photos", "--out", "photos.parquet", "--device", "cpu"])
     main(["pack", "photos", "packed", "--workers", "0"])
     main(["index", "shards/train-{000..001}.tar", "index.json"])
 

@@ -1,9 +1,9 @@
 """pcae: self-supervised pre-training of Vision Transformers by progressive token reduction.
 
 Every verb of the command line is a function: `pretrain`, `finetune`, `evaluate`, `predict`, `probe`, `embed`, `export`,
-`show`, `compare`, `check_data`, `pack`, `report`, `detect.train`, `detect.evaluate`, `detect.predict`. `load` opens a
-trained model, `reduce` makes any timm Vision Transformer faster, `open_images` lists images. Type checkers and editors
-read `__init__.pyi`, which is written from the settings.
+`neighbours`, `show`, `compare`, `check_data`, `pack`, `report`, `detect.train`, `detect.evaluate`, `detect.predict`.
+`load` opens a trained model, `reduce` makes any timm Vision Transformer faster, `open_images` lists images. Type
+checkers and editors read `__init__.pyi`, which is written from the settings.
 """
 
 from importlib import import_module
@@ -33,8 +33,8 @@ _PUBLIC = {
 }
 """Classes and functions, by the module below pcae that has them."""
 _VERBS = (
-    "check_data", "compare", "embed", "evaluate", "export", "finetune", "pack", "predict", "pretrain", "probe",
-    "report", "show", "tune",
+    "check_data", "compare", "embed", "evaluate", "export", "finetune", "neighbours", "pack", "predict", "pretrain",
+    "probe", "report", "show", "tune",
 )  # fmt: skip
 _MODULES = ("data", "detect", "methods")
 _NAMES = sorted([*_PUBLIC, *_VERBS, *_MODULES, "__version__"])

@@ -14,6 +14,7 @@ from pcae.data.images import open_images as open_images
 from pcae.inference.embed import Embeddings
 from pcae.inference.evaluated import Evaluated
 from pcae.inference.exported import Exported
+from pcae.inference.neighbours import Neighbours
 from pcae.inference.predict import Predictions
 from pcae.inference.probe import ProbeResults
 from pcae.inference.show import Shown
@@ -84,6 +85,7 @@ __all__ = [
     "finetune",
     "load",
     "methods",
+    "neighbours",
     "open_images",
     "pack",
     "predict",
@@ -105,7 +107,8 @@ def check_data(
     channels: int | None = None,
     pixel_range: tuple[float, float] | None = None,
     bands: int | Sequence[int] | None = None,
-    alike: float = 0.985,
+    by: Weights | None = None,
+    alike: float | None = None,
     workers: int | None = None,
     device: str = "auto",
 ) -> DataReport:
@@ -122,7 +125,10 @@ def check_data(
     pixel_range: Values of 16-bit and float pixels that become black and white; without it 0 65535 and 0 1.
     bands: Which bands of a file become the channels, from 1, in their order, such as 4 3 2; without it, all of
         them.
-    alike: Correlation of small gray copies from which on two images are near duplicates, in (0, 1].
+    by: Weights of a trained model, as for `pcae embed`, by whose features near duplicates are found, mirrored
+        copies too; without it, by small gray copies of the images.
+    alike: Likeness from which on two images are near duplicates, in (0, 1]: correlation of small gray copies, by
+        features cosine similarity once they are whitened; without it, 0.985, with by=0.998.
     workers: Processes that read images; without it, as many as there are cores.
     device: Where images are compared and what the recipe is for; auto is the first accelerator, else the CPU.
 
@@ -552,6 +558,51 @@ def finetune(
 
     Returns the summary of the run, a dict: weights, figures, seconds; it prints as a table. Raises ValueError for
     what cannot be.
+    """
+
+def neighbours(
+    features: str | PathLike[str],
+    data: Data,
+    *,
+    weights: Weights | None = None,
+    neighbours: int = 10,
+    out: str | PathLike[str] | None = None,
+    exact: bool = False,
+    index: str | PathLike[str] | None = None,
+    pool: Literal["mean", "cls"] = "mean",
+    split: Literal["train", "test"] = "train",
+    device: str = "auto",
+    index_threads: int = 1,
+    image_size: int | tuple[int, int] | None = None,
+    batch_size: int = 64,
+    max_bad_files: float = 0.05,
+    workers: int = 0,
+) -> Neighbours:
+    """Find the images whose features are most like those of others, by cosine similarity.
+
+    FEATURES is what `pcae embed` wrote. Up to 100,000 rows the search is exact. Above it goes through an index, which
+    is built once, lies beside FEATURES and is mapped into memory.
+
+    features: The .npy or .parquet file of `pcae embed`, or its folder of parts.
+    data: Images by their paths as FEATURES has them; with weights any: folder, image, .txt or .csv list, ...
+    weights: The weights that FEATURES were made with, which embed the queries: run folder, .safetensors or .pth
+        file, folder of transformers' or timm's, timm:NAME or hf-hub:OWNER/NAME.
+    neighbours: Images that are named for each query; an image is no neighbour of its own.
+    out: The .jsonl file to write, a line a query.
+    exact: Compare with every row, however many these are.
+    index: File of the index, which is used, or built where it is not there; without it FEATURES.index, from 100,001
+        rows on.
+    pool: With weights, as FEATURES were made: mean of the patch tokens, or the class token (cls).
+    split: Which split, where the data has splits; test is also the val folder.
+    device: Where queries are encoded: cpu, cuda, mps, ...; auto is the first accelerator, else the CPU.
+    index_threads: Threads that build the index. With one, the same features make the same file.
+    image_size: Height and width of the queries in pixels; without it, the model's own.
+    batch_size: Queries that are encoded at once.
+    max_bad_files: Share of the images that may be unreadable, in [0, 1); they are left out and named at the end.
+    workers: Processes that read images beside this one.
+
+    Returns the images most like each query (`.rows`, `.to_pandas()`), written to `out` too where it is given.
+    Raises ValueError for what cannot be.
     """
 
 def pack(

@@ -79,6 +79,13 @@ FUNCTIONS = {
         'embed(model, images, how="mean") returns the pooled features of open images as one tensor.',
         optional=("out",),
     ),
+    "neighbours": Function(
+        "neighbours",
+        ("inference.neighbours", "find_neighbours"),
+        "Neighbours",
+        "Returns the images most like each query (`.rows`, `.to_pandas()`), written to `out` too where it is given.",
+        ("features", "data"),
+    ),
     "export": Function(
         "export",
         ("inference.export", "export_model"),
@@ -150,6 +157,7 @@ RESULTS = {
     "Predictions": "inference.predict",
     "ProbeResults": "inference.probe",
     "Embeddings": "inference.embed",
+    "Neighbours": "inference.neighbours",
     "Exported": "inference.exported",
     "Shown": "inference.show",
     "Compared": "comparison.compare",

@@ -16,6 +16,7 @@ _pcae() {
             'predict:the most likely classes of images, a line of JSON for each'
             'probe:how good the features of an encoder are: nearest neighbours, linear and attentive probes'
             'embed:features of images to a .npy or .parquet file, deterministic'
+            'neighbours:the images whose features are most like those of others, among stored features of any number'
             'show:what a model keeps of images, stage by stage, as pictures and one page with sliders'
             'diversity:how diverse tokens are, layer by layer (Figure 3), and the paper'\''s claims about what is dropped'
             'report:one HTML page of a run: settings, curves, health, probes, pictures, cost'
@@ -63,7 +64,8 @@ _pcae() {
             '--channels:Channels that a run would read'
             '--pixel-range:Values of 16-bit and float pixels that become black and white'
             '--bands:Which bands of a file become the channels, from 1, in their order, ...'
-            '--alike:Correlation of small gray copies from which on two images are near ...'
+            '--by:Weights of a trained model, as for `pcae embed`, by whose features ...'
+            '--alike:Likeness from which on two images are near duplicates, in (0, 1]: ...'
             '--workers:Processes that read images'
             '--device:Where images are compared and what the recipe is for'
             '--json:Print everything as JSON'
@@ -484,6 +486,24 @@ _pcae() {
             '--help:two examples and the usual settings'
             '--help-all:every setting, in groups'
         ) ;;
+        ('neighbours') flags=(
+            '--weights:The weights that FEATURES were made with, which embed the queries: ...'
+            '--neighbours:Images that are named for each query'
+            '--out:The .jsonl file to write, a line a query'
+            '--exact:Compare with every row, however many these are'
+            '--index:File of the index, which is used, or built where it is not there'
+            '--index-threads:Threads that build the index'
+            '--pool:With --weights, as FEATURES were made: mean of the patch tokens, ...'
+            '--image-size:Height and width of the queries in pixels'
+            '--batch-size:Queries that are encoded at once'
+            '--split:Which split, where the data has splits'
+            '--max-bad-files:Share of the images that may be unreadable, in [0, 1)'
+            '--workers:Processes that read images beside this one'
+            '--device:Where queries are encoded: cpu, cuda, mps, ...'
+            '--json:Print as JSON'
+            '--help:two examples and the usual settings'
+            '--help-all:every setting, in groups'
+        ) ;;
         ('show') flags=(
             '--weights:Run folder, .safetensors or .pth file, folder of transformers'\'' or ...'
             '--image-size:Height and width of the images in pixels'
@@ -665,7 +685,7 @@ _pcae() {
     esac
     case "$verb $flag $behind" in
         ('pack --form '0) choices='pixels jpeg' ;;
-        ('pack --split '0 | 'evaluate --split '0 | 'tune --split '0 | 'predict --split '0 | 'detect evaluate --split '0 | 'detect predict --split '0 | 'embed --split '0 | 'show --split '0 | 'diversity --split '0) choices='train test' ;;
+        ('pack --split '0 | 'evaluate --split '0 | 'tune --split '0 | 'predict --split '0 | 'detect evaluate --split '0 | 'detect predict --split '0 | 'embed --split '0 | 'neighbours --split '0 | 'show --split '0 | 'diversity --split '0) choices='train test' ;;
         ('pretrain --recipe '0) choices='auto continue demo distil-vit-s distil-vit-ti fashion-mnist imagenet-vit-b imagenet-vit-b-mask85 imagenet-vit-b-mask90 imagenet-vit-l imagenet-vit-s sample vit-b-224 vit-s-128 vit-s-224 vit-ti-32 vit-ti-64' ;;
         ('pretrain --optimizer '0 | 'finetune --optimizer '0 | 'detect train --optimizer '0) choices='adamw muon' ;;
         ('pretrain --precision '0 | 'finetune --precision '0 | 'detect train --precision '0 | 'benchmark --precision '0) choices='auto bf16 fp32' ;;
@@ -687,7 +707,7 @@ _pcae() {
         ('detect train --pyramid '0) choices='fpn simple' ;;
         ('detect train --views '0) choices='multi-scale jitter' ;;
         ('probe --probes '*) choices='knn linear attentive' ;;
-        ('probe --pool '* | 'embed --pool '0) choices='mean cls' ;;
+        ('probe --pool '* | 'embed --pool '0 | 'neighbours --pool '0) choices='mean cls' ;;
         ('show --modes '*) choices='masked whole classifier' ;;
         ('diversity --reductions '*) choices='none sampled random ptr' ;;
         ('compare --scale '0) choices='smoke small paper' ;;

@@ -1,4 +1,4 @@
-"""Images that are there twice: the same bytes, or the same picture in another size, format or compression."""
+"""Images that are there twice: the same bytes, the same picture in another size, format or compression, or mirrored."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -44,16 +44,43 @@ def near_duplicates(facts: Sequence[Facts], alike: float, device: torch.device) 
     seldom by 0.9; crops are not found. Each image is tied to the 16 most similar ones before it. The cost grows with
     the square of the number of images.
     """
-    seen, places = set(), []
-    for index, one in enumerate(facts):
-        if one.sketch is not None and one.sketch.std() >= BLANK and one.digest not in seen:
-            seen.add(one.digest)
-            places.append(index)
+    places = comparable(facts)
     if len(places) < 2:
         return []
     sketches = torch.stack([torch.from_numpy(facts[place].sketch) for place in places])
     similarity, before = closest_before(directions(sketches).to(device))
     return groups_of(similarity, before, alike, places)
+
+
+def comparable(facts: Sequence[Facts]) -> list[int]:
+    """Indices of images that show something; of exact copies the first."""
+    seen, places = set(), []
+    for index, one in enumerate(facts):
+        if one.sketch is not None and one.sketch.std() >= BLANK and one.digest not in seen:
+            seen.add(one.digest)
+            places.append(index)
+    return places
+
+
+def near_by_features(
+    features: Float[Tensor, "images dim"], places: Sequence[int], alike: float, device: torch.device
+) -> list[Alike]:
+    """Groups of images, `places`, whose features have a cosine similarity of at least `alike`, tied as in
+    `near_duplicates`.
+
+    They are whitened first: what all images share, or vary in most, says little of two.
+    """
+    if len(features) < 2:
+        return []
+    unit = F.normalize(whitened(features), dim=1).to(device)
+    return groups_of(*closest_before(unit), alike, places)
+
+
+def whitened(features: Float[Tensor, "images dim"], floor: float = 0.05) -> Float[Tensor, "images components"]:
+    """Features along their principal axes, each divided by its spread and `floor` of the largest one."""
+    centred = features - features.mean(0)
+    _, spread, axes = torch.linalg.svd(centred, full_matrices=False)
+    return centred @ axes.T / (spread + floor * spread[0].clamp_min(torch.finfo(spread.dtype).tiny))
 
 
 def directions(sketches: UInt8[Tensor, "images side side"]) -> Float[Tensor, "images dim"]:

@@ -9,11 +9,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from pcae.data.duplicates import Alike, blank_images, exact_duplicates, near_duplicates
+from pcae.data.duplicates import Alike, blank_images, comparable, exact_duplicates, near_by_features, near_duplicates
 from pcae.data.files.eight_bits import MODES
 from pcae.data.images import Images
 from pcae.data.survey import Facts
+from pcae.evaluation.features import embed_both_ways
+from pcae.model.pretrained import Pretrained
 from pcae.settings.reading import DataConfig
+from pcae.terminal import bar
 
 NEAR_ON_CPU = 200_000
 """Images up to which a CPU looks for near duplicates; the work grows with the square of their number."""
@@ -93,12 +96,14 @@ def gather(splits: Mapping[str, Images], facts: Mapping[str, Sequence[Facts]]) -
     return Everything(splits, flat, split, names, labels)
 
 
-def find_faults(images: Everything, alike: float, device: torch.device) -> list[Fault]:
-    """Everything that is wrong with single images, pairs and groups of them."""
+def find_faults(images: Everything, near: Sequence[Alike], by: str | None = None) -> list[Fault]:
+    """Everything that is wrong with single images, pairs and groups of them.
+
+    near: near duplicates. by: what compared them, where it was features and not small gray copies.
+    """
     bad = {place: one.error for place, one in enumerate(images.facts) if one.error is not None}
     missing = {place: f"{one.missing:.1%} of its pixels" for place, one in enumerate(images.facts) if one.missing}
     exact = exact_duplicates(images.facts)
-    near = near_duplicates(images.facts, alike, device) if near_searched(images, device) else []
     same = together(exact, near)
     groups = {
         "unreadable": [[place] for place in bad],
@@ -112,12 +117,42 @@ def find_faults(images: Everything, alike: float, device: torch.device) -> list[
     reasons = {
         "unreadable": bad,
         "missing_pixels": missing,
-        "near_duplicates": {group.members[0]: f"correlation {group.similarity:.3f} or more" for group in near},
+        "near_duplicates": {
+            group.members[0]: f"{'similarity' if by else 'correlation'} {group.similarity:.3f} or more"
+            for group in near
+        },
         "label_conflicts": {
             place: f"label {images.labels[place]!r}" for group in same for place in group if images.labels[place]
         },
     }
-    return [Fault(name, *FAULTS[name], found, reasons.get(name, {})) for name, found in groups.items() if found]
+    said = FAULTS | ({} if by is None else {"near_duplicates": said_of_features(by)})
+    return [Fault(name, *said[name], found, reasons.get(name, {})) for name, found in groups.items() if found]
+
+
+def said_of_features(by: str) -> tuple[str, str]:
+    """What near duplicates by the features of a model are, and what to do about them."""
+    return (
+        f"images that look the same to {by}",
+        "the same picture, or mirrored, or a part of it? look at them, and keep one of each group",
+    )
+
+
+def find_near(
+    images: Everything, model: Pretrained | None, alike: float, device: torch.device, workers: int = 0
+) -> list[Alike]:
+    """Near duplicates, by the features of a model, else by small gray copies; none where there are too many images."""
+    if not near_searched(images, device):
+        return []
+    if model is None:
+        return near_duplicates(images.facts, alike, device)
+    known, places, found = comparable(images.facts), list[int](), [torch.empty(0, model.encoder.width)]
+    for name, split in images.splits.items():
+        start = images.split.index(name) if name in images.split else 0
+        own = [place - start for place in known if images.split[place] == name]
+        indices, features = embed_both_ways(model, split, own, workers, bar(f"embedding {name}"))
+        places += [start + index for index in indices]
+        found.append(features)
+    return near_by_features(torch.cat(found), places, alike, device)
 
 
 def near_searched(images: Everything, device: torch.device) -> bool:

@@ -1,6 +1,6 @@
 """Images -> features: whole images, nothing hidden, the same every time."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import numpy as np
@@ -97,6 +97,24 @@ def embed(
     bad_files = bad_files or BadFiles(images, 0.0)
     found = embed_in_batches(model, bad_files, how, workers=workers, follow=follow)
     return torch.cat([features for _, features in found])
+
+
+def embed_both_ways(
+    model: Pretrained, images: Images, chosen: Sequence[int], workers: int = 0, follow: Follow = iter
+) -> tuple[list[int], Float[Tensor, "images dim"]]:
+    """The mean of the pooled features of an image and of the same one mirrored, and of which of the chosen images.
+
+    A mirrored copy has the same ones. Images that cannot be read are left out.
+    """
+    check_fit(model.facts, images)
+    size, crop_pct = model.facts.encoder.image_size, model.facts.crop_pct
+    loader = whole_loader(images, size, chosen, 64, workers, crop_pct)
+    indices, found = [], [torch.empty(0, model.encoder.width)]
+    for batch in (batch for batch in follow(loader) if batch.indices):
+        mirrored = batch._replace(pixels=batch.pixels.flip(-1))
+        found.append((features_of(model, batch, "mean") + features_of(model, mirrored, "mean")) / 2)
+        indices += batch.indices
+    return indices, torch.cat(found)
 
 
 def raw_pixels(images: Images, size: tuple[int, int]) -> Float[Tensor, "images values"]:

@@ -8,8 +8,10 @@ import torch
 from pcae.data.images import Images, open_images, with_held_out
 from pcae.data.packed.reading import verify
 from pcae.data.survey import Facts, survey
-from pcae.evaluation.dataset_report import Everything, Fault, describe, find_faults, gather, remark
+from pcae.evaluation.dataset_report import Everything, Fault, describe, find_faults, find_near, gather, remark
+from pcae.evaluation.features import check_fit
 from pcae.evaluation.recipe_choice import recipe_for, typical_side
+from pcae.model.pretrained import Pretrained
 from pcae.pages.data_report import DataReport
 from pcae.pages.dataset_page import write_page
 from pcae.pages.looked_parts import look_in_parts
@@ -20,7 +22,11 @@ from pcae.settings.verbs.pretrain import PretrainConfig
 from pcae.sharing.part_folder import check_folder
 from pcae.terminal import bar, console, is_main_process
 from pcae.training.distributed import World, open_world
+from pcae.weights.files import load
 from pcae.writing import check_writable
+
+ALIKE, ALIKE_BY_FEATURES = 0.985, 0.998
+"""From which likeness on images are near duplicates, by small gray copies and by the features of a model."""
 
 
 def check_data(config: CheckDataConfig) -> DataReport:
@@ -35,8 +41,9 @@ def check_data(config: CheckDataConfig) -> DataReport:
         check_folder(config.parts, config.data)
     with open_world(config.device) as world:
         splits = world.main_first(lambda: opened(config))
+        model = world.main_first(lambda: comparing(config, splits, world.device))
         looks = {name: look_at(name, split, config, world) for name, split in splits.items()}
-        return world.from_main(lambda: report(config, splits, looks, world.device))
+        return world.from_main(lambda: report(config, splits, looks, model, world.device))
 
 
 def opened(config: CheckDataConfig) -> dict[str, Images]:
@@ -46,15 +53,32 @@ def opened(config: CheckDataConfig) -> dict[str, Images]:
     return open_splits(config)
 
 
+def comparing(config: CheckDataConfig, splits: dict[str, Images], device: torch.device) -> Pretrained | None:
+    """The model that compares the images, where one is asked for. Raises ValueError where it takes other ones."""
+    if config.by is None:
+        return None
+    model = load(config.by, device)
+    for images in splits.values():
+        check_fit(model.facts, images)
+    return model
+
+
 def report(
-    config: CheckDataConfig, splits: dict[str, Images], looks: dict[str, list[Facts]], device: torch.device
+    config: CheckDataConfig,
+    splits: dict[str, Images],
+    looks: dict[str, list[Facts]],
+    model: Pretrained | None,
+    device: torch.device,
 ) -> DataReport:
     """What single images are, put together; and the page."""
     images = gather(splits, looks)
-    faults = find_faults(images, config.alike, device)
+    alike = config.alike or (ALIKE if model is None else ALIKE_BY_FEATURES)
+    faults = find_faults(images, find_near(images, model, alike, device, config.workers or 0), config.by)
     found = DataReport(
         data=in_words(config.data),
         **describe(images),
+        compared_by=config.by or "small gray copies",
+        alike=alike,
         faults={fault.name: listed(fault, images) for fault in faults},
         remarks=remark(images, device),
         suggestion=suggest(config, splits["train"], device),

@@ -25,6 +25,7 @@ class DataReport(Record):
             Table("", ["in pixels", "least", "median", "most"], sides),
             *(about_classes(name, classes) for name, classes in self["labels"].items()),
             f"mean {spaced(self['mean'])}   std {spaced(self['std'])}   (of pixels in [0, 1], by channel)",
+            f"near duplicates: by {visible(self['compared_by'])}, from {self['alike']:g} on",
             *(line for fault in self["faults"].values() for line in about_fault(fault)),
             *([] if self["faults"] else ["no image is unreadable, blank or there twice"]),
             *self["remarks"],

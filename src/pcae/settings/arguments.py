@@ -12,7 +12,7 @@ NOT_HERE = {"json"}
 """Settings of the command line alone."""
 MISSING = object()
 """Stands for the value of a setting that has to be given."""
-WEIGHTS = {"weights", "init", "teacher"}
+WEIGHTS = {"weights", "init", "teacher", "by"}
 """Settings that take a model, where they take one at all."""
 HELD_OUT = {"validation", "knn_data"}
 """Settings that take images beside DATA."""

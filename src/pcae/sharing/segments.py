@@ -87,7 +87,7 @@ class Packing:
         segments = [segment for name in self.splits for segment in self.segments(name)]
         before = sum(chunk.seen for segment in segments for chunk in segment.logged()) if world.is_main else 0
         try:
-            with Pacer("packing", sum(len(one.rows) for one in segments), before, world, None) as pacer:
+            with Pacer("packing", sum(len(one.rows) for one in segments), before, world, None, str(self.out)) as pacer:
                 while (end := world.count("segments begun", 1)) <= len(segments) and not world.count("stopped"):
                     self.pack(segments[end - 1], pacer)
         except ValueError as error:

@@ -1,4 +1,5 @@
-"""What each verb does and what it is told: a file a verb, those of detection in one.
+"""What each verb does and what it is told: a file a verb, those of detection in one, and those of
+stored features.
 
 `pcae VERB --help` shows the EXAMPLES of a configuration, the words behind the verb, and where it has many settings the
 USUAL ones alone.
@@ -23,6 +24,7 @@ VERBS = {
     "detect predict": "the objects in any images, as COCO's results and drawn on the pictures",
     "probe": "how good the features of an encoder are: nearest neighbours, linear and attentive probes",
     "embed": "features of images to a .npy or .parquet file, deterministic",
+    "neighbours": "the images whose features are most like those of others, among stored features of any number",
     "show": "what a model keeps of images, stage by stage, as pictures and one page with sliders",
     "diversity": "how diverse tokens are, layer by layer (Figure 3), and the paper's claims about what is dropped",
     "report": "one HTML page of a run: settings, curves, health, probes, pictures, cost",
@@ -34,10 +36,12 @@ VERBS = {
     "doctor": "versions, devices and data sets that pcae finds here",
 }
 """Every verb and what it does, in the order of `pcae --help`."""
+BESIDE = {"neighbours": "embed"}
+"""Verbs whose settings stand in the file of another one."""
 
 
 def config_of(verb: str) -> Any:
     """The settings of a verb: of `detect train`, DetectTrainConfig in detect.py."""
     words = re.split("[ -]", verb)
-    module = verb.partition(" ")[0].replace("-", "_")
+    module = BESIDE.get(verb, verb.partition(" ")[0].replace("-", "_"))
     return getattr(import_module(f"{__name__}.{module}"), "".join(map(str.title, words)) + "Config")

@@ -13,7 +13,7 @@ class CheckDataConfig:
     Where DATA has train and val (or validation, test) folders, both are read and held against one another.
     """
 
-    EXAMPLES = ("photos", "photos --validation held-out --out photos.html")
+    EXAMPLES = ("photos", "photos --validation held-out --by runs/photos --out photos.html")
 
     data: AnyData
     """Folder, .txt or .csv list, WebDataset shards, `hf:NAME`, `sample` or `fashion-mnist`."""
@@ -30,8 +30,12 @@ class CheckDataConfig:
     """Values of 16-bit and float pixels that become black and white; without it 0 65535 and 0 1."""
     bands: tuple[Count, ...] | None = None
     """Which bands of a file become the channels, from 1, in their order, such as 4 3 2; without it, all of them."""
-    alike: Portion = 0.985
-    """Correlation of small gray copies from which on two images are near duplicates, in (0, 1]."""
+    by: str | None = None
+    """Weights of a trained model, as for `pcae embed`, by whose features near duplicates are found, mirrored copies
+    too; without it, by small gray copies of the images."""
+    alike: Portion | None = None
+    """Likeness from which on two images are near duplicates, in (0, 1]: correlation of small gray copies, by features
+    cosine similarity once they are whitened; without it, 0.985, with --by 0.998."""
     workers: Natural | None = None
     """Processes that read images; without it, as many as there are cores."""
     device: str = "auto"

@@ -1,0 +1,1 @@
+"""The nearest of many features, by cosine similarity: exactly, or by an index that lies beside them"""
