@@ -3,7 +3,8 @@ from collections import Counter
 import pytest
 import torch
 
-from pcae.data.batches import MicroBatches, image_at, pixel_statistics, training_loader
+from pcae.data import batches
+from pcae.data.batches import MicroBatches, image_at, pixel_statistics, scanning_workers, training_loader
 from pcae.data.crops import RandomCrops
 from pcae.data.images import open_images
 from pcae.data.unreadable import BadFiles
@@ -53,3 +54,11 @@ def test_statistics_are_those_of_the_pixels():
     mean, std = pixel_statistics(images, (28, 28), BadFiles(images, 0.0))
     pixels = torch.from_numpy(images.items.copy()).double() / 255
     assert mean == pytest.approx([pixels.mean().item()]) and std == pytest.approx([pixels.std(correction=0).item()])
+
+
+@pytest.mark.parametrize(("processes", "expected"), [("1", 8), ("2", 4), ("16", 1)])
+def test_processes_of_a_machine_share_its_cores_for_reading(tmp_path, monkeypatch, processes, expected):
+    (tmp_path / "one.png").touch()
+    monkeypatch.setattr(batches, "count_cores", lambda: 8)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", processes)
+    assert scanning_workers(open_images(str(tmp_path)), 10_000) == expected

@@ -12,7 +12,6 @@ from time import perf_counter
 from torch.utils.data import DataLoader
 
 from pcae.data.batches import scanning_workers
-from pcae.data.images import Images
 from pcae.data.packed import chunks as chunked
 from pcae.data.packed.chunks import Chunk, Jpeg, Pixels, Shrunk, bad_of, log_of, pack_rows, to_disk
 from pcae.data.packed.reading import BLOCK
@@ -102,7 +101,7 @@ class Packing:
     def pack(self, segment: Segment, pacer: Pacer) -> None:
         """Pack a segment, or what is missing of it. Raises ValueError when the disk does not take it."""
         images = self.splits[segment.split].images
-        workers = fitting_workers(images, len(segment.rows)) if self.workers is None else self.workers
+        workers = scanning_workers(images, len(segment.rows)) if self.workers is None else self.workers
         files = segment.data, segment.log
         with written(self.out):
             follow, note = partial(timed, pacer), partial(self.note, segment.split)
@@ -140,11 +139,6 @@ class Packing:
             lengths = [sum(chunk.length for chunk in of_segment) for of_segment in logged[name]]
             join_files(self.out / f"{name}.data", [segment.data for segment in some], lengths)
         return chunks
-
-
-def fitting_workers(images: Images, rows: int) -> int:
-    """Reading processes of each process: its share of the cores of its machine."""
-    return scanning_workers(images, rows) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
 def timed(pacer: Pacer, loader: DataLoader) -> Iterator[Shrunk]:
