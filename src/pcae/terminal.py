@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -59,6 +60,14 @@ def bar(what: str) -> "Callable[[DataLoader | range], Iterable[Any]]":
     """What shows, on a terminal, how far a pass through a loader or a range is."""
     quiet = not console.is_terminal
     return lambda steps: steps if quiet else track(steps, what, len(steps), console=console, transient=True)
+
+
+def duration(seconds: int | float) -> str:
+    """Seconds as people say them."""
+    if not math.isfinite(seconds) or seconds < 120:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
 
 
 class LiveLine:

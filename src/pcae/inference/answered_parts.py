@@ -1,21 +1,44 @@
-"""A classifier's logits for every image, in parts that processes share, and from there."""
+"""What a model answers for every image, in parts that processes share; a classifier's logits, and back from there."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from pcae.data.images import Images
 from pcae.data.unreadable import BadFiles, Batch
 from pcae.inference.feature_files import values_of
 from pcae.inference.held_out import Answers, Watch
-from pcae.inference.trained import facts_of, whole
+from pcae.inference.trained import AS_TRAINED, facts_of, open_shown, open_trained, whole
 from pcae.model.pretrained import Classifier, Pretrained
-from pcae.settings.sources import Data
-from pcae.sharing.in_parts import InParts, Work
-from pcae.sharing.part_folder import PartFolder, place_of
-from pcae.training.distributed import World
+from pcae.settings.trained import RuleConfig
+from pcae.settings.verbs.embed import EmbedConfig
+from pcae.settings.verbs.evaluate import EvaluateConfig
+from pcae.settings.verbs.predict import PredictConfig
+from pcae.sharing.in_parts import InParts, Shared, Work
+from pcae.sharing.part_folder import PartFolder, check_folder, place_of
+from pcae.training.distributed import World, open_world
+
+
+def answer_in_parts(
+    config: EmbedConfig | PredictConfig,
+    out: Path,
+    work_of: Callable[[Pretrained, Images], Work],
+    rule: RuleConfig = AS_TRAINED,
+) -> tuple[Pretrained, Shared]:
+    """Do the work of a verb into a folder of parts; every process calls it. The model, and what was done.
+
+    Raises ValueError for what cannot be, and as `InParts.run` does.
+    """
+    check_folder(out, config.data)
+    with open_world(config.model.device) as world:
+        model = world.main_first(lambda: open_trained(config.model, rule, world.device))
+        bad_files = world.main_first(lambda: open_shown(config.data, config.shown, model))
+        work, folder = work_of(model, bad_files.images), PartFolder(place_of(out))
+        size, workers = config.batch_size, config.shown.workers
+        return model, InParts(work, folder, bad_files, world, size, workers, config.part_rows).run()
 
 
 def answers_in_parts(
@@ -23,29 +46,26 @@ def answers_in_parts(
     ratio: float,
     model: Pretrained,
     bad_files: BadFiles,
-    data: Data,
+    config: EvaluateConfig,
     folder: Path,
-    world: World,
-    workers: int,
     batch_size: int,
+    world: World,
     watch: Watch | None,
 ) -> Iterator[Answers]:
     """The logits of this process's share of the parts, which are made where they are not there yet; every process calls
     it, and reads to the end."""
     import pyarrow
 
-    classes = len(model.facts.classes or ())
-    logits = pyarrow.list_(pyarrow.float32(), classes)
+    logits = pyarrow.list_(pyarrow.float32(), len(model.facts.classes or ()))
     schema = pyarrow.schema({"place": pyarrow.int64(), "logits": logits})
     said = {"drop_ratio": ratio, "rule": vars(model.facts.rule), "batch_size": batch_size}
-    facts = partial(facts_of, model, bad_files.images, data, said)
-    work = Work(
-        "evaluating", whole(model, bad_files.images), facts, schema, partial(answered, classifier, model, schema)
-    )
+    facts = partial(facts_of, model, bad_files.images, config.data, said)
+    rows = partial(answered, classifier, model, schema)
+    work = Work("evaluating", whole(model, bad_files.images), facts, schema, rows)
     place = PartFolder(f"{place_of(folder)}/drop-{ratio:g}")
-    parts = InParts(work, place, bad_files, world, batch_size, workers)
+    parts = InParts(work, place, bad_files, world, batch_size, config.shown.workers)
     count = parts.run().parts
-    parts.know_bad()
+    bad_files.add(parts.bad_in_all())
     for number in range(world.rank, count, world.size):
         table = place.table_of(number)
         if len(table):

@@ -9,18 +9,19 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from pcae.data.images import Images
 from pcae.data.unreadable import BadFiles, Batch
 from pcae.evaluation.features import check_fit, embed_in_batches, features_of
+from pcae.inference.answered_parts import answer_in_parts
 from pcae.inference.feature_files import HeldRows, Rows, names_beside, rows_in, schema_of, table_of, values_of
 from pcae.inference.trained import facts_of, open_shown, open_trained, say_left_out, whole
 from pcae.model.pretrained import Pretrained
 from pcae.results import Block, Result, Table, import_pandas
 from pcae.settings.choices import Pool
 from pcae.settings.verbs.embed import EmbedConfig
-from pcae.sharing.in_parts import InParts, Work
-from pcae.sharing.part_folder import PartFolder, check_alone, check_folder, is_folder, place_of
+from pcae.sharing.in_parts import Work
+from pcae.sharing.part_folder import PartFolder, check_file, is_folder, place_of
 from pcae.terminal import bar
-from pcae.training.distributed import open_world
 from pcae.writing import check_writable
 
 if TYPE_CHECKING:
@@ -83,15 +84,9 @@ def check(config: EmbedConfig) -> None:
     if config.tokens and config.pool != "mean":
         raise ValueError(f"tokens are not pooled; leave --pool {config.pool} out")
     out: Path | None = config.out  # which only the command line needs
-    if out is None:
+    if out is None or is_folder(out):
         return
-    if is_folder(out):
-        check_folder(out, config.data)
-        return
-    if out.suffix not in {".npy", ".parquet"}:
-        raise ValueError(f"out {str(out)!r} must end in .npy or .parquet, or be a folder, whose name has no suffix")
-    check_alone(out)
-    check_writable(out)
+    check_file(out, ".npy", ".parquet")
     if out.suffix == ".npy":
         check_writable(names_beside(out))
 
@@ -111,20 +106,17 @@ def embed_images(config: EmbedConfig) -> Embedded:
 
 def embed_in_parts(config: EmbedConfig) -> Embedded:
     """Embed into a folder of parts; every process calls it."""
-    how, place = how_of(config), place_of(config.out)
-    with open_world(config.model.device) as world:
-        model = world.main_first(lambda: open_trained(config.model, device=world.device))
-        bad_files = world.main_first(lambda: open_shown(config.data, config.shown, model))
-        check_fit(model.facts, bad_files.images)
-        facts = partial(facts_of, model, bad_files.images, config.data, {"pool": how, "batch_size": config.batch_size})
-        answer = partial(encoded, model, bad_files.images.names, how)
-        read, schema = whole(model, bad_files.images), schema_of(shape_of(how, model))
-        work = Work("embedding", read, facts, schema, answer, "they have no row")
-        size, workers = config.batch_size, config.shown.workers
-        parts = InParts(work, PartFolder(place), bad_files, world, size, workers, config.part_rows)
-        done = parts.run()
+    how = how_of(config)
+
+    def work_of(model: Pretrained, images: Images) -> Work:
+        check_fit(model.facts, images)
+        facts = partial(facts_of, model, images, config.data, {"pool": how, "batch_size": config.batch_size})
+        schema, answer = schema_of(shape_of(how, model)), partial(encoded, model, images.names, how)
+        return Work("embedding", whole(model, images), facts, schema, answer, "they have no row")
+
+    model, done = answer_in_parts(config, config.out, work_of)
     tokens = shape_of(how, model)[0] if config.tokens else None
-    return Embedded(place, done.images, model.encoder.width, done.bad_files, tokens, done.numbers())
+    return Embedded(place_of(config.out), done.images, model.encoder.width, done.bad_files, tokens, done.numbers())
 
 
 def encoded(model: Pretrained, names: Sequence[str], how: Pool | Literal["tokens"], batch: Batch) -> Any:

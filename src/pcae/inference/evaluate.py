@@ -99,9 +99,7 @@ def look_at(
         if config.parts is None:
             found[ratio] = classify(classifier, bad_files, model.facts, world, workers, batch, watch)
             continue
-        said = answers_in_parts(
-            classifier, ratio, model, bad_files, config.data, config.parts, world, workers, batch, watch
-        )
+        said = answers_in_parts(classifier, ratio, model, bad_files, config, config.parts, batch, world, watch)
         found[ratio] = judge(said, bad_files, model.facts, world)
     if mistakes is not None:
         mistakes.join(world.gather((mistakes.images, mistakes.wrong)))

@@ -10,17 +10,18 @@ from typing import Any
 import torch
 
 from pcae.data.batches import whole_loader
+from pcae.data.images import Images
 from pcae.data.unreadable import Batch
+from pcae.inference.answered_parts import answer_in_parts
 from pcae.inference.feature_files import in_text
 from pcae.inference.trained import facts_of, open_shown, open_trained, whole
 from pcae.model.pretrained import Classifier, Pretrained
 from pcae.results import Block, Result, Table
 from pcae.settings.verbs.predict import PredictConfig
-from pcae.sharing.in_parts import InParts, Work
-from pcae.sharing.part_folder import PartFolder, check_alone, check_folder, is_folder, place_of
+from pcae.sharing.in_parts import Work
+from pcae.sharing.part_folder import PartFolder, check_alone, check_file, is_folder, place_of
 from pcae.terminal import bar, console
-from pcae.training.distributed import open_world
-from pcae.writing import check_writable, in_one_move
+from pcae.writing import in_one_move
 
 SHOWN = 20
 """Images in the table of a result."""
@@ -100,10 +101,7 @@ def write_predictions(
     """
     if is_folder(out):
         return predict_in_parts(config, out)
-    if out.suffix != ".jsonl":
-        raise ValueError(f"out {str(out)!r} must end in .jsonl, or be a folder, whose name has no suffix")
-    check_alone(out)
-    check_writable(out)
+    check_file(out, ".jsonl")
     found = Predicted(out)
     with in_one_move(out) as beside, beside.open("w", encoding="utf-8") as file:
         for line in predictions(config):
@@ -118,22 +116,19 @@ def write_predictions(
 
 def predict_in_parts(config: PredictConfig, out: Path) -> Predicted:
     """Classify into a folder of parts; every process calls it."""
-    check_folder(out, config.data)
-    with open_world(config.model.device) as world:
-        model = world.main_first(lambda: open_trained(config.model, config.rule, world.device))
-        bad_files = world.main_first(lambda: open_shown(config.data, config.shown, model))
-        classifier, names = classifier_of(model, config), bad_files.images.names
+
+    def work_of(model: Pretrained, images: Images) -> Work:
+        classifier, schema = classifier_of(model, config), schema_of_lines()
         said = {"drop_ratio": ratio_of(model, config), "rule": vars(model.facts.rule), "classes": model.facts.classes}
         said |= {"top": config.top, "threshold": config.threshold, "batch_size": config.batch_size}
-        facts, schema = partial(facts_of, model, bad_files.images, config.data, said), schema_of_lines()
 
         def answer(batch: Batch) -> Any:
-            return as_table(lines_of(batch, classifier, model, names, config), schema)
+            return as_table(lines_of(batch, classifier, model, images.names, config), schema)
 
-        work = Work("predicting", whole(model, bad_files.images), facts, schema, answer, "their rows say why")
-        size, workers = config.batch_size, config.shown.workers
-        parts = InParts(work, PartFolder(place_of(out)), bad_files, world, size, workers, config.part_rows)
-        done = parts.run()
+        facts = partial(facts_of, model, images, config.data, said)
+        return Work("predicting", whole(model, images), facts, schema, answer, "their rows say why")
+
+    _, done = answer_in_parts(config, out, work_of, config.rule)
     return Predicted(place_of(out), done.images, done.bad_files, done.numbers())
 
 

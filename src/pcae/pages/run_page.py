@@ -1,7 +1,6 @@
 """One HTML page that stands alone: what a run did."""
 
 import dataclasses
-import math
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -35,7 +34,7 @@ from pcae.settings.sources import in_words
 from pcae.settings.training import RunSettings
 from pcae.settings.values import build, to_plain
 from pcae.settings.verbs.report import ReportConfig
-from pcae.terminal import console, warn
+from pcae.terminal import console, duration, warn
 from pcae.writing import check_writable
 
 PAGE = "report.html"
@@ -155,14 +154,6 @@ def value_of(name: str, value: int | float, interval: Sequence[float] | None = N
 def short(value: float) -> str:
     """A number with four digits, plain where that is readable."""
     return f"{value:,.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.4g}"
-
-
-def duration(seconds: int | float) -> str:
-    """Seconds as people say them."""
-    if not math.isfinite(seconds) or seconds < 120:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def cards(run: RunData, plots: Iterable[Plot]) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pcae.data.packed.reading import fingerprint
 from pcae.search.exact import Nearest, in_order
 from pcae.search.rows import Rows
 
@@ -35,10 +36,7 @@ def find_copies(rows: Rows) -> Copies:
 
 def fingerprint_of(rows: Rows) -> str:
     """What `find_copies` says of all rows, without a comparison."""
-    everything = hashlib.blake2b(digest_size=16)
-    for block in rows.blocks():
-        everything.update(np.ascontiguousarray(block, np.float32).data)
-    return everything.hexdigest()
+    return fingerprint(np.ascontiguousarray(block, np.float32).data for block in rows.blocks())
 
 
 def with_copies(similarity: np.ndarray, rows: np.ndarray, pairs: np.ndarray, most: int) -> Nearest:

@@ -29,19 +29,22 @@ def rows_of_a_part(images: int, batch_size: int, asked: int | None = None) -> in
     return -(-rows // batch_size) * batch_size
 
 
+def pieces(rows: range, size: int) -> list[range]:
+    """Rows, so many at a time."""
+    return [rows[start : start + size] for start in range(0, len(rows), size)]
+
+
 def cut(images: Images, rows: int) -> list[range]:
     """The images in parts of so many; .tar shards of a stream, which are read from their beginning alone, stay whole.
 
     It depends on nothing but the images and the rows: not on who does which part.
     """
     if images.stream is None:
-        return [range(start, min(start + rows, len(images))) for start in range(0, len(images), rows)]
+        return pieces(range(len(images)), rows)
     shards, parts = images.stream, list[range]()
     for number, path in enumerate(shards.paths):
-        first, end = shards.first(number), int(shards.ends[number])
-        step = max(end - first, 1) if path.lower().endswith(".tar") else rows
-        for start in range(first, end, step):
-            piece = range(start, min(start + step, end))
+        shard = range(shards.first(number), int(shards.ends[number]))
+        for piece in pieces(shard, max(len(shard), 1) if path.lower().endswith(".tar") else rows):
             if parts and len(parts[-1]) + len(piece) <= rows:
                 parts[-1] = range(parts[-1].start, piece.stop)
             else:
@@ -56,6 +59,15 @@ class Brought(NamedTuple):
     batch: Batch | None
     fault: str = ""
     retries: int = 0
+
+    @property
+    def images(self) -> int:
+        """How many images were looked at."""
+        return len(self.batch.indices) + len(self.batch.failed) if self.batch else 0
+
+    def counts(self) -> dict[str, int]:
+        """What is counted of it."""
+        return {"images": self.images, "retries": self.retries}
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,10 +103,9 @@ class PartBatches(IterableDataset):
         except SourceGone as error:
             yield None, str(error)
 
-    def cut(self, number: int) -> Iterator[range]:
+    def cut(self, number: int) -> list[range]:
         """The indices of a part's batches."""
-        rows = self.parts[number]
-        return (rows[start : start + self.batch_size] for start in range(0, len(rows), self.batch_size))
+        return pieces(self.parts[number], self.batch_size)
 
     def in_order(self, number: int) -> Iterator[list[Read]]:
         """The images of a part, some at a time."""

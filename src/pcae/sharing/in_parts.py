@@ -138,9 +138,8 @@ class InParts:
             asked_to_stop() as asked,
         ):
             broken = self.do(parts, left, pacer, asked)
-            every = [fault for some in world.gather(broken) for fault in some]
             pacer.tell()
-            world.gather(None)  # all have told
+            every = [fault for some in world.gather(broken) for fault in some]
             return world.from_main(partial(self.end, parts, every, pacer))
 
     def begin(self, parts: list[range], rows: int) -> list[int]:
@@ -168,10 +167,9 @@ class InParts:
             if found := BAD.fullmatch(name):
                 yield int(found[1]), [json.loads(line) for line in self.folder.read(name).decode().splitlines()]
 
-    def know_bad(self) -> None:
-        """Count what no process could read."""
-        for _, rows in self.noted():
-            self.bad_files.add({row["index"]: row["reason"] for row in rows})
+    def bad_in_all(self) -> dict[int, str]:
+        """Why images cannot be read, by index, of those of all parts."""
+        return {row["index"]: row["reason"] for _, rows in self.noted() for row in rows}
 
     def do(self, parts: list[range], left: list[int], pacer: Pacer, asked: Event) -> list[str]:
         """Do parts that nobody has begun until there are none; why some could not be done. asked: to stop."""
@@ -181,7 +179,7 @@ class InParts:
             numbers = left[end - at_once : end]
             batches = PartBatches(read, parts, numbers, self.batch_size, threads, self.work.made)
             loader = loader_of(batches, min(self.workers, len(numbers)))
-            broken += self.write(pacer.watch(loader), parts, asked)
+            broken += self.write(pacer.watch(loader, Brought.counts), parts, asked)
         return broken
 
     def write(self, brought: Iterator[Brought], parts: list[range], asked: Event) -> list[str]:
@@ -205,7 +203,7 @@ class InParts:
                     continue
                 self.bad_files.add(one.batch.failed)
                 self.bad_files.check()
-                part.add(self.work.rows(one.batch), one.batch.failed, len(one.batch.indices) + len(one.batch.failed))
+                part.add(self.work.rows(one.batch), one.batch.failed, one.images)
                 if not part.left:
                     open_parts.pop(one.part).finish(self.lines)
             return broken
@@ -226,9 +224,7 @@ class InParts:
                 "does what is missing"
             )
         self.check_there(len(parts))
-        bad = BadFiles(self.bad_files.images, self.bad_files.limit)
-        for _, rows in self.noted():
-            bad.add({row["index"]: row["reason"] for row in rows})
+        bad = BadFiles(self.bad_files.images, self.bad_files.limit, self.bad_in_all())
         bad.check()
         if bad.found and self.work.left_out:
             console.print(f"{bad.describe()}; {self.work.left_out}")

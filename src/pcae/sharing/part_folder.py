@@ -15,7 +15,7 @@ from typing import Any
 
 from pcae.data.shards.remote import Unreachable, filesystem, is_address, scheme_of, tried
 from pcae.settings.sources import Data
-from pcae.writing import UMASK, check_place
+from pcae.writing import UMASK, check_place, check_writable
 
 JOB = "_job.json"
 """What the parts are of; it is written first. Names that begin so are no data to what reads folders of .parquet."""
@@ -48,6 +48,17 @@ def check_alone(out: Path | None) -> None:
     if os.environ.get("WORLD_SIZE", "1") != "1":
         what = "the lines on standard output are" if out is None else f"out {str(out)!r} is"
         raise ValueError(f"{what} written by one process; give --out a folder for parts, or start it without torchrun")
+
+
+def check_file(out: Path, *suffixes: str) -> None:
+    """Raise ValueError, before any work, for what is neither a folder for parts nor a file of one of these suffixes
+    that this process alone can write."""
+    if out.suffix not in suffixes:
+        raise ValueError(
+            f"out {str(out)!r} must end in {' or '.join(suffixes)}, or be a folder, whose name has no suffix"
+        )
+    check_alone(out)
+    check_writable(out)
 
 
 class PartFolder:

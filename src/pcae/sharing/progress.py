@@ -1,14 +1,16 @@
 """How far all processes are with shared work, how fast, and how long they wait for data: one line, and TensorBoard."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
-from pcae.sharing.cuts import Brought
-from pcae.terminal import LiveLine, console
+from pcae.terminal import LiveLine, console, duration
+from pcae.training.append_files import Board
 from pcae.training.distributed import World
+
+T = TypeVar("T")
 
 TOLD_EVERY = 0.5
 """Seconds after which a process tells the others what it did."""
@@ -37,15 +39,7 @@ class Pace:
         left = (total - done) / self.speed if self.images else None
         said = [f"{done:,} of {total:,} images", f"{self.speed:,.0f} images/s", f"waiting for data {self.waiting:.0%}"]
         said += [f"{self.retries} reads tried again"] if self.retries else []
-        return "  ".join([*said, "" if left is None else f"{in_time(left)} left"]).rstrip()
-
-
-def in_time(seconds: float) -> str:
-    """A length of time, to its two largest parts."""
-    whole = round(seconds)
-    parts = [(whole // 86400, "d"), (whole // 3600 % 24, "h"), (whole // 60 % 60, "min"), (whole % 60, "s")]
-    first = next((place for place, (count, _) in enumerate(parts) if count), len(parts) - 1)
-    return " ".join(f"{count} {unit}" for count, unit in parts[first : first + 2] if count) or "0 s"
+        return "  ".join([*said, *([] if left is None else [f"{duration(left)} left"])])
 
 
 class Pacer:
@@ -60,7 +54,7 @@ class Pacer:
         self.start = self.told = self.printed = time.perf_counter()
         self.mine = {"images": 0, "waited": 0, "busy": 0, "retries": 0}
         self.sums = dict(self.mine)
-        self.board: Any = None
+        self.board: Board | None = None
 
     def __enter__(self) -> "Pacer":
         self.show = LiveLine(self.what) if self.world.is_main else None
@@ -69,18 +63,18 @@ class Pacer:
     def __exit__(self, *_: object) -> None:
         if self.show is not None:
             self.show.stop()
-        if self.board is not None:
-            self.board.close()
 
-    def watch(self, loader: Iterable[Brought]) -> Iterator[Brought]:
-        """What a loader brings; the time until it does, and the time that is spent on it, are counted."""
-        brought, then = iter(loader), time.perf_counter()
-        for one in brought:
+    def watch(self, loader: Iterable[T], counts: Callable[[T], Mapping[str, int]]) -> Iterator[T]:
+        """What a loader brings; the time until it does, and the time that is spent on it, are counted.
+
+        counts: what else is counted of it.
+        """
+        then = time.perf_counter()
+        for one in loader:
             came = time.perf_counter()
             yield one
             done = time.perf_counter()
-            images = len(one.batch.indices) + len(one.batch.failed) if one.batch else 0
-            self.add(images=images, retries=one.retries, waited=in_micros(came - then), busy=in_micros(done - came))
+            self.add(**counts(one), waited=in_micros(came - then), busy=in_micros(done - came))
             then = done
 
     def add(self, **more: int) -> None:
@@ -96,18 +90,13 @@ class Pacer:
         for name, value in self.mine.items():
             self.sums[name] = self.world.count(f"{name} in {self.job}", value)
             self.mine[name] = 0
-        pace = self.pace()
+        waited, busy, seconds = self.sums["waited"], self.sums["busy"], self.told - self.start
+        pace = Pace(self.sums["images"], seconds, waited / max(waited + busy, 1), self.sums["retries"])
         if self.show is not None:
             self.show(pace.line(self.before + pace.images, self.total))
             if self.told - self.printed > LINE_EVERY:
                 self.note(pace)
         return pace
-
-    def pace(self) -> Pace:
-        """What all processes did, as far as they have told."""
-        waited, busy = self.sums["waited"], self.sums["busy"]
-        seconds = time.perf_counter() - self.start
-        return Pace(self.sums["images"], seconds, waited / max(waited + busy, 1), self.sums["retries"])
 
     def note(self, pace: Pace) -> None:
         """A line where there is no terminal, and a point for TensorBoard."""
@@ -116,12 +105,10 @@ class Pacer:
             console.print(f"{self.what}: {pace.line(self.before + pace.images, self.total)}")
         if self.log is None:
             return
-        if self.board is None:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self.board = SummaryWriter(str(self.log))
-        for name, value in {"images_per_second": pace.speed, "data_wait_share": pace.waiting}.items():
-            self.board.add_scalar(name, value, self.before + pace.images)
+        done = self.before + pace.images
+        self.board = self.board or Board(self.log, self.before)
+        self.board.number("images_per_second", pace.speed, done)
+        self.board.number("data_wait_share", pace.waiting, done)
 
 
 def in_micros(seconds: float) -> int:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from time import perf_counter
 
 from torch.utils.data import DataLoader
 
@@ -17,8 +16,9 @@ from pcae.data.packed.chunks import Chunk, Jpeg, Pixels, Shrunk, bad_of, log_of,
 from pcae.data.packed.reading import BLOCK
 from pcae.data.unreadable import BadFiles
 from pcae.settings.choices import Split
+from pcae.sharing.cuts import pieces
 from pcae.sharing.packing_folder import written
-from pcae.sharing.progress import Pacer, in_micros
+from pcae.sharing.progress import Pacer
 from pcae.terminal import bar
 from pcae.training.distributed import World
 
@@ -66,8 +66,7 @@ class Packing:
 
     def segments(self, name: Split) -> list[Segment]:
         """A split, cut."""
-        count = len(self.splits[name].images)
-        cut = [range(start, min(start + self.rows, count)) for start in range(0, count, self.rows)]
+        cut = pieces(range(len(self.splits[name].images)), self.rows)
         return [
             Segment(name, rows, self.out / f"{name}.data-{number:05d}", self.out / f"{name}.chunks-{number:05d}")
             for number, rows in enumerate(cut)
@@ -104,7 +103,7 @@ class Packing:
         workers = scanning_workers(images, len(segment.rows)) if self.workers is None else self.workers
         files = segment.data, segment.log
         with written(self.out):
-            follow, note = partial(timed, pacer), partial(self.note, segment.split)
+            follow, note = partial(one_by_one, pacer), partial(self.note, segment.split)
             pack_rows(images, self.form, segment.rows, files, workers, follow, note)
 
     def note(self, name: Split, chunks: Sequence[Chunk]) -> bool:
@@ -141,15 +140,9 @@ class Packing:
         return chunks
 
 
-def timed(pacer: Pacer, loader: DataLoader) -> Iterator[Shrunk]:
-    """Images as a loader brings them; the time until it does, and the time that is spent on them, are counted."""
-    then = perf_counter()
-    for some in loader:
-        came = perf_counter()
-        yield from some
-        done = perf_counter()
-        pacer.add(images=len(some), waited=in_micros(came - then), busy=in_micros(done - came))
-        then = done
+def one_by_one(pacer: Pacer, loader: DataLoader) -> Iterator[Shrunk]:
+    """Images as a loader brings them, some at a time, which are counted."""
+    return chain.from_iterable(pacer.watch(loader, lambda some: {"images": len(some)}))
 
 
 def checked(segment: Segment) -> list[Chunk]:

@@ -150,7 +150,7 @@ def checksum(header: dict[str, Any]) -> str:
     return fingerprint([json.dumps(header, sort_keys=True).encode()])
 
 
-def fingerprint(blocks: Iterable[bytes]) -> str:
+def fingerprint(blocks: Iterable[bytes | memoryview]) -> str:
     """The fingerprint of bytes that come in blocks."""
     digest = hashlib.blake2b(digest_size=16)
     for block in blocks:

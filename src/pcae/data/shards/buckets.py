@@ -3,9 +3,9 @@
 import os
 from collections import Counter
 
-from pcae.data.lazy import Lazy
-from pcae.data.shards.remote import check_address, filesystem, image_at, scheme_of, tried
-from pcae.data.tables.listing import FOLDERS, Listing, is_image, kind_of, outside, split_word
+from pcae.data.shards.remote import check_address, filesystem, scheme_of, tried
+from pcae.data.tables.listing import FOLDERS, Listing, by_first_folder, is_image, kind_of, split_word
+from pcae.data.tables.lists import items_of
 from pcae.settings.choices import Split
 
 
@@ -27,23 +27,9 @@ def list_bucket(data: str, split: Split) -> Listing:
     every = sorted(f"{start}{name.removeprefix(start).lstrip('/')}" for name in found)
     inside = of_split([name.removeprefix(data) for name in every if is_image(name)], split)
     others = Counter(kind_of(os.path.splitext(name)[1].lower()) for name in every if not is_image(name))  # noqa: PTH122
-    root = data + common_folder(inside, split)
-    names = [f"{data}{name}" for name in inside]
-    cut = [name.removeprefix(root).partition("/") for name in names]
-    labels = [first for first, _, _ in cut] if names and all(rest for _, _, rest in cut) else None
-    items = Lazy(AtAddresses(names), range(len(names)))
-    return Listing(items, names, labels, root, others, unlabelled=outside(cut))
-
-
-class AtAddresses:
-    """Images at addresses, by row."""
-
-    def __init__(self, names: list[str]) -> None:
-        self.names = names
-
-    def __call__(self, row: int) -> bytes:
-        """The bytes of an image."""
-        return image_at(self.names[row])
+    root, names = data + common_folder(inside), [f"{data}{name}" for name in inside]
+    labels, unlabelled = by_first_folder(names, root)
+    return Listing(items_of(names), names, labels, root, others, unlabelled=unlabelled)
 
 
 def of_split(names: list[str], split: Split) -> list[str]:
@@ -56,7 +42,7 @@ def of_split(names: list[str], split: Split) -> list[str]:
     return [name for name, word in zip(names, first, strict=True) if split == "test" or word != test]
 
 
-def common_folder(names: list[str], split: Split) -> str:
+def common_folder(names: list[str]) -> str:
     """The folder of a split that all names begin with, where there is one."""
     first = {name.partition("/")[0] for name in names}
     word = next(iter(first)) if len(first) == 1 else ""

@@ -162,20 +162,21 @@ def list_folder(root: Path, without: Path | None = None, wanted: Callable[[str],
     files, left = (files, arrays) if files else (arrays, [])
     others.update(os.path.splitext(path)[1].lower() for path in left)  # noqa: PTH122
     files.sort()
-    inside = [path.removeprefix(str(root)).strip(os.sep).partition(os.sep) for path in files]
-    labels = [first for first, _, _ in inside] if all(rest for _, _, rest in inside) else None
-    return Listing(files, files, labels, str(root), others, unlabelled=outside(inside))
+    labels, unlabelled = by_first_folder(files, str(root))
+    return Listing(files, files, labels, str(root), others, unlabelled=unlabelled)
 
 
-def outside(inside: Sequence[tuple[str, str, str]]) -> str:
-    """How many files lie in no folder where others do, the first one, and what to do; nothing where that is not so.
-
-    inside: the path of each below the root, cut at its first folder.
+def by_first_folder(files: Sequence[str], root: str) -> tuple[list[str] | None, str]:
+    """The first folder of each file below the root, where all lie in folders. Else none, and where some do: how many
+    do not, the first one, and what to do.
     """
+    inside = [path.removeprefix(root).strip(os.sep).partition(os.sep) for path in files]
+    if all(rest for _, _, rest in inside):
+        return [first for first, _, _ in inside], ""
     alone = [first for first, _, rest in inside if not rest]
     if len(alone) in {0, len(inside)}:
-        return ""
-    return (
+        return None, ""
+    return None, (
         f"{len(alone)} of {len(inside)} images lie in no folder of a class, the first is {alone[0]!r}; move them, or "
         "take them out"
     )
