@@ -35,7 +35,6 @@ SMALL = {
         **{"--faster": None, "--ms": None, "--at-most-lost": ["99"]},  # no speed is promised here
         **{"--criteria": ["bipartite"], "--rounds": ["1"], "--most-images": ["8"]},
     },
-    "export": {"--data": ["photos"]},  # in flat built-in pictures merged tokens tie (docs/export.md)
     "diversity": {"--most-images": ["1"], "--seeds": ["1"]},
     "show": {"--most-images": ["1"]},
     "pack": {"--workers": ["0"]},

@@ -355,6 +355,14 @@ WRONG = [
         "leaves none",
     ),
     (["finetune", "{labelled}", "--weights", "{whole}", "--out", "{out}", *FINE, "--drop-ratio", "a:b"], "got 'a:b'"),
+    (  # 0.5 could be had, but not 0.45 on the way there
+        [
+            *["finetune", "{labelled}", "--weights", "{whole}", "--out", "{out}", *FINE, "--image-size", "16", "24"],
+            *["--criterion", "bipartite", "--reduce-after", "0", "1", "2", "--drop-ratio", "0.5"],
+            *["--drop-ramp-epochs", "9"],
+        ],
+        "use a drop ratio of 0.42 at most",
+    ),
     (
         [
             "finetune",

@@ -125,6 +125,9 @@ def values(verb: str, name: str) -> st.SearchStrategy[list[str]]:
         right = st.sampled_from(wanted.removeprefix("one of ").split(", ")).map(lambda value: [value])
     elif wanted == "true or false":
         right = st.just([])
+    elif wanted.startswith("the word "):
+        word, _, of = wanted.removeprefix("the word ").partition(" or a ")
+        right = st.sampled_from([word, *NUMBERS[of]]).map(lambda value: [value])
     elif wanted.endswith(("number", "numbers")):
         count, _, of = wanted.removesuffix("s").partition(" ")
         least, most = {"a": (1, 1), "some": (1, 3), "2": (2, 2)}[count]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import pcae
 from pcae.model.criteria import bipartite, most_dropped, stage_counts
-from pcae.model.folding import merge
+from pcae.model.folding import margin, merge
 from pcae.model.pretrained import PretrainedFacts
 from pcae.model.reduction import Reduction, Seen, Selection, select
 from pcae.settings.choices import FoldName
@@ -157,6 +157,21 @@ def test_twins_merge_without_a_difference():
     merged = merge(tokens, torch.ones(1, 4), Selection(torch.tensor([[0, 1, 3]]), scores), lambda: tokens)
     torch.testing.assert_close(merged.tokens, tokens[:, [0, 1, 3]])
     assert merged.sizes.tolist() == [[1, 2, 1]]
+
+
+@given(st.integers(2, 9), st.data())
+def test_the_margin_of_a_merge_is_its_best_cosine_less_the_next(count, data):
+    keys = torch.randn(2, count, 5, generator=torch.Generator().manual_seed(count), dtype=torch.float64)
+    scores = torch.rand(2, count, generator=torch.Generator().manual_seed(count), dtype=torch.float64)
+    scores[:, :2] = -torch.inf if data.draw(st.booleans()) else scores[:, :2]
+    places = scores.argsort()[:, : data.draw(st.integers(2, count))].sort().values
+    expected = []
+    for key, score, kept in zip(keys, scores, places.tolist(), strict=True):
+        takes = [j for j in kept if score[j] == -math.inf] if -math.inf in score.tolist() else kept
+        ranked = [sorted(cosine(key[i], key[j]) for j in takes) for i in range(count) if i not in kept]
+        expected.append(min([near[-1] - near[-2] for near in ranked], default=math.inf))
+    found = margin(keys, Selection(places, scores))
+    torch.testing.assert_close(found, torch.tensor(expected, dtype=found.dtype))
 
 
 def test_bipartite_drops_at_most_every_second_token():

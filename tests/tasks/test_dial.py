@@ -68,3 +68,10 @@ def test_a_drop_ratio_is_one_number_or_two(value, pair):
 def test_anything_else_is_refused_with_the_value(value):
     with pytest.raises(ValueError, match="drop_ratio must be a share in"):
         parse_drop_ratio(value)
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.0, 0.4), (0.2, 0.33), (0.35, 0.35), (0.0, 0.0), (0.25, 0.5)])
+def test_the_ratios_of_a_dial_are_those_of_its_steps(low, high):
+    dial = DropSchedule(low=low, high=high, start_steps=5, ramp_steps=400, ramp="linear")
+    drawn = {dial.at(step, seed) for step in range(3_000) for seed in (0, 1)}
+    assert dial.ratios == sorted(drawn | {low})

@@ -114,8 +114,10 @@ def decide(way: Way, pixels: UInt8[Tensor, "images channels height width"], rati
 def together(parts: Sequence[Kept]) -> Kept:
     """The decisions on several batches as those on one."""
     stages = zip(*(part.stages for part in parts), strict=True)
-    columns = [list(zip(*stage, strict=True)) for stage in stages]
-    joined = tuple(Stage(blocks[0], *map(torch.cat, others)) for blocks, *others in columns)
+    columns = [list(zip(*(part[:4] for part in stage), strict=True)) for stage in stages]
+    joined = tuple(
+        Stage(blocks[0], torch.cat(ids), torch.cat(scores), torch.cat(kept)) for blocks, ids, scores, kept in columns
+    )
     return Kept(torch.cat([part.shown_ids for part in parts]), joined)
 
 

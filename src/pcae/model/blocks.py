@@ -13,18 +13,23 @@ from torch.nn import functional as F
 
 from pcae.model.backbones.backbone import Call, Calling, attention_half, mlp_half, plain_calls
 from pcae.model.compiled import run_block
-from pcae.model.folding import mean_of_dropped, merge
+from pcae.model.folding import margin, mean_of_dropped, merge
 from pcae.model.reduction import Reduction, Seen, Selection, count_kept, select
 from pcae.model.tokens import gather
 
 
 class Stage(NamedTuple):
-    """What one reduction did: it stood after `block`, saw the tokens at `ids`, scored them and kept `kept_ids`."""
+    """What one reduction did: it stood after `block`, saw the tokens at `ids`, scored them and kept `kept_ids`.
+
+    margin: by how much each image's merging was decided (`folding.margin`), where tokens are merged; made when it is
+    asked for.
+    """
 
     block: int
     ids: Int[Tensor, "batch tokens"]
     scores: Float[Tensor, "batch tokens"]
     kept_ids: Int[Tensor, "batch kept"]
+    margin: Callable[[], Tensor] | None = None
 
 
 @dataclass(frozen=True)
@@ -95,7 +100,8 @@ class Walk:
         appended = [self.sequence[:, self.end :], *appended]
         self.sequence = torch.cat([self.sequence[:, : self.n_prefix], kept, *appended], dim=1)
         kept_ids = self.ids.gather(1, selection.places)
-        self.stages.append(Stage(index, self.ids, selection.scores, kept_ids))
+        decided = None if made is None else partial(margin, made, selection)
+        self.stages.append(Stage(index, self.ids, selection.scores, kept_ids, decided))
         self.ids = kept_ids
         self.call = self.calling(self.ids, self.n_prefix, self.sequence.shape[1] - self.end, self.bias())
 

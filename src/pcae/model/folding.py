@@ -38,21 +38,38 @@ def merge(
     Where some tokens have a score of minus infinity, dropped ones go into those alone. It is one matrix product with a
     matrix of ones, so its shape is known, and it is summed in float32 at least.
     """
-    into = nearest(upcast(keys()), selection)
+    into = nearest(alike(upcast(keys()), selection), selection.places)
     weights = into * sizes.unsqueeze(1)
     total = weights.sum(dim=-1)
     return Merged((weights @ upcast(tokens) / total.unsqueeze(-1)).to(tokens.dtype), total)
 
 
-def nearest(keys: Float[Tensor, "batch tokens key"], selection: Selection) -> Float[Tensor, "batch kept tokens"]:
-    """1 where a token (column) goes into a kept one (row), else 0."""
+def alike(keys: Float[Tensor, "batch tokens key"], selection: Selection) -> Float[Tensor, "batch tokens kept"]:
+    """How near each token is to each kept one that takes others in, minus infinity for the rest: cosines times the
+    length of the token's key, which changes nothing in which is nearest."""
     places, scores = selection
     to_kept = torch.nn.functional.normalize(gather(keys, places), dim=-1)
-    alike = keys @ to_kept.transpose(-2, -1)  # a token's own length changes nothing in which is nearest
-    best = alike.masked_fill(~takers(places, scores).unsqueeze(1), -torch.inf).argmax(dim=-1)
+    return (keys @ to_kept.transpose(-2, -1)).masked_fill(~takers(places, scores).unsqueeze(1), -torch.inf)
+
+
+def nearest(
+    alike: Float[Tensor, "batch tokens kept"], places: Int[Tensor, "batch kept"]
+) -> Float[Tensor, "batch kept tokens"]:
+    """1 where a token (column) goes into a kept one (row), else 0."""
     rows = counted(places)
-    into = best.scatter(1, places, rows)
-    return (rows.unsqueeze(-1) == into.unsqueeze(1)).to(keys.dtype)
+    into = alike.argmax(dim=-1).scatter(1, places, rows)
+    return (rows.unsqueeze(-1) == into.unsqueeze(1)).to(alike.dtype)
+
+
+def margin(keys: Float[Tensor, "batch tokens key"], selection: Selection) -> Float[Tensor, " batch"]:
+    """How much nearer a dropped token is to the kept one that it goes into than to the next one, by the cosine: of
+    each image the least. Infinite where there is one kept token, or none was dropped."""
+    keys = upcast(keys)
+    found = alike(torch.nn.functional.normalize(keys, dim=-1), selection)
+    if found.shape[2] < 2:
+        return torch.full_like(keys[:, 0, 0], torch.inf)
+    first, second = found.topk(2, dim=-1).values.unbind(-1)
+    return (first - second).scatter(1, selection.places, torch.inf).amin(dim=1)
 
 
 def takers(places: Int[Tensor, "batch kept"], scores: Float[Tensor, "batch tokens"]) -> Bool[Tensor, "batch kept"]:

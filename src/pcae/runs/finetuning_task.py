@@ -240,9 +240,8 @@ def build_method(
     torch.manual_seed(config.run.seed)
     vit = build_vit(initial.encoder, len(images.classes), config.task.global_pool, initial.norm_eps)
     schedule = drop_schedule(config.task, plan.steps, plan.images / plan.batch_size)
-    token_counts(
-        Encoder(vit), rule_of(config.task), schedule.high
-    )  # a ratio that leaves no tokens is refused before any work
+    for ratio in schedule.ratios:  # one that leaves no tokens is refused before any work; so is one of the ramp
+        token_counts(Encoder(vit), rule_of(config.task), ratio)
     lines = [f"weights: {initial.source}{initial.remedy}", *initial.fill(vit), *remarks_on(config, initial)]
     said = None if initial.facts is None else (initial.facts.classes, initial.facts.multi_label)
     if initial.random or said != (list(images.classes), config.labels.multi_label):

@@ -23,11 +23,22 @@ class DropSchedule:
     ramp_steps: int
     ramp: Ramp = "cosine"
 
-    def at(self, step: int, seed: int) -> float:
-        """The drop ratio of step `step`, from 0, of a run with this seed."""
-        most = drop_ratio_at(
+    @property
+    def ratios(self) -> list[float]:
+        """All drop ratios that a step may have, ascending."""
+        ramp = {self.most(step) for step in range(self.start_steps, self.start_steps + self.ramp_steps)}
+        below = {ratio for ratio in ramp if ratio < self.low or self.low == self.high}
+        return sorted(below.union(grid(self.low, self.high)))
+
+    def most(self, step: int) -> float:
+        """How far the ramp has come at step `step`, from 0."""
+        return drop_ratio_at(
             step, target=self.high, start_steps=self.start_steps, ramp_steps=self.ramp_steps, ramp=self.ramp
         )
+
+    def at(self, step: int, seed: int) -> float:
+        """The drop ratio of step `step`, from 0, of a run with this seed."""
+        most = self.most(step)
         allowed = [ratio for ratio in grid(self.low, self.high) if ratio <= most]
         return allowed[seed_of(seed, step, "drop-ratio") % len(allowed)] if self.low < self.high and allowed else most
 

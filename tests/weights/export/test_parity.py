@@ -107,6 +107,30 @@ def test_what_comes_after_a_tie_is_not_counted_again():
     assert check([1.0, 1.0], [[[0, 1], [0, 1]], [[0], [1]]], [first, second]).different == 1
 
 
+def merging(margin, scores=(0.1, 0.2, 0.3, 0.4)):
+    """A stage that keeps tokens 0 to 2 of both images, whose merging was decided by so much, and one that keeps two."""
+    first = Stage(0, ALL, torch.tensor([scores] * 2), ALL[:, :3], lambda: torch.tensor([1.0, margin]))
+    return first, Stage(1, ALL[:, :3], torch.tensor([[0.1, 0.5, 0.9]] * 2), ALL[:, :2], lambda: torch.ones(2))
+
+
+SAME = [[0, 1, 2], [0, 1, 2]]
+
+
+def test_what_comes_after_a_tie_of_merging_is_a_tie():
+    """Which kept token took another in was decided by rounding, so a later stage may keep others, and logits differ."""
+    for margin, ties in ((1e-8, 1), (1e-3, 0)):
+        parity = check([1.0, 7.0], [SAME, [[0, 1], [0, 2]]], merging(margin))
+        assert (parity.same_kept, parity.ties, parity.different) == (1, ties, 1 - ties)
+        parity = check([1.0, 7.0], [SAME, [[0, 1], [0, 1]]], merging(margin))
+        assert (parity.same_kept, parity.ties, parity.holds) == (2 - ties, ties, bool(ties))
+
+
+def test_a_tie_of_merging_excuses_nothing_before_it_and_no_ids_that_cannot_be():
+    first, second = merging(1e-8)
+    assert check([1.0, 1.0], [[[0, 1, 2], [0, 1, 3]], [[0, 1], [0, 1]]], (first, second)).different == 1
+    assert check([1.0, 1.0], [SAME, [[0, 1], [0, 0]]], (first, second)).widest_gap == float("inf")
+
+
 @pytest.mark.parametrize("kept", [[0, 0], [0, 9]])
 def test_ids_that_repeat_or_do_not_exist_do_not_hold(kept):
     tied = stage(scores=(0.1, 0.1, 0.1, 0.1))

@@ -1,12 +1,12 @@
 """Does an exported model answer as PyTorch does? Outputs by their largest difference, kept sets by their scores."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from pcae.model.blocks import Stage
@@ -17,6 +17,8 @@ TIE = 1e-5
 """Gap between two scores, as a share of the largest, below which rounding decides which of two tokens stays."""
 TIES: dict[Precision, float] = {"fp32": TIE, "fp16": 2**-10}
 """The same by precision: float16's step at 1 is 2^-10. Eight bits move tokens that are no ties."""
+MERGE_TIE = 1e-6
+"""Difference of two cosines below which rounding decides into which of two kept tokens another is merged."""
 TOP1: dict[Precision, float] = {"fp16": 0.98, "int8": 0.95}
 """Share of the images whose most likely class must be the same."""
 COSINE: dict[Precision, float] = {"fp16": 0.999, "int8": 0.98}
@@ -34,7 +36,8 @@ class Parity:
     max_difference: of the logits or features, over the images that keep the same sets at every stage. size: of
     PyTorch's largest answer; `tolerance` is what the difference may be for an answer of size 1. same_kept: how many of
     the images keep the same. ties: images that do not, because tokens were exchanged whose scores differ by less than
-    the precision's tie. different: images whose exchanged tokens differ by more, by up to `widest_gap`, a share of the
+    the precision's tie, or that come to something else because it was a tie which kept token took another one in.
+    different: images whose exchanged tokens differ by more, by up to `widest_gap`, a share of the
     stage's largest score. same_top1: images whose most likely class is the same, of all; None for features.
     least_cosine: of an image's answer with PyTorch's, over all of them.
 
@@ -114,7 +117,7 @@ def compare(
     without kept ids is compared without them. precision: of the file, which says what a tie is. Raises ValueError when
     there are no images, and for answers of another shape.
     """
-    differences, cosines, gaps, tops, size = [], [], [], [], 0.0
+    differences, cosines, gaps, tops, tied, size = [], [], [], [], [], 0.0
     with torch.inference_mode():
         for images in batches:
             answer, (output, *kept) = reference(images), reopened(images)
@@ -124,9 +127,13 @@ def compare(
             size = max(size, answer.output.abs().max().item())
             tops += (output.argmax(-1) == answer.output.argmax(-1)).tolist() if ranks else []
             stages = answer.stages if precision in TIES else ()
-            gaps += [exchanged(stages, kept, row) for row in range(images.shape[0])]
+            margins = decided(answer.stages, len(images))
+            gaps += [exchanged(stages, kept, margins, row) for row in range(len(images))]
+            tied += (margins.amin(dim=0) < MERGE_TIE).tolist()
     if not gaps:
         raise ValueError("there is no image to check the exported model on; give others by --data")
+    beyond = [tie and difference > tolerance * size for tie, difference in zip(tied, differences, strict=True)]
+    gaps = [0.0 if gap is None and other else gap for gap, other in zip(gaps, beyond, strict=True)]
     same = [difference for difference, gap in zip(differences, gaps, strict=True) if gap is None]
     return Parity(
         precision=precision,
@@ -165,13 +172,23 @@ def check_shapes(answer: Answer, output: Tensor, kept: list[Tensor]) -> None:
         )
 
 
-def exchanged(stages: Iterable[Stage], kept: Iterable[Tensor], row: int) -> float | None:
-    """How far apart the scores of the tokens are that an image's first differing stage exchanged; None if none differs.
+def decided(stages: Sequence[Stage], images: int) -> Float[Tensor, "places images"]:
+    """By how much the merging of each image was decided before each stage, and after all: the least till there."""
+    least = [torch.full((images,), math.inf)]
+    for stage in stages:
+        least.append(least[-1] if stage.margin is None else least[-1].minimum(stage.margin().cpu()))
+    return torch.stack(least)
+
+
+def exchanged(stages: Iterable[Stage], kept: Iterable[Tensor], margins: Tensor, row: int) -> float | None:
+    """How far apart the scores of the tokens are that an image's first differing stage exchanged; None if none differs,
+    and 0 where a stage before it merged by a tie (`decided`), since both saw other tokens then.
 
     Nobody knows without `kept`. Later stages see other tokens then, so the first one alone counts.
     """
-    gaps = (gap_of(stage, ids, row) for stage, ids in zip(stages, kept, strict=False))
-    return next((gap for gap in gaps if gap is not None), None)
+    before = (margins[:, row] >= MERGE_TIE).tolist()
+    gaps = ((gap_of(stage, ids, row), sure) for stage, ids, sure in zip(stages, kept, before, strict=False))
+    return next((gap if sure or gap == math.inf else 0.0 for gap, sure in gaps if gap is not None), None)
 
 
 def gap_of(stage: Stage, kept_ids: Int[Tensor, "batch kept"], row: int) -> float | None:
