@@ -1,4 +1,4 @@
-"""Images that are there twice: the same bytes, the same picture in another size, format or compression, or mirrored."""
+"""Images that are there twice: the same bytes, or the same picture in another size or format, mirrored, or a part."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -9,6 +9,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 from torch.nn import functional as F
 
+from pcae.data.excerpts import best_fits
 from pcae.data.survey import Facts
 
 BLANK = 2.0
@@ -49,7 +50,7 @@ def near_duplicates(facts: Sequence[Facts], alike: float, device: torch.device) 
         return []
     sketches = torch.stack([torch.from_numpy(facts[place].sketch) for place in places])
     similarity, before = closest_before(directions(sketches).to(device))
-    return groups_of(similarity, before, alike, places)
+    return groups_of(similarity.masked_fill(similarity < alike, -1.0), before, places)
 
 
 def comparable(facts: Sequence[Facts]) -> list[int]:
@@ -63,17 +64,26 @@ def comparable(facts: Sequence[Facts]) -> list[int]:
 
 
 def near_by_features(
-    features: Float[Tensor, "images dim"], places: Sequence[int], alike: float, device: torch.device
+    features: Float[Tensor, "images dim"],
+    small: UInt8[Tensor, "images channels side side"],
+    places: Sequence[int],
+    alike: float,
+    device: torch.device,
 ) -> list[Alike]:
-    """Groups of images, `places`, whose features have a cosine similarity of at least `alike`, tied as in
-    `near_duplicates`.
+    """Groups of images, `places`, of which one shows the other or a part of it, mirrored or not: by small copies,
+    details of which correlate by at least `alike`. Each is held against the 16 before it that have the most similar
+    features.
 
-    They are whitened first: what all images share, or vary in most, says little of two.
+    Features are whitened first: what all images share, or vary in most, says little of two.
     """
     if len(features) < 2:
         return []
-    unit = F.normalize(whitened(features), dim=1).to(device)
-    return groups_of(*closest_before(unit), alike, places)
+    similarity, before = closest_before(F.normalize(whitened(features), dim=1).to(device))
+    rows, columns = (similarity > -1).nonzero().unbind(1)
+    fit = best_fits(small, torch.stack([rows, before[rows, columns]], dim=1), device)
+    tied = torch.full_like(similarity, -1.0)
+    tied[rows, columns] = fit.masked_fill(fit < alike, -1.0)
+    return groups_of(tied, before, places)
 
 
 def whitened(features: Float[Tensor, "images dim"], floor: float = 0.05) -> Float[Tensor, "images components"]:
@@ -111,9 +121,10 @@ def closest_before(
 
 
 def groups_of(
-    similarity: Float[Tensor, "images most"], before: Int[Tensor, "images most"], alike: float, places: Sequence[int]
+    similarity: Float[Tensor, "images most"], before: Int[Tensor, "images most"], places: Sequence[int]
 ) -> list[Alike]:
-    """Images tied to some before them, directly or through others, in groups of `places`."""
+    """Images tied to some before them, directly or through others, in groups of `places`. similarity: of those that are
+    tied, else -1."""
     parent = list(range(len(places)))
 
     def root(row: int) -> int:
@@ -121,7 +132,7 @@ def groups_of(
             parent[row] = row = parent[parent[row]]
         return row
 
-    ties = (similarity >= alike).nonzero().tolist()
+    ties = (similarity > -1).nonzero().tolist()
     for row, column in ties:
         one, two = sorted((root(row), root(int(before[row, column]))))
         parent[two] = one

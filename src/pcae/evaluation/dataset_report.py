@@ -99,7 +99,7 @@ def gather(splits: Mapping[str, Images], facts: Mapping[str, Sequence[Facts]]) -
 def find_faults(images: Everything, near: Sequence[Alike], by: str | None = None) -> list[Fault]:
     """Everything that is wrong with single images, pairs and groups of them.
 
-    near: near duplicates. by: what compared them, where it was features and not small gray copies.
+    near: near duplicates. by: whose features proposed them, where not all small gray copies were compared.
     """
     bad = {place: one.error for place, one in enumerate(images.facts) if one.error is not None}
     missing = {place: f"{one.missing:.1%} of its pixels" for place, one in enumerate(images.facts) if one.missing}
@@ -117,10 +117,7 @@ def find_faults(images: Everything, near: Sequence[Alike], by: str | None = None
     reasons = {
         "unreadable": bad,
         "missing_pixels": missing,
-        "near_duplicates": {
-            group.members[0]: f"{'similarity' if by else 'correlation'} {group.similarity:.3f} or more"
-            for group in near
-        },
+        "near_duplicates": {group.members[0]: f"correlation {group.similarity:.3f} or more" for group in near},
         "label_conflicts": {
             place: f"label {images.labels[place]!r}" for group in same for place in group if images.labels[place]
         },
@@ -130,10 +127,10 @@ def find_faults(images: Everything, near: Sequence[Alike], by: str | None = None
 
 
 def said_of_features(by: str) -> tuple[str, str]:
-    """What near duplicates by the features of a model are, and what to do about them."""
+    """What near duplicates among images that the features of a model propose are, and what to do about them."""
     return (
-        f"images that look the same to {by}",
-        "the same picture, or mirrored, or a part of it? look at them, and keep one of each group",
+        f"images that show the same, mirrored or in part, among those that look alike to {by}",
+        "look at them, and keep one of each group",
     )
 
 
@@ -145,14 +142,15 @@ def find_near(
         return []
     if model is None:
         return near_duplicates(images.facts, alike, device)
-    known, places, found = comparable(images.facts), list[int](), [torch.empty(0, model.encoder.width)]
+    known, places, found = comparable(images.facts), list[int](), []
     for name, split in images.splits.items():
         start = images.split.index(name) if name in images.split else 0
         own = [place - start for place in known if images.split[place] == name]
-        indices, features = embed_both_ways(model, split, own, workers, bar(f"embedding {name}"))
+        indices, *looks = embed_both_ways(model, split, own, workers, bar(f"embedding {name}"))
         places += [start + index for index in indices]
-        found.append(features)
-    return near_by_features(torch.cat(found), places, alike, device)
+        found.append(looks)
+    features, small = map(torch.cat, zip(*found, strict=True))
+    return near_by_features(features, small, places, alike, device)
 
 
 def near_searched(images: Everything, device: torch.device) -> bool:

@@ -5,11 +5,12 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from pcae.data.batches import Follow, whole_loader
+from pcae.data.excerpts import SIDE, shrink
 from pcae.data.images import Images
 from pcae.data.unreadable import BadFiles, Batch
 from pcae.model.blocks import Encoded
@@ -101,20 +102,21 @@ def embed(
 
 def embed_both_ways(
     model: Pretrained, images: Images, chosen: Sequence[int], workers: int = 0, follow: Follow = iter
-) -> tuple[list[int], Float[Tensor, "images dim"]]:
-    """The mean of the pooled features of an image and of the same one mirrored, and of which of the chosen images.
-
-    A mirrored copy has the same ones. Images that cannot be read are left out.
+) -> tuple[list[int], Float[Tensor, "images dim"], UInt8[Tensor, "images channels 64 64"]]:
+    """Which of the chosen images can be read, the mean of the pooled features of each and of the same one mirrored, as
+    a mirrored copy has them too, and small copies.
     """
     check_fit(model.facts, images)
     size, crop_pct = model.facts.encoder.image_size, model.facts.crop_pct
     loader = whole_loader(images, size, chosen, 64, workers, crop_pct)
     indices, found = [], [torch.empty(0, model.encoder.width)]
+    small = [torch.empty(0, images.channels, SIDE, SIDE, dtype=torch.uint8)]
     for batch in (batch for batch in follow(loader) if batch.indices):
         mirrored = batch._replace(pixels=batch.pixels.flip(-1))
         found.append((features_of(model, batch, "mean") + features_of(model, mirrored, "mean")) / 2)
+        small.append(shrink(batch.pixels))
         indices += batch.indices
-    return indices, torch.cat(found)
+    return indices, torch.cat(found), torch.cat(small)
 
 
 def raw_pixels(images: Images, size: tuple[int, int]) -> Float[Tensor, "images values"]:

@@ -25,8 +25,9 @@ from pcae.training.distributed import World, open_world
 from pcae.weights.files import load
 from pcae.writing import check_writable
 
-ALIKE, ALIKE_BY_FEATURES = 0.985, 0.998
-"""From which likeness on images are near duplicates, by small gray copies and by the features of a model."""
+ALIKE, ALIKE_BY_FEATURES = 0.985, 0.85
+"""From which correlation on images are near duplicates: of small gray copies, and, where features propose which images
+are held against each other, of details."""
 
 
 def check_data(config: CheckDataConfig) -> DataReport:

@@ -31,11 +31,11 @@ class CheckDataConfig:
     bands: tuple[Count, ...] | None = None
     """Which bands of a file become the channels, from 1, in their order, such as 4 3 2; without it, all of them."""
     by: str | None = None
-    """Weights of a trained model, as for `pcae embed`, by whose features near duplicates are found, mirrored copies
-    too; without it, by small gray copies of the images."""
+    """Weights of a trained model, as for `pcae embed`, by whose features it is chosen which images are compared:
+    mirrored copies and parts of others are found too; without it, small gray copies of all are."""
     alike: Portion | None = None
-    """Likeness from which on two images are near duplicates, in (0, 1]: correlation of small gray copies, by features
-    cosine similarity once they are whitened; without it, 0.985, with --by 0.998."""
+    """Likeness from which on two images are near duplicates, in (0, 1]: correlation of small gray copies, with --by
+    of details where one fits into the other; without it, 0.985, with --by 0.85."""
     workers: Natural | None = None
     """Processes that read images; without it, as many as there are cores."""
     device: str = "auto"
