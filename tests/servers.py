@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -101,6 +102,55 @@ def http_without_ranges(root: Path) -> Iterator[str]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), lambda *args: Plain(*args, directory=str(root)))
     with running(server):
         yield f"http://127.0.0.1:{server.server_address[1]}"
+
+
+class Relay(BaseHTTPRequestHandler):
+    """Hands requests on to a store, but for one in `every` reads, which it says it has no time for."""
+
+    def hand_on(self) -> None:
+        server = self.server
+        assert isinstance(server, Relays)
+        content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        server.asked += self.command == "GET"
+        if self.command == "GET" and server.asked % server.every == 0:
+            server.refused += 1
+            self.send_error(503)
+            return
+        link = HTTPConnection(server.store)
+        link.request(self.command, self.path, content, dict(self.headers))
+        answer = link.getresponse()
+        body = answer.read()
+        self.send_response(answer.status)
+        for name, value in answer.getheaders():
+            if name.lower() not in {"transfer-encoding", "connection", "date", "server"}:
+                self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = hand_on
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+class Relays(ThreadingHTTPServer):
+    """Between readers and a store that speaks HTTP. refused: how many reads were not handed on."""
+
+    def __init__(self, store: str, every: int) -> None:
+        super().__init__(("127.0.0.1", 0), Relay)
+        self.store, self.every, self.asked, self.refused = store.removeprefix("http://"), every, 0, 0
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+
+@contextmanager
+def failing(store: str, every: int) -> Iterator[Relays]:
+    """A store that fails one read in so many."""
+    server = Relays(store, every)
+    with running(server):
+        yield server
 
 
 @contextmanager

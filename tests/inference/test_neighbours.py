@@ -92,7 +92,7 @@ def test_many_rows_are_searched_by_an_index_beside_them(place, tmp_path, monkeyp
     assert found["search"] == "index" and (tmp_path / "F.parquet.index").is_file()
     assert found["rows"] == lines(capsys, features, names[1], "--exact")["rows"]
     shorter = np.load(place / "F.npy")[:12]
-    with rows_in(features, shorter.shape[1:]) as file:
+    with rows_in(features, shorter.shape[1:], {}) as file:
         file.add(names[:12], shorter)
     main(["neighbours", str(features), names[1], "--json"])
     said = capsys.readouterr()
@@ -163,3 +163,15 @@ def test_without_usearch_the_remedy_is_named(place, capsys, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "usearch.index", None)
     names = json.loads((place / "F.files.json").read_text())
     assert "pip install 'pcae[scale]'; --exact" in refused(capsys, place / "F.npy", names[0], "--index", "i")
+
+
+@pytest.mark.parametrize("name", ["F.parquet", "parts"])
+def test_queries_by_other_weights_or_another_pooling_are_refused(capsys, place, tmp_path, name):
+    torch.manual_seed(1)
+    facts = PretrainedFacts(encoder=TINY, mean=[0.5] * 3, std=[0.25] * 3)
+    save_model(tmp_path / "other", build_encoder(TINY).vit, facts)
+    said = refused(capsys, place / name, place / "photos", "--weights", tmp_path / "other", "--device", "cpu")
+    assert f"weights '{tmp_path / 'other'}': '{place / name}' was made by other weights; give the same" in said
+    weights = ["--weights", place / "encoder.safetensors", "--device", "cpu"]
+    said = refused(capsys, place / name, place / "photos", *weights, "--pool", "cls")
+    assert f"pool 'cls': '{place / name}' was made by --pool mean; give the same" in said

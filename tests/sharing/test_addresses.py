@@ -1,6 +1,7 @@
 """Wherever images lie and features go, the rows are the same: on a disk, at a server, in a store."""
 
 import json
+import os
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from pcae.cli import main
 from pcae.data.images import open_images
 from pcae.data.shards import remote
 from pcae.sharing.part_folder import PartFolder
-from tests.servers import http_files, s3_store
+from tests.servers import failing, http_files, s3_store
 from tests.sharing.conftest import features
 
 WORDS = ["--batch-size", "8", "--part-rows", "16", "--device", "cpu"]
@@ -101,6 +102,18 @@ def test_a_server_that_fails_one_read_in_ten_gives_the_same_rows_and_retries_are
         server.every = 0
     np.testing.assert_array_equal(values, alone[1])
     assert json.loads((tmp_path / "out" / "_summary.json").read_text())["retries"] > 0
+
+
+@pytest.mark.parametrize("place", ["s3 tar", "s3 parquet", "s3 listing", "s3 table"])
+def test_a_store_that_fails_reads_gives_the_same_rows(places, weights, alone, tmp_path, monkeypatch, place):
+    """One read in ten, and one in three of the few of a tar: its own client asks again, so that no retry is ours."""
+    with failing(os.environ["AWS_ENDPOINT_URL"], 10 if place in ("s3 listing", "s3 table") else 3) as store:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", store.address)
+        remote.filesystem.cache_clear()
+        values = embed(places[place], weights, tmp_path / "out")[1]
+        remote.filesystem.cache_clear()
+    np.testing.assert_array_equal(values, alone[1])
+    assert store.refused
 
 
 def test_parts_are_written_to_a_store_and_gone_on_with_there(places, data, weights, alone, tmp_path):

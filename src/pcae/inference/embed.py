@@ -19,6 +19,7 @@ from pcae.model.pretrained import Pretrained
 from pcae.results import Block, Result, Table, import_pandas
 from pcae.settings.choices import Pool
 from pcae.settings.verbs.embed import EmbedConfig
+from pcae.sharing.contents import digest_of
 from pcae.sharing.in_parts import Work
 from pcae.sharing.part_folder import PartFolder, check_file, is_folder, place_of
 from pcae.terminal import bar
@@ -98,7 +99,7 @@ def embed_images(config: EmbedConfig) -> Embedded:
         return embed_in_parts(config)
     model = open_trained(config.model)
     bad_files, shape = open_shown(config.data, config.shown, model), shape_of(how_of(config), model)
-    with rows_in(config.out, shape) as file:
+    with rows_in(config.out, shape, made_by(model, how_of(config))) as file:
         embed_into([file], config, model, bad_files)
     tokens = shape[0] if config.tokens else None
     return Embedded(config.out, file.count, shape[-1], bad_files.by_name(), tokens)
@@ -111,7 +112,8 @@ def embed_in_parts(config: EmbedConfig) -> Embedded:
     def work_of(model: Pretrained, images: Images) -> Work:
         check_fit(model.facts, images)
         facts = partial(facts_of, model, images, config.data, {"pool": how, "batch_size": config.batch_size})
-        schema, answer = schema_of(shape_of(how, model)), partial(encoded, model, images.names, how)
+        schema = schema_of(shape_of(how, model), made_by(model, how))
+        answer = partial(encoded, model, images.names, how)
         return Work("embedding", whole(model, images), facts, schema, answer, "they have no row")
 
     model, done = answer_in_parts(config, config.out, work_of)
@@ -138,7 +140,7 @@ def embed_in_memory(config: EmbedConfig) -> Embeddings:
     model = open_trained(config.model)
     bad_files, shape = open_shown(config.data, config.shown, model), shape_of(how_of(config), model)
     held = HeldRows(shape)
-    with nullcontext() if out is None else rows_in(out, shape) as file:
+    with nullcontext() if out is None else rows_in(out, shape, made_by(model, how_of(config))) as file:
         embed_into([held] if file is None else [held, file], config, model, bad_files)
     return Embeddings(held.values(), held.names, bad_files.by_name(), out)
 
@@ -153,6 +155,11 @@ def embed_into(sinks: Sequence[Rows], config: EmbedConfig, model: Pretrained, ba
         for sink in sinks:
             sink.add([bad_files.images.names[index] for index in indices], features.numpy())
     say_left_out(bad_files, "they have no row")
+
+
+def made_by(model: Pretrained, how: Pool | Literal["tokens"]) -> dict[str, str]:
+    """What features say of how they were made, so that others are not compared with them."""
+    return {"weights": digest_of(model), "pool": how}
 
 
 def how_of(config: EmbedConfig) -> Pool | Literal["tokens"]:

@@ -1,7 +1,7 @@
 """Rows of features, to .npy or .parquet as they come with their names, so that neither need fit memory; or held."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
@@ -71,14 +71,16 @@ class NpyRows:
         self.names.write(b"\n]")
 
 
-def schema_of(shape: tuple[int, ...]) -> Any:
-    """The columns of features of this shape: path and embedding, lists of float32 of fixed length."""
+def schema_of(shape: tuple[int, ...], made_by: Mapping[str, str] | None = None) -> Any:
+    """The columns of features of this shape: path and embedding, lists of float32 of fixed length. made_by: what the
+    file says of the weights and the pooling, under its key `pcae`."""
     import pyarrow
 
     kind: pyarrow.DataType = pyarrow.float32()
     for length in reversed(shape):
         kind = pyarrow.list_(kind, length)
-    return pyarrow.schema({"path": pyarrow.string(), "embedding": kind})
+    said = None if made_by is None else {"pcae": json.dumps(made_by)}
+    return pyarrow.schema({"path": pyarrow.string(), "embedding": kind}, said)
 
 
 def table_of(names: Sequence[str], values: np.ndarray) -> Any:
@@ -100,11 +102,11 @@ def in_text(name: str) -> str:
 class ParquetRows:
     """A .parquet file of features (`schema_of`). count: rows so far."""
 
-    def __init__(self, file: BinaryIO, shape: tuple[int, ...]) -> None:
+    def __init__(self, file: BinaryIO, shape: tuple[int, ...], made_by: Mapping[str, str]) -> None:
         from pyarrow import parquet
 
         self.count = 0
-        self.writer = parquet.ParquetWriter(file, schema_of(shape))
+        self.writer = parquet.ParquetWriter(file, schema_of(shape, made_by))
 
     def add(self, names: Sequence[str], values: np.ndarray) -> None:
         """Append a group of rows."""
@@ -117,8 +119,11 @@ class ParquetRows:
 
 
 @contextmanager
-def rows_in(path: Path, shape: tuple[int, ...]) -> Iterator[NpyRows | ParquetRows]:
-    """A .npy file, with its names beside it, or a .parquet file of rows of this shape; whole, when all went well."""
+def rows_in(path: Path, shape: tuple[int, ...], made_by: Mapping[str, str]) -> Iterator[NpyRows | ParquetRows]:
+    """A .npy file, with its names beside it, or a .parquet file of rows of this shape; whole, when all went well.
+
+    made_by: as `schema_of` has it; a .npy file does not say it.
+    """
     with ExitStack() as files:
 
         def opened(path: Path) -> BinaryIO:
@@ -127,7 +132,7 @@ def rows_in(path: Path, shape: tuple[int, ...]) -> Iterator[NpyRows | ParquetRow
         if path.suffix == ".npy":
             rows = NpyRows(opened(path), opened(names_beside(path)), shape)
         else:
-            rows = ParquetRows(opened(path), shape)
+            rows = ParquetRows(opened(path), shape, made_by)
         try:
             yield rows
         finally:  # after a failure too: pyarrow wants its file open when it ends

@@ -16,6 +16,7 @@ from pcae.search.index import import_usearch, index_of
 from pcae.settings.sources import each, given_in
 from pcae.settings.trained import TrainedConfig
 from pcae.settings.verbs.embed import NeighboursConfig
+from pcae.sharing.contents import digest_of
 from pcae.terminal import bar, console
 from pcae.writing import check_writable, in_one_move
 
@@ -116,6 +117,7 @@ def embedded(config: NeighboursConfig, features: Features) -> Queries:
             f"weights {str(config.weights)!r} make {model.encoder.width} features, {str(config.features)!r} has "
             f"{features.width}; give the weights that it was made with"
         )
+    check_same(config, features.made_by, {"weights": digest_of(model), "pool": config.pool})
     bad_files = open_shown(config.data, config.shown, model)
     size, workers = config.batch_size, config.shown.workers
     found = embed_in_batches(
@@ -126,6 +128,14 @@ def embedded(config: NeighboursConfig, features: Features) -> Queries:
     names = [bad_files.images.names[index] for indices, _ in batches for index in indices]
     values = np.concatenate([values for _, values in batches])
     return Queries(names, values, bad_files=bad_files.by_name())
+
+
+def check_same(config: NeighboursConfig, made_by: dict[str, str], ours: dict[str, str]) -> None:
+    """Raise ValueError where the features say that they were made by other weights or another pooling."""
+    for name, what in (("weights", "by other weights"), ("pool", f"by --pool {made_by.get('pool')}")):
+        if made_by.get(name, ours[name]) != ours[name]:
+            asked = config.weights if name == "weights" else config.pool
+            raise ValueError(f"{name} {str(asked)!r}: {str(config.features)!r} was made {what}; give the same")
 
 
 def search(config: NeighboursConfig, features: Features, queries: Queries, indexed: bool) -> Nearest:

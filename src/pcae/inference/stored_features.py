@@ -40,6 +40,11 @@ class NpyFeatures(HeldRows):
             raise ValueError(f"{beside} has {len(names)} names for {self.count} rows; embed the images again")
         return names
 
+    @property
+    def made_by(self) -> dict[str, str]:
+        """A .npy file does not say it."""
+        return {}
+
     def at(self, rows: list[int]) -> np.ndarray:
         """The features of some rows."""
         return np.asarray(self.values[rows], np.float32)
@@ -60,6 +65,11 @@ class ParquetFeatures:
     def names(self) -> list[str]:
         """What each row is of."""
         return [name for file in self.files for name in file.read(columns=["path"])["path"].to_pylist()]
+
+    @property
+    def made_by(self) -> dict[str, str]:
+        """Digest of the weights and the pooling, where the file says them."""
+        return json.loads((self.files[0].schema_arrow.metadata or {}).get(b"pcae", "{}"))
 
     def blocks(self) -> Iterator[np.ndarray]:
         """All rows in order, at most BLOCK at a time, of however many groups these are."""
