@@ -48,8 +48,8 @@ def knn_guesses(
     for features in test.split(512):
         similarity, places = (features @ train.T).topk(max(ks), dim=1)
         voters = train_labels[places]
-        for k in found:
-            found[k].append(voted(similarity[:, :k], voters[:, :k], classes, temperature))
+        for k, parts in found.items():
+            parts.append(voted(similarity[:, :k], voters[:, :k], classes, temperature))
     return {k: torch.cat(parts) for k, parts in found.items()}
 
 

@@ -65,7 +65,9 @@ def probe(
     final = fit(*build([rate]), train, torch.arange(len(train.labels)), config, follow)
     (guesses,) = guess(final, test, torch.arange(len(test.labels)), config.batch_size)
     accuracy = int((guesses == test.labels).sum()) / len(guesses)
-    return Probed(accuracy, tuple(guesses.tolist()), rate, dict(zip(rates, selection, strict=True)), time.perf_counter() - started)
+    return Probed(
+        accuracy, tuple(guesses.tolist()), rate, dict(zip(rates, selection, strict=True)), time.perf_counter() - started
+    )
 
 
 def hold_out(images: int, seed: int) -> tuple[Int[Tensor, " fitted"], Int[Tensor, " held_out"]]:

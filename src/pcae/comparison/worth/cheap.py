@@ -3,21 +3,22 @@
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from math import ceil
 
 import numpy as np
 
 from pcae.comparison.cell import quiet
 from pcae.comparison.worth.budget import KEPT_BACK, Clock
-from pcae.comparison.worth.drawn import Drawn, bare, check_classes, without
+from pcae.comparison.worth.drawn import Drawn, check_classes
 from pcae.comparison.worth.features import Seen, look, probed, read_pixels
+from pcae.comparison.worth.held import ROOM, fit, hold, together, with_held
 from pcae.comparison.worth.rows import Row
 from pcae.comparison.worth.runs import Runs
 from pcae.data.images import Images
-from pcae.data.several import chained
 from pcae.model.encoder import build_encoder
 from pcae.model.pretrained import Pretrained
-from pcae.terminal import duration
-from pcae.weights.files import load
+from pcae.terminal import console, duration
+from pcae.weights.files import find, load
 
 BAD_FILES = 0.05
 """Share of the labelled images that may be unreadable; they are left out."""
@@ -33,18 +34,14 @@ def look_at_all(
     Raises ValueError for weights that do not fit, for more than BAD_FILES of the images that cannot be read, and where
     the minutes are not enough for the rows that train nothing.
     """
-    every, seen = together(drawn), {"pixels": Seen()}
-    few, side, workers = every.at(np.arange(min(FIRST, len(every)))), side_of(runs, rows, drawn[0]), runs.config.workers
-    began = time.perf_counter()
-    bad = read_pixels(seen["pixels"], few, side, 1.0, workers)
-    needed = (time.perf_counter() - began) / len(few) * len(every)
+    side, workers = side_of(runs, rows, drawn[0]), runs.config.workers
+    seen = {"pixels": Seen()}
+    drawn = readable(runs, drawn, rows, clock)
+    every = together(images for one in drawn for images in (one.train, one.held_out))
+    few = every.at(np.arange(min(FIRST, len(every))))
+    needed = seconds_of_encoding(runs, few, rows, drawn, seen)
     check_minutes(needed, clock)
-    needed += seconds_of_encoding(runs, without(few, bad), rows, drawn, seen)
-    check_minutes(needed, clock)
-    bad |= read_pixels(seen["pixels"], every, side, BAD_FILES, workers)
-    drawn = [one.without(bad) for one in drawn]
-    for one in drawn:
-        check_classes(one, runs.config.data)
+    read_pixels(seen["pixels"], every, side, workers)
     began = time.perf_counter()
     probed(seen["pixels"], ["pixels"], drawn[0], runs.world.device)
     cheap = sum(not row.trained for row in rows) * len(drawn)
@@ -52,23 +49,34 @@ def look_at_all(
     return drawn, seen
 
 
-def together(drawn: Sequence[Drawn]) -> Images:
-    """The labelled images of all seeds, each once, without their labels."""
-    parts = [bare(images) for one in drawn for images in (one.train, one.held_out)]
-    known: set[str] = set()
-    rest = []
-    for part in parts:
-        rows = [place for place, name in enumerate(part.names) if name not in known]
-        rest.append(part.at(np.array(rows, dtype=int)))
-        known |= set(part.names)
-    return joined([part for part in rest if len(part)])
+def readable(runs: Runs, drawn: list[Drawn], rows: Sequence[Row], clock: Clock) -> list[Drawn]:
+    """The images without those that cannot be read, in memory where they fit.
+
+    Raises ValueError where too many cannot be read, or the minutes are not enough to read them.
+    """
+    labelled = [images for one in drawn for images in (one.train, one.held_out)]
+    every = together([*labelled, *(one.rest for one in drawn if one.rest is not None)])
+    side = ceil(ROOM * max(max(size) for size in sizes(runs, rows, drawn[0])))
+    memory = fit(every, side)
+    every = every if memory else together(labelled)
+    began, few = time.perf_counter(), every.at(np.arange(min(FIRST, len(every))))
+    hold(few, side, 1.0, 0)
+    check_minutes((time.perf_counter() - began) / len(few) * len(every), clock)
+    if not memory:
+        return drawn
+    held, bad = hold(every, side, BAD_FILES, runs.config.workers)
+    if bad:
+        console.print(f"{len(bad)} of {len(every)} images cannot be read, such as {min(bad)!r}; they were left out")
+    drawn = with_held([one.without(bad) for one in drawn], held)
+    for one in drawn:
+        check_classes(one, runs.config.data)
+    return drawn
 
 
-def joined(parts: Sequence[Images]) -> Images:
-    """Several images as one, opened alike."""
-    arrays = all(isinstance(part.items, np.ndarray) for part in parts)
-    items = np.concatenate([part.items for part in parts]) if arrays else chained([part.items for part in parts])
-    return replace(parts[0], items=items, names=[name for part in parts for name in part.names], said=None)
+def sizes(runs: Runs, rows: Sequence[Row], drawn: Drawn) -> list[tuple[int, int]]:
+    """Height and width of the images of every network. Raises ValueError for weights that cannot be read."""
+    given = [find(row.weights or "").facts.encoder.image_size for row in rows if row.kind == "given"]
+    return [side_of(runs, rows, drawn), *(given if runs.config.image_size is None else [])]
 
 
 def side_of(runs: Runs, rows: Sequence[Row], drawn: Drawn) -> tuple[int, int]:
@@ -88,22 +96,23 @@ def seconds_of_encoding(
 
     Those are kept in `seen`. Raises ValueError for weights that cannot be read, or do not take these images.
     """
-    looks, images = sum(len(one.train) + len(one.held_out) for one in drawn), len(together(drawn))
+    looks = sum(len(one.train) + len(one.held_out) for one in drawn)
+    images = len({name for one in drawn for part in (one.train, one.held_out) for name in part.names})
     config = runs.pretraining(network_of(rows), drawn[0], 1, "speed").encoder
     found = 0.0
     with quiet():
         network = load(build_encoder(replace(config, channels=few.channels)), runs.world.device)
-        found += timed(runs, Seen(), network, few) * looks
+        found += timed(runs, Seen(), network, few, both=False) * looks
         for row in (row for row in rows if row.kind == "given"):
             model = load(row.weights or "", runs.world.device, runs.config.image_size)
-            found += timed(runs, seen.setdefault(row.name, Seen()), model, few) * images
+            found += timed(runs, seen.setdefault(row.name, Seen()), model, few, both=True) * images
     return found
 
 
-def timed(runs: Runs, seen: Seen, model: Pretrained, few: Images) -> float:
+def timed(runs: Runs, seen: Seen, model: Pretrained, few: Images, *, both: bool) -> float:
     """Seconds that a model takes to look at an image."""
     began = time.perf_counter()
-    look(seen, model, few, runs.config.workers)
+    look(seen, model, few, runs.config.workers, both=both)
     return (time.perf_counter() - began) / max(len(few), 1)
 
 

@@ -26,7 +26,7 @@ FEWEST = 5
 class Drawn:
     """The images of a seed. train: labelled, to learn from. rest: those for training whose labels do not count.
 
-    held_out: the test. ids: a number of each held-out image, which it has in every seed.
+    held_out: the test. ids: a number of each held-out image, which it has in every seed. files: a short name of all.
     """
 
     seed: int
@@ -34,6 +34,7 @@ class Drawn:
     rest: Images | None
     held_out: Images
     ids: Sequence[int]
+    files: str
 
     def labelled(self) -> Given:
         """DATA for verbs that take labels."""
@@ -48,13 +49,12 @@ class Drawn:
 
     def without(self, names: Collection[str]) -> "Drawn":
         """The same without some images."""
+        if not names:
+            return self
         ids = [number for number, name in zip(self.ids, self.held_out.names, strict=True) if name not in names]
         train, held_out = without(self.train, names), without(self.held_out, names)
-        return Drawn(self.seed, train, self.rest, held_out, ids) if names else self
-
-    def digest(self) -> str:
-        """A short name of what a seed's cells are of."""
-        return digest_of([fingerprint(images) for images in (self.train, self.held_out, self.rest) if images is not None])
+        rest = None if self.rest is None else without(self.rest, names)
+        return replace(self, train=train, held_out=held_out, rest=rest, ids=ids)
 
 
 def draw(config: WorthConfig) -> tuple[list[Drawn], bool]:
@@ -96,7 +96,8 @@ def apart(train: Images, held_out: Images, ids: Sequence[int], most: int, seed: 
     if len(labelled) < len(train):
         names = set(labelled.names)
         rest = bare(train.without([row for row, name in enumerate(train.names) if name in names]))
-    return Drawn(seed, labelled, rest, held_out, list(ids))
+    files = digest_of([fingerprint(images) for images in (labelled, held_out, rest) if images is not None])
+    return Drawn(seed, labelled, rest, held_out, list(ids), files)
 
 
 def without(images: Images, names: Collection[str]) -> Images:

@@ -23,7 +23,7 @@ from pcae.settings.choices import Pool
 from pcae.settings.given import Given
 from pcae.settings.trained import ProbeTrainingConfig
 
-PIXELS = 64
+PIXELS = 32
 """Side, at most, of the images whose pixels are features themselves."""
 K = 20
 """Neighbours that vote."""
@@ -51,30 +51,27 @@ class Seen:
         return Cached(torch.stack([self.pooled[pool][name] for name in images.names]))
 
 
-def read_pixels(seen: Seen, images: Images, side: tuple[int, int], limit: float, workers: int) -> set[str]:
-    """Look at the raw pixels of the images that were not looked at; returns the names of those that cannot be read.
+def read_pixels(seen: Seen, images: Images, side: tuple[int, int], workers: int) -> None:
+    """Take in the raw pixels of images. side: height and width; larger ones are PIXELS.
 
-    side: height and width; larger ones are PIXELS. Raises ValueError when more than `limit` of them cannot be read.
+    Raises ValueError for an image that cannot be read.
     """
-    rest = images.at(np.array(seen.lacking(images), dtype=int))
-    if not len(rest):
-        return set()
     size = (min(side[0], PIXELS), min(side[1], PIXELS))
-    bad_files = BadFiles(rest, limit)
-    for batch in readable(whole_loader(rest, size, None, 64, workers), bad_files):
-        seen.add("pixels", [rest.names[place] for place in batch.indices], batch.pixels.flatten(1).float())
-    return {rest.names[place] for place in bad_files.found}
+    for batch in readable(whole_loader(images, size, None, 64, workers), BadFiles(images, 0.0)):
+        seen.add("pixels", [images.names[place] for place in batch.indices], batch.pixels.flatten(1).float())
 
 
-def look(seen: Seen, model: Pretrained, images: Images, workers: int) -> None:
+def look(seen: Seen, model: Pretrained, images: Images, workers: int, *, both: bool) -> None:
     """Encode the images that were not looked at: the mean of the patch tokens, and the class token where there is one.
+
+    both: without it, the mean alone, since nothing has trained the class token.
 
     Raises ValueError for images that the model does not take.
     """
     rest = as_taken(model, images.at(np.array(seen.lacking(images), dtype=int)))
     if not len(rest):
         return
-    pools: list[Pool] = ["mean", "cls"] if model.encoder.has_class_token else ["mean"]
+    pools: list[Pool] = ["mean", "cls"] if both and model.encoder.has_class_token else ["mean"]
     found = freeze(model, BadFiles(rest, 0.0), pools, workers=workers)
     for pool in pools:
         seen.add(pool, rest.names, found.pooled[pool].values)

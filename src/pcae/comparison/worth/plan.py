@@ -1,7 +1,8 @@
-"""What is to be trained in the minutes that are left: each piece by its measured speed, none that would hardly begin."""
+"""What is trained in the minutes that are left: pieces by their measured speed, none that would hardly begin."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import Literal
 
 from pcae.comparison.worth.budget import BESIDE, FEWEST, FINE_TUNING, Pace
@@ -39,13 +40,17 @@ class Piece:
         """Steps of its shortest run."""
         return self.steps(unit) * (min(POINTS) if self.what == "pre-training" else 1)
 
-    def too_slow(self, unit: float, minutes: float) -> str:
-        """Why it is left out, and what would help."""
-        enough = minutes * FEWEST / max(self.shortest(unit), 0.5)
-        return (
-            f"{self.row.name}: no {self.what}, since a step takes {self.pace.step:.2g} s here and its share of the time "
-            f"is {unit * self.time:.0f} s a seed; --minutes {enough:.0f} would do"
-        )
+    def needs(self) -> float:
+        """Seconds of a full pre-training with which its shortest run has FEWEST steps."""
+        if self.what == "fine-tuning":
+            return (self.pace.beside + FEWEST * self.pace.step) / self.time
+        steps = FEWEST / min(POINTS)
+        return (len(POINTS) * self.pace.beside + self.time * steps * self.pace.step) / self.time
+
+    def too_slow(self, unit: float) -> str:
+        """Why it is left out."""
+        share = f"{unit * self.time:.0f} s a seed are too few"
+        return f"{self.row.name}: no {self.what}, {share}: a step takes {self.pace.step:.2g} s here"
 
 
 def unit_of(left: float, waiting: Sequence[Piece]) -> float:
@@ -56,15 +61,18 @@ def unit_of(left: float, waiting: Sequence[Piece]) -> float:
 def affordable(pieces: Sequence[Piece], seeds: int, left: float, minutes: float) -> tuple[list[Piece], list[str]]:
     """The pieces that make some steps in their share, and why others are left out.
 
-    The slowest goes first, since it leaves its time to the others. Fine-tuning goes with the pre-training before it.
+    What lacks most goes first, since it leaves its time to the others. Fine-tuning goes with its pre-training.
     """
     kept, remarks = list(pieces), []
     while kept:
         unit = unit_of(left, kept * seeds)
-        slowest = min(kept, key=lambda piece: piece.shortest(unit))
-        if slowest.shortest(unit) >= FEWEST:
+        slowest = max(kept, key=Piece.needs)
+        if slowest.needs() <= unit:
             break
-        remarks.append(slowest.too_slow(unit, minutes))
+        remarks.append(slowest.too_slow(unit))
         alone = slowest.what == "fine-tuning" or not slowest.row.trained
         kept = [piece for piece in kept if piece is not slowest and (alone or piece.row is not slowest.row)]
+    if remarks:
+        wanted = max(piece.needs() for piece in pieces) * seeds * sum(piece.time for piece in pieces)
+        remarks.append(f"--minutes {ceil(minutes + (wanted - left) / 60)} or more would do for all rows")
     return kept, remarks

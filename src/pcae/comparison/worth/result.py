@@ -1,6 +1,6 @@
 """What came of it: rows with intervals, differences, curves and the verdict, from the cells alone."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -155,10 +155,9 @@ def result_of(work: Work, *, own: bool) -> Worth:
     base = by_name[best.name].answered[best.use]
     gain = by_name[other.name].answered[other.use].less(base) if other else None
     config, first = work.runs.config, work.drawn[0]
-    held_out = sum(len(one.held_out) for one in work.drawn) if not own else len(first.held_out)
     return Worth(
         data=in_words(config.data),
-        verdict=verdict(best, other, gain, held_out),
+        verdict=verdict(best, other, gain),
         rows=[described(one, base, best.name) for one in measured],
         reference=f"{best.name} ({MEASURES[best.use]})",
         remarks=list(work.remarks),
@@ -228,8 +227,3 @@ def described(found: Measured, base: Answered, reference: str) -> dict[str, Any]
 def plain(found: Sure) -> dict[str, float]:
     """An estimate in plain values."""
     return {"mean": found.mean, "half": found.half, "low": found.low, "high": found.high}
-
-
-def rows_named(rows: Iterable[Mapping[str, Any]], kinds: Sequence[str]) -> list[Mapping[str, Any]]:
-    """The rows of these kinds."""
-    return [row for row in rows if row["kind"] in kinds]

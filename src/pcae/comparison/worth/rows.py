@@ -61,7 +61,9 @@ def rows_of(config: WorthConfig, images: Images) -> list[Row]:
     ]
     return [
         Row("raw pixels", "pixels", says="no network"),
-        Row("random weights", "random", pretrain=network, says=f"network of the recipe {base}; fine-tuned: from scratch"),
+        Row(
+            "random weights", "random", pretrain=network, says=f"network of the recipe {base}; fine-tuned: from scratch"
+        ),
         *given,
         Row("pre-trained from scratch", "pretrained", pretrain=scratch, says=said),
         *(continued(row, size, config.device) for row in given),
@@ -94,7 +96,9 @@ def distilled(row: Row, network: dict[str, Any], base: str) -> Row:
 
 def names_of(weights: tuple[str, ...]) -> list[str]:
     """Short names of weights: the last part of each, or all of it where two are alike."""
-    short = [one if isinstance(one, Given) else one.rstrip("/").rpartition("/")[2].removeprefix(START) for one in weights]
+    short = [
+        one if isinstance(one, Given) else one.rstrip("/").rpartition("/")[2].removeprefix(START) for one in weights
+    ]
     twice = Counter(short)
     return [name if twice[name] == 1 else str(whole) for name, whole in zip(short, weights, strict=True)]
 

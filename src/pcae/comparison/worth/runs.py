@@ -85,12 +85,12 @@ class Runs:
         """Pre-train; returns the seconds of training."""
         return float(pretraining.train(config, self.world)["seconds"])
 
-    def features(self, weights: str | Path, drawn: Drawn, seen: Seen | None = None) -> Answers:
+    def features(self, row: Row, weights: str | Path, drawn: Drawn, seen: Seen | None = None) -> Answers:
         """What probes of frozen weights get right. seen: features of images that were looked at before."""
         seen = Seen() if seen is None else seen
         model = load(weights, self.world.device, self.config.image_size)
         for images in (drawn.train, drawn.held_out):
-            look(seen, model, images, self.config.workers)
+            look(seen, model, images, self.config.workers, both=row.weights is not None)
         return probed(seen, list(seen.pooled), drawn, self.world.device)
 
     def tuned(self, config: FinetuneConfig, drawn: Drawn) -> tuple[float, Answers]:

@@ -37,11 +37,11 @@ class Way:
     ahead: Outlook | None = None
 
 
-def verdict(best: Way, other: Way | None, gain: Sure | None, held_out: int) -> list[str]:
+def verdict(best: Way, other: Way | None, gain: Sure | None) -> list[str]:
     """The verdict, sentence by sentence.
 
     best: what does best without pre-training on these images. other: what does best with it; None where nothing was
-    pre-trained. gain: other - best, over the same images and seeds. held_out: images, by all seeds.
+    pre-trained. gain: other - best, over the same images and seeds.
     """
     if other is None or gain is None:
         return [f"{named(best)} {verb(best)} best of what was tried; nothing was pre-trained."]
@@ -50,7 +50,7 @@ def verdict(best: Way, other: Way | None, gain: Sure | None, held_out: int) -> l
     if gain.high < 0:
         return [not_worth(best, other, gain), *and_longer(other, gain)]
     if gain.half > COARSE:
-        return [f"Too few images to tell: {spoken(gain)} for pre-training.", *too_few(gain, held_out)]
+        return [f"Too few images to tell: {spoken(gain)} for pre-training.", *too_few(gain)]
     return [level(best, other, gain), *and_longer(other, gain)]
 
 
@@ -84,11 +84,11 @@ def and_longer(other: Way, gain: Sure) -> list[str]:
     return [said]
 
 
-def too_few(gain: Sure, held_out: int) -> list[str]:
+def too_few(gain: Sure) -> list[str]:
     """What so many held-out images cannot tell, and how many could."""
     more, seeds = more_images(gain), " and take more seeds than one" if gain.seeds < 2 else ""
     return [
-        f"{held_out:,} held-out images: differences under {100 * gain.half:.0f} points cannot be seen.",
+        f"{gain.images:,} held-out images: differences under {100 * gain.half:.0f} points cannot be seen.",
         f"Label about {more:,} more held-out images{seeds} to see {100 * WANTED:.0f} points.",
     ]
 

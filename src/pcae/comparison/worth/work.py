@@ -43,7 +43,7 @@ class Work:
     def __post_init__(self) -> None:
         more = self.runs.config.unlabelled
         self.beside = None if more is None else fingerprint(open_images(more, "train"))
-        self.digests = {drawn.seed: drawn.digest() for drawn in self.drawn}
+        self.digests = {drawn.seed: drawn.files for drawn in self.drawn}
         self.of_rows = {row.name: decided(row) for row in self.rows}
 
     @property
@@ -86,17 +86,20 @@ class Work:
             for row in (row for row in self.rows if not row.trained):
                 cell = self.frozen_cell(row, drawn)
                 if FROZEN not in cell.parts:
-                    cell.add(FROZEN, self.frozen(row, drawn, cell.digest), self.runs.world.device)
+                    began = time.perf_counter()
+                    right = self.frozen(row, drawn)
+                    cell.seconds[ALL] = time.perf_counter() - began
+                    cell.add(FROZEN, right, self.runs.world.device)
                     self.say(row, drawn, FROZEN, cell)
 
-    def frozen(self, row: Row, drawn: Drawn, digest: str) -> Answers:
+    def frozen(self, row: Row, drawn: Drawn) -> Answers:
         """What the features of a row get right."""
         with quiet():
             if row.kind == "pixels":
                 return probed(self.seen["pixels"], ["pixels"], drawn, self.runs.world.device)
             if row.kind == "random":
-                return self.runs.features(self.untrained(row, drawn), drawn)
-            return self.runs.features(row.weights or "", drawn, self.seen.setdefault(row.name, Seen()))
+                return self.runs.features(row, self.untrained(row, drawn), drawn)
+            return self.runs.features(row, row.weights or "", drawn, self.seen.setdefault(row.name, Seen()))
 
     def untrained(self, row: Row, drawn: Drawn) -> Path:
         """The folder of a new network."""
@@ -139,15 +142,25 @@ class Work:
         console.print("measuring how fast each row trains")
         found, first = [], self.drawn[0]
         for row in (row for row in self.rows if row.tunable):
+            beside = self.seconds_of_probes(row)
             with quiet(), self.left_out(row):
                 if row.trained:
                     config = self.runs.pretraining(row, first, ANY, f"speed-of-{row.kind}")
-                    found.append(Piece(row, "pre-training", Pace(self.runs.step_of_pretraining(config))))
+                    found.append(Piece(row, "pre-training", Pace(self.runs.step_of_pretraining(config), beside)))
                 weights = self.weights_for_speed(row, first)
                 tuning = self.runs.tuning(row, first, weights, ANY, f"speed-of-{row.kind}")
                 most = MOST_EPOCHS * len(first.train) // tuning.run.batch_size
-                found.append(Piece(row, "fine-tuning", Pace(self.runs.step_of_tuning(tuning)), most))
+                found.append(Piece(row, "fine-tuning", Pace(self.runs.step_of_tuning(tuning), beside / 2), most))
         return found
+
+    def seconds_of_probes(self, row: Row) -> float:
+        """What it takes to look at the images and to probe, as the frozen rows of the same networks took."""
+        alike = ("given", "random") if row.kind in ("given", "continued") else ("random",)
+        cells = [self.frozen_cell(one, drawn) for one in self.rows if one.kind in alike for drawn in self.drawn]
+        own = [
+            cell for cell in cells if row.weights is None or cell.row in (row.name.partition(",")[0], "random weights")
+        ]
+        return max(cell.seconds.get(ALL, 0.0) for cell in own)
 
     @contextmanager
     def left_out(self, row: Row) -> Iterator[None]:
@@ -181,7 +194,7 @@ class Work:
             with quiet():
                 config = self.runs.pretraining(piece.row, drawn, steps, self.name(piece, drawn, cell, str(point)))
                 trained = self.runs.pretrained(config)
-                right = self.runs.features(config.out, drawn)
+                right = self.runs.features(piece.row, config.out, drawn)
             self.count(cell, piece, str(point), steps, trained, time.perf_counter() - began)
             cell.add(str(point), right, self.runs.world.device)
             tidy(config.out, whole=point == POINTS[-1])
@@ -215,7 +228,9 @@ class Work:
 
     def say(self, row: Row, drawn: Drawn, part: str, cell: Cell, more: str = "") -> None:
         """What came of a part, and how much of the time is gone."""
-        shown = ", ".join(f"{name} {100 * np.mean([one == '1' for one in bits]):.1f}" for name, bits in cell.parts[part].items())
+        shown = ", ".join(
+            f"{name} {100 * np.mean([one == '1' for one in bits]):.1f}" for name, bits in cell.parts[part].items()
+        )
         what = {FROZEN: "", FINETUNED: ""}.get(part, f" at {part} of its time")
         gone = f"{duration(self.clock.spent())} of {duration(self.clock.seconds)}"
         console.print(f"seed {drawn.seed}, {row.name}{what}: {shown} %{more} ({gone} gone)")

@@ -1,5 +1,5 @@
-"""What each verb does and what it is told: a file a verb, those of detection in one, and those of
-stored features, and of comparisons.
+"""What each verb does and what it is told: a file a verb, those of detection in one, as are those of
+stored features and of comparisons.
 
 `pcae VERB --help` shows the EXAMPLES of a configuration, the words behind the verb, and where it has many settings the
 USUAL ones alone.
