@@ -42,10 +42,10 @@ class Drawn:
 
     def unlabelled(self, more: Data | None) -> Data:
         """DATA to pre-train on. more: images beside."""
-        own = [Given(self.train, f"images of seed {self.seed}")]
-        own += [Given(self.rest, f"more images of seed {self.seed}")] if self.rest is not None else []
-        sources = (*own, *(each(more) if more is not None else ()))
-        return sources if len(sources) > 1 else sources[0]
+        train: str = Given(self.train, f"images of seed {self.seed}")
+        rest = [] if self.rest is None else [Given(self.rest, f"more images of seed {self.seed}")]
+        beside = [] if more is None else each(more)
+        return (train, *rest, *beside) if rest or beside else train
 
     def without(self, names: Collection[str]) -> "Drawn":
         """The same without some images."""

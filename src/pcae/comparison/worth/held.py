@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from torch.utils.data import DataLoader
@@ -11,13 +12,16 @@ from pcae.comparison.worth.drawn import Drawn
 from pcae.data.crops import covering, cut, to_array
 from pcae.data.files.decode import Part, whole
 from pcae.data.images import Images
+from pcae.data.lazy import Lazy
 from pcae.data.several import chained
-from pcae.data.unreadable import BadFiles, Read, left_out
+from pcae.data.unreadable import BadFiles, Read, read_or_not
 
 ROOM = 1.6
 """How many times as large as the largest network's images they stay, so that random crops lose nothing."""
 MOST = 2**31
 """Bytes that they may take; more of them stay where they are."""
+BATCH = 8
+"""Images that a reading process hands on at once."""
 
 
 @dataclass(frozen=True)
@@ -70,17 +74,19 @@ def hold(images: Images, side: int, limit: float, workers: int) -> tuple[dict[st
     Raises ValueError when more than `limit` of them cannot be read.
     """
     bad_files, held = BadFiles(images, limit), dict[str, np.ndarray]()
-    for read in DataLoader(left_out(Shrunk(images, side), len(images)), None, num_workers=workers, collate_fn=as_read):
-        bad_files.add(read.failed)
-        if read.pixels is not None:
-            held[images.names[read.image]] = read.pixels
+    several = Lazy(partial(read_or_not, Shrunk(images, side)), range(len(images)))
+    for some in DataLoader(several, BATCH, num_workers=workers, collate_fn=as_read):
+        for read in some:
+            bad_files.add(read.failed)
+            if read.pixels is not None:
+                held[str(images.names[read.image])] = read.pixels
     bad_files.check()
     return held, {images.names[place] for place in bad_files.found}
 
 
-def as_read(read: Read) -> Read:
+def as_read(some: list[Read]) -> list[Read]:
     """What was read, as it is: arrays of several sizes are not put together."""
-    return read
+    return some
 
 
 def with_held(drawn: Sequence[Drawn], held: Mapping[str, np.ndarray]) -> list[Drawn]:

@@ -14,12 +14,11 @@ from pcae.comparison.worth.paired import Sure, sure
 from pcae.comparison.worth.rows import Row
 from pcae.comparison.worth.verdict import TRAINED, Way, best_of, verdict
 from pcae.comparison.worth.work import Work
+from pcae.pages.worth_page import MEASURES
 from pcae.results import Block, Result, Table
 from pcae.settings.sources import in_words
 from pcae.terminal import duration
 
-MEASURES = {"knn": "kNN", "linear": "linear", FINETUNED: "fine-tuned"}
-"""What is measured of a row, and its column."""
 SIMPLE = ("pixels", "random", "given")
 """Rows that were not pre-trained on these images."""
 
@@ -44,13 +43,19 @@ class Answered:
 class Measured:
     """A row with what was measured of it.
 
-    answered: by measure. points: by share of the time and measure. seconds: of its longest pre-training, mean.
+    answered: by measure. points: by measure and share of the time. took: seconds of the pre-training of each point,
+    mean over seeds.
     """
 
     row: Row
     answered: dict[str, Answered]
     points: dict[str, dict[float, Answered]] = field(default_factory=dict)
-    seconds: float | None = None
+    took: dict[float, float] = field(default_factory=dict)
+
+    @property
+    def seconds(self) -> float | None:
+        """Of its longest pre-training."""
+        return self.took.get(POINTS[-1])
 
     def best(self) -> str:
         """The measure in which it does best."""
@@ -187,12 +192,12 @@ def measured_row(work: Work, row: Row) -> Measured:
         name: {share: gathered(work, [cell.right(str(share), name) for cell in trained]) for share in POINTS}
         for name in ("knn", "linear")
     }
-    seconds = [cell.seconds[last] for cell in trained if last in cell.seconds]
+    took = {share: [cell.seconds[str(share)] for cell in trained if str(share) in cell.seconds] for share in POINTS}
     return Measured(
         row,
         {name: found for name, some in bits.items() if (found := gathered(work, some)) is not None},
         {name: {share: one for share, one in own.items() if one is not None} for name, own in points.items()},
-        sum(seconds) / len(seconds) if seconds else None,
+        {share: sum(some) / len(some) for share, some in took.items() if some},
     )
 
 
@@ -219,7 +224,7 @@ def described(found: Measured, base: Answered, reference: str) -> dict[str, Any]
         "best": found.best(),
         "difference": None if row.name == reference else plain(found.answered[found.best()].less(base)),
         "seconds": found.seconds,
-        "curve": [{"share": share, **plain(one.sure())} for share, one in curve.items()],
+        "curve": [{"share": share, "seconds": found.took[share], **plain(one.sure())} for share, one in curve.items()],
         "ahead": None if ahead is None else {**vars(ahead), "words": ahead.words()},
     }
 

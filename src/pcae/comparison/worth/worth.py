@@ -36,7 +36,7 @@ def worth(config: WorthConfig) -> Worth:
         work.do()
         found = replace(result_of(work, own=own), page=str(config.out / PAGE))
     replace_json(config.out / FOUND, vars(found))
-    write_worth_page(config.out / PAGE, vars(found))
+    write_worth_page(config.out / PAGE, vars(found), found.explained())
     return found
 
 
