@@ -61,7 +61,8 @@ def unit_of(left: float, waiting: Sequence[Piece]) -> float:
 def affordable(pieces: Sequence[Piece], seeds: int, left: float, minutes: float) -> tuple[list[Piece], list[str]]:
     """The pieces that make some steps in their share, and why others are left out.
 
-    What lacks most goes first, since it leaves its time to the others. Fine-tuning goes with its pre-training.
+    What lacks most goes first, since it leaves its time to the others; fine-tuning before a pre-training that would
+    fit without it, since pre-training is what is asked about. Fine-tuning goes with its pre-training.
     """
     kept, remarks = list(pieces), []
     while kept:
@@ -69,6 +70,9 @@ def affordable(pieces: Sequence[Piece], seeds: int, left: float, minutes: float)
         slowest = max(kept, key=Piece.needs)
         if slowest.needs() <= unit:
             break
+        bare = [piece for piece in kept if piece.what == "pre-training"]
+        if len(bare) < len(kept) and slowest in bare and slowest.needs() <= unit_of(left, bare * seeds):
+            slowest = max((piece for piece in kept if piece not in bare), key=Piece.needs)
         remarks.append(slowest.too_slow(unit))
         alone = slowest.what == "fine-tuning" or not slowest.row.trained
         kept = [piece for piece in kept if piece is not slowest and (alone or piece.row is not slowest.row)]
