@@ -11,8 +11,10 @@ from PIL import Image
 
 import pcae
 from pcae.cli import main
+from pcae.comparison.worth import rows
 from pcae.comparison.worth.plan import Piece
 from pcae.comparison.worth.runs import Runs
+from pcae.evaluation.recipe_choice import RecipeChoice
 from tests.browser import DESKTOP, PHONE, opened
 
 pytestmark = pytest.mark.trains
@@ -49,6 +51,7 @@ def shorten(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Piece, "shortest", lambda self, unit: 100.0)
     patch.setattr(Piece, "steps", lambda self, unit: 4)
     patch.setattr(Runs, "seconds_of_step", lambda self, task: 0.01)
+    patch.setattr(rows, "recipe_for", lambda *_: RecipeChoice("sample", "the smallest network"))
 
 
 @pytest.fixture
@@ -78,10 +81,10 @@ def bits(place: Path, row: str, part: str, measure: str) -> list[str]:
 
 
 def test_all_rows_are_there_with_all_measures(done):
-    rows = {row["name"]: set(row["measures"]) for row in done.rows}
-    assert rows.pop("raw pixels") == {"knn", "linear"}
+    there = {row["name"]: set(row["measures"]) for row in done.rows}
+    assert there.pop("raw pixels") == {"knn", "linear"}
     names = {"random weights", "run", "pre-trained from scratch", "run, continued", "run, distilled"}
-    assert rows.keys() == names and all(own == {"knn", "linear", "finetuned"} for own in rows.values())
+    assert there.keys() == names and all(own == {"knn", "linear", "finetuned"} for own in there.values())
     assert done.verdict and done.remarks == [] and done.own is False
     assert done.images == {"train": 24, "held_out": 12, "classes": 2, "pretrained_on": 24}
 
@@ -127,6 +130,7 @@ def test_what_is_finished_is_not_done_again(place, done, monkeypatch):
     assert again.rows == done.rows and again.verdict == done.verdict and again.spent > done.spent
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("few_steps")
 def test_after_an_interruption_the_same_command_goes_on(place, tmp_path, monkeypatch):
     pretrained, calls = Runs.pretrained, []
@@ -164,12 +168,22 @@ def split_in_two(place: Path, out: Path) -> Path:
 def test_data_s_own_held_out_images_are_the_test_and_labels_can_be_few(place, tmp_path):
     data = split_in_two(place, tmp_path / "data")
     found = pcae.worth(
-        data, out=tmp_path / "out", image_size=16, device="cpu", seeds=[3], most_labels=10, recipe="vit-ti-32"
+        data, out=tmp_path / "out", image_size=16, device="cpu", seeds=[3], most_labels=10, recipe="demo"
     )
     assert found.own and found.images == {"train": 10, "held_out": 12, "classes": 2, "pretrained_on": 24}
-    assert "recipe vit-ti-32" in {row["says"] for row in found.rows}
+    assert "recipe demo" in {row["says"] for row in found.rows}
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("few_steps")
+def test_where_time_runs_out_what_was_done_is_told(place, tmp_path, monkeypatch):
+    monkeypatch.setattr(Piece, "shortest", lambda self, unit: 0.0 if self.what == "pre-training" else 100.0)
+    found = asked(place, tmp_path / "out")
+    assert "pre-trained from scratch, seed 0: no time was left for pre-training" in found.remarks
+    assert [row["name"] for row in found.rows] == ["raw pixels", "random weights"] and "nothing was" in found.verdict[0]
+
+
+@pytest.mark.slow
 @pytest.mark.usefixtures("few_steps")
 def test_weights_that_cannot_go_on_are_left_out_and_said_to_be(place, tmp_path, monkeypatch):
     def build(self, config):
@@ -222,13 +236,14 @@ def test_what_cannot_be_is_refused_in_one_line_before_anything_is_written(place,
     assert "lies inside the data" in refused([data, "--out", data / "out"], capsys)
 
 
-def test_a_cell_that_is_damaged_is_named(place, done, capsys):
+def test_a_cell_that_is_damaged_is_named(place, done, capsys, monkeypatch):
     path = next((place / "out" / "cells").glob("raw-pixels-seed0-*.json"))
     whole = path.read_text()
     path.write_text(whole[:-40])
     try:
         words = [place / "labelled", "--weights", place / "run", "--unlabelled", place / "more", "--out", place / "out"]
         words += ["--image-size", "16", "16", "--seeds", "0", "1"]
+        monkeypatch.setattr(rows, "recipe_for", lambda *_: RecipeChoice("sample", "the smallest network"))
         assert "is no whole cell; remove it" in refused(words, capsys)
     finally:
         path.write_text(whole)

@@ -179,6 +179,8 @@ class Work:
     def train(self, piece: Piece, drawn: Drawn, unit: float) -> None:
         """A piece with a seed."""
         cell, steps = self.trained_cell(piece.row, drawn), piece.steps(unit)
+        if piece.what == "fine-tuning" and piece.row.trained and str(POINTS[-1]) not in cell.parts:
+            return  # there is nothing to fine-tune, which was said
         if piece.shortest(unit) < FEWEST / 2 and piece.what not in cell.steps:
             self.remarks.append(f"{piece.row.name}, seed {drawn.seed}: no time was left for {piece.what}")
             return
