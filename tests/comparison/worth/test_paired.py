@@ -73,8 +73,14 @@ def test_nothing_and_one_image_tell_nothing():
     assert sure(np.ones((2, 3)), one).half == math.inf
 
 
-def test_no_spread_is_no_interval_and_a_factor_scales_both():
-    assert sure(np.zeros((3, 9)), np.ones((3, 9), dtype=bool)).half == 0
+@pytest.mark.parametrize("images", [5, 40, 1000])
+def test_where_all_are_alike_one_in_so_many_may_still_be_otherwise(images):
+    """A share of that size is missed by so many images in 5 of 100 cases."""
+    half = sure(np.zeros((3, images)), np.ones((3, images), dtype=bool)).half
+    assert (1 - half) ** images == pytest.approx(0.05) and half == pytest.approx(3 / images, rel=0.3)
+
+
+def test_a_factor_scales_both():
     assert Sure(0.1, 0.02, 9, 3).times(-2) == Sure(-0.2, 0.04, 9, 3)
 
 

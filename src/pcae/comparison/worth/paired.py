@@ -46,7 +46,8 @@ def sure(values: Float[NDArray, "seeds images"], there: Bool[NDArray, "seeds ima
 
     The variance of the mean is the two-way clustered one: that of sums over each image, plus that of sums over each
     seed, less that of single values, which is in both (Cameron, Gelbach and Miller 2011). Its degrees of freedom are
-    Satterthwaite's. So it counts that three seeds are few, and that an image is no new one in every seed.
+    Satterthwaite's. So it counts that three seeds are few, and that an image is no new one in every seed. Where all
+    values are one, what was never seen may still be there: `unseen`.
     """
     seeds, images = int(there.any(axis=1).sum()), int(there.any(axis=0).sum())
     count = int(there.sum())
@@ -61,9 +62,14 @@ def sure(values: Float[NDArray, "seeds images"], there: Bool[NDArray, "seeds ima
     if images < 2:
         return Sure(mean, math.inf, images, seeds)
     if variance == 0:
-        return Sure(mean, 0.0, images, seeds)
+        return Sure(mean, unseen(images), images, seeds)
     freedom = variance**2 / (by_image**2 / (images - 1) + by_seed**2 / max(seeds - 1, 1))
     return Sure(mean, quantile((1 + LEVEL) / 2, freedom) * math.sqrt(variance), images, seeds)
+
+
+def unseen(images: int) -> float:
+    """The largest share of images that may well be otherwise where none of so many is; about 3 / images."""
+    return 1 - (1 - LEVEL) ** (1 / images)
 
 
 def spread(sums: Float[NDArray, " groups"], groups: int) -> float:

@@ -127,7 +127,7 @@ class Worth(Result):
         return [
             f"{drawn}; {seeds}. ±: 95 % interval over images and seeds.",
             f"difference: of a row's best measure to {self.reference}, over the same images and seeds, in points.",
-            f"{duration(self.spent)} of {self.minutes:g} min.",
+            f"It took {duration(self.spent)} of {self.minutes:g} min.",
         ]
 
     def records(self) -> list[dict[str, Any]]:

@@ -12,7 +12,6 @@ from pcae.data.images import Images
 from pcae.evaluation.recipe_choice import recipe_for, typical_side
 from pcae.settings.given import Given
 from pcae.settings.recipes import read_recipe
-from pcae.settings.values import expand
 from pcae.settings.verbs.compare import WorthConfig
 from pcae.settings.verbs.pretrain import PretrainConfig
 from pcae.training.distributed import pick_device
@@ -104,13 +103,11 @@ def names_of(weights: tuple[str, ...]) -> list[str]:
 
 
 def licence_of(weights: str) -> str:
-    """The licence of public weights, as timm has it in its entry for them; a run of yours has none but yours."""
-    if isinstance(weights, Given):
-        return "not known"
-    if weights.startswith(START):
+    """The licence of public weights, as timm has it in its entry for them; of other weights nobody says it."""
+    if not isinstance(weights, Given) and weights.startswith(START):
         said = timm.get_pretrained_cfg(weights.removeprefix(START), allow_unregistered=True)
         return (said and said.license) or "not known"
-    return "as what it was trained on" if (expand(weights) / "config.yaml").is_file() else "not known"
+    return "not known"
 
 
 def out_of(folder: Path, row: Row, seed: int, what: str, digest: str) -> Path:

@@ -44,7 +44,8 @@ def verdict(best: Way, other: Way | None, gain: Sure | None) -> list[str]:
     pre-trained. gain: other - best, over the same images and seeds.
     """
     if other is None or gain is None:
-        return [f"{named(best)} {verb(best)} best of what was tried; nothing was pre-trained."]
+        begin = f"{capital(said(best))} {verb(best, 'are', 'is')}"
+        return [f"{begin} best of what was tried; nothing was pre-trained."]
     if gain.low > 0:
         return [worth(best, other, gain), *and_longer(other, gain)]
     if gain.high < 0:
@@ -57,31 +58,37 @@ def verdict(best: Way, other: Way | None, gain: Sure | None) -> list[str]:
 def worth(best: Way, other: Way, gain: Sure) -> str:
     """Pre-training wins."""
     took = f" for {duration(other.seconds)}" if other.seconds else ""
-    return f"{DO[other.kind]}: {spoken(gain)}{took}. {named(other)} against {unnamed(best)}."
+    return f"{DO[other.kind]}: {spoken(gain)}{took}, by {said(other)} against {said(best)}."
 
 
 def not_worth(best: Way, other: Way, gain: Sure) -> str:
     """Pre-training loses."""
-    if best.kind == "pixels":
-        return f"Raw pixels ({USES[best.use]}) beat everything that was trained here: {spoken(gain)} by the best of it."
-    return f"{named(best)} {verb(best)} better than anything that was pre-trained here ({spoken(gain)}): stop there."
+    begin = "Raw pixels beat" if best.kind == "pixels" else f"{capital(said(best))} {verb(best, 'beat', 'beats')}"
+    return f"{begin} everything that was pre-trained here: stop there. {best_of_it(other, gain)}"
 
 
 def level(best: Way, other: Way, gain: Sure) -> str:
     """No difference that matters."""
-    said = f"{named(best)} {verb(best)} as good as anything that was pre-trained here"
-    return f"{said} ({spoken(gain)} by {unnamed(other)}): stop there."
+    begin = (
+        f"{capital(said(best))} {verb(best, 'are', 'is')} as good as anything that was pre-trained here: stop there."
+    )
+    return f"{begin} {best_of_it(other, gain)}"
+
+
+def best_of_it(other: Way, gain: Sure) -> str:
+    """How far the best that was pre-trained is from it."""
+    return f"The best of that, {said(other)}, differs by {spoken(gain)}."
 
 
 def and_longer(other: Way, gain: Sure) -> list[str]:
     """What more time may change: whether the order may well be another one then."""
     if other.ahead is None:
         return []
-    said = f"{other.name}, {other.ahead.words()}."
+    longer = f"{capital(other.name)}, {other.ahead.words()}."
     if gain.low <= 0 < gain.mean + other.ahead.high:
         sure_of_it = gain.low + other.ahead.low > 0
-        return [said, "Longer pre-training would win." if sure_of_it else "Longer pre-training may win; try it."]
-    return [said]
+        return [longer, "Longer pre-training would win." if sure_of_it else "Longer pre-training may win; try it."]
+    return [longer]
 
 
 def too_few(gain: Sure) -> list[str]:
@@ -93,26 +100,28 @@ def too_few(gain: Sure) -> list[str]:
     ]
 
 
-USES = {"knn": "nearest neighbours", "linear": "a linear classifier", "finetuned": "fine-tuned"}
-"""What a measure means for its row."""
+USES = {"knn": "nearest neighbours", "linear": "a linear classifier"}
+"""Frozen measures in words."""
 
 
-def named(way: Way) -> str:
-    """A row and what is made of it, at the beginning of a sentence."""
-    said = unnamed(way)
-    return said[0].upper() + said[1:]
-
-
-def unnamed(way: Way) -> str:
-    """A row and what is made of it."""
+def said(way: Way) -> str:
+    """A row and what is made of it, such as `frozen features of W by a linear classifier`."""
     if way.use == "finetuned":
-        return f"{way.name} fine-tuned" if way.kind != "random" else "training from scratch with labels alone"
-    return f"{'frozen features of ' if way.kind != 'pixels' else ''}{way.name} ({USES[way.use]})"
+        tuned = {"random": "training from scratch with labels alone", "pretrained": "fine-tuning what was pre-trained"}
+        return tuned.get(way.kind, f"fine-tuning {way.name}")
+    made = {"pixels": "raw pixels", "pretrained": "features pre-trained from scratch"}
+    name = f"{way.name}," if "," in way.name else way.name
+    return f"{made.get(way.kind, f'frozen features of {name}')} by {USES[way.use]}"
 
 
-def verb(way: Way) -> str:
-    """Whether it is one or many."""
-    return "is" if way.use == "finetuned" else "are"
+def capital(text: str) -> str:
+    """A text at the beginning of a sentence."""
+    return text[0].upper() + text[1:]
+
+
+def verb(way: Way, many: str, one: str) -> str:
+    """A verb for features, or for fine-tuning."""
+    return one if way.use == "finetuned" else many
 
 
 def spoken(gain: Sure) -> str:
