@@ -19,7 +19,8 @@ def said(best, other, mean, half, images=3000, seeds=3):
 def test_a_gain_that_is_sure_is_said_with_its_price():
     found = said(FROZEN, CONTINUED, 0.031, 0.008)
     assert found == (
-        "Continue pre-training: +3.1 ± 0.8 points for 40 min, by frozen features of W, continued, by a linear classifier "
+        "Continue pre-training: +3.1 ± 0.8 points for 40 min, "
+        "by frozen features of W, continued, by a linear classifier "
         "against frozen features of W by a linear classifier."
     )
 

@@ -25,6 +25,8 @@ from pcae.settings.given import Given
 from pcae.sharing.contents import digest_of as digest_of_model
 from pcae.terminal import console, duration
 
+MEANT = 0.95
+"""Share of the time left that runs are planned for; the rest is for what takes longer than it was measured to."""
 ANY = 10**6
 """Steps of a run of which only the speed is wanted."""
 
@@ -117,7 +119,7 @@ class Work:
         waiting = [(piece, drawn) for drawn in self.drawn for piece in pieces if not self.done(piece, drawn)]
         while waiting:
             piece, drawn = waiting[0]
-            unit = unit_of(self.clock.left(), [piece for piece, _ in waiting])
+            unit = unit_of(MEANT * self.clock.left(), [piece for piece, _ in waiting])
             self.train(piece, drawn, unit)
             self.clock.remember()
             waiting.pop(0)
@@ -138,7 +140,7 @@ class Work:
         return (FINETUNED if piece.what == "fine-tuning" else str(POINTS[-1])) in parts
 
     def measured_pieces(self) -> list[Piece]:
-        """All that can be trained, with its speed, which is measured with the first seed."""
+        """All that can be trained, pre-training first, with its speed, which is measured with the first seed."""
         console.print("measuring how fast each row trains")
         found, first = [], self.drawn[0]
         for row in (row for row in self.rows if row.tunable):
@@ -151,7 +153,7 @@ class Work:
                 tuning = self.runs.tuning(row, first, weights, ANY, f"speed-of-{row.kind}")
                 most = MOST_EPOCHS * len(first.train) // tuning.run.batch_size
                 found.append(Piece(row, "fine-tuning", Pace(self.runs.step_of_tuning(tuning), beside / 2), most))
-        return found
+        return sorted(found, key=lambda piece: piece.what != "pre-training")
 
     def seconds_of_probes(self, row: Row) -> float:
         """What it takes to look at the images and to probe, as the frozen rows of the same networks took."""
