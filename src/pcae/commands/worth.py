@@ -7,6 +7,11 @@ from pcae.settings.verbs.compare import WorthConfig
 from pcae.terminal import answer, console
 
 
+def choose_recipe(_: WorthConfig) -> str:
+    """What `--recipe auto` stands for: what is done without a recipe."""
+    return ""
+
+
 def run(config: WorthConfig) -> None:
     """Find out, and print the table and the verdict."""
     answer(worth(config), config.json, show)

@@ -21,6 +21,8 @@ MOST_HELD_OUT = 2000
 FEWEST = 5
 """Held-out images that each class needs."""
 
+REMEDY = "give DATA/CLASS/... folders, a .csv of path,label or a labelled data set"
+
 
 @dataclass(frozen=True)
 class Drawn:
@@ -60,13 +62,15 @@ class Drawn:
 def draw(config: WorthConfig) -> tuple[list[Drawn], bool]:
     """The images of every seed, and whether DATA holds some out itself. Raises ValueError, with the remedy."""
     data, own = config.data, holds_out(config.data, config.validation)
+    if config.unlabelled is not None:
+        open_images(config.unlabelled, "train")
     if own:
         train, held_out = open_labelled(data, validation=config.validation)
         held_out = some_of(held_out, MOST_HELD_OUT, seed=0)
         found = [apart(train, held_out, range(len(held_out)), config.most_labels, seed) for seed in config.seeds]
     else:
         whole = open_images(data, "train", labels=True)
-        check_labels(whole, data)
+        check_labels(whole, data, REMEDY)
         check_two(whole, data)
         found = [split(whole, config.most_labels, seed) for seed in config.seeds]
     check_classes(found[0], data)

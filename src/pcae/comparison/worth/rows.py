@@ -11,7 +11,7 @@ from pcae.comparison.worth.verdict import TRAINED, Kind
 from pcae.data.images import Images
 from pcae.evaluation.recipe_choice import recipe_for, typical_side
 from pcae.settings.given import Given
-from pcae.settings.recipes import read_recipe
+from pcae.settings.recipes import AUTO, read_recipe
 from pcae.settings.verbs.compare import WorthConfig
 from pcae.settings.verbs.pretrain import PretrainConfig
 from pcae.training.distributed import pick_device
@@ -51,8 +51,8 @@ def rows_of(config: WorthConfig, images: Images) -> list[Row]:
     base = recipe_of(config, images)
     size = {} if config.image_size is None else {"image_size": list(config.image_size)}
     network = {"recipe": base, **size}
-    scratch = network if config.recipe else network | {"method": "mae", "decoder_depth": 1}
-    said = f"recipe {base}" if config.recipe else f"MAE with one decoder block; network and rates of the recipe {base}"
+    scratch = network if asks(config) else network | {"method": "mae", "decoder_depth": 1}
+    said = f"recipe {base}" if asks(config) else f"MAE with one decoder block; network and rates of the recipe {base}"
     names = names_of(config.weights)
     given = [
         Row(name, "given", weights, licence=licence_of(weights), says="as they are")
@@ -70,11 +70,16 @@ def rows_of(config: WorthConfig, images: Images) -> list[Row]:
     ]
 
 
+def asks(config: WorthConfig) -> bool:
+    """Whether another recipe is asked for than the usual one."""
+    return config.recipe not in (None, "", AUTO)
+
+
 def recipe_of(config: WorthConfig, images: Images) -> str:
     """The recipe that says the network. Raises ValueError for one that is not known."""
-    if config.recipe:
-        read_recipe(PretrainConfig, config.recipe)
-        return config.recipe
+    if asks(config):
+        read_recipe(PretrainConfig, str(config.recipe))
+        return str(config.recipe)
     device = pick_device(config.device)
     return recipe_for(config.data, len(images), typical_side(images), device).recipe
 
