@@ -41,6 +41,7 @@ SMALL = {
     "check-data": {"--workers": ["0"]},
     "benchmark": {**STEP, **NET, **SIZE, **DECODER, "--rounds": ["1"]},
     "compare": {"--seeds": ["0"], "--seconds": None, "--measures": ["knn"]},
+    "worth": {"--seeds": ["0"], "--minutes": ["0.5"], "--image-size": ["32", "32"], "--device": ["cpu"]},
 }
 """By verb, the flags that make it small: values in place of those shown; None leaves them out."""
 SCRIPTS = {
@@ -58,7 +59,7 @@ SCRIPTS = {
 """Scripts of benchmarks/ that can be made small. The others train for hours, or have tests of their own."""
 GRAPHS = {"onnx": "photos.onnx", "torch-export": "photos.pt2"}
 """What pages call exported graphs, by their format."""
-LABELLED = {"probe", "evaluate", "finetune", "compare", "tune"}
+LABELLED = {"probe", "evaluate", "finetune", "compare", "tune", "worth"}
 IMAGES = {
     "fashion-mnist": "sample", "coco/": "coco", "small": "coco", "small/images/00000.png": "coco/images/0.png",
     "labelled/": "labelled", "new/": "new", "packed/": "packed", "FOLDER/500x375": "photos",

@@ -1,7 +1,7 @@
 """pcae: self-supervised pre-training of Vision Transformers by progressive token reduction.
 
 Every verb of the command line is a function: `pretrain`, `finetune`, `evaluate`, `predict`, `probe`, `embed`, `export`,
-`neighbours`, `show`, `compare`, `check_data`, `pack`, `report`, `detect.train`, `detect.evaluate`, `detect.predict`.
+`neighbours`, `show`, `compare`, `worth`, `check_data`, `pack`, `report`, `detect.train`, `detect.evaluate` and so on.
 `load` opens a trained model, `reduce` makes any timm Vision Transformer faster, `open_images` lists images. Type
 checkers and editors read `__init__.pyi`, which is written from the settings.
 """
@@ -34,7 +34,7 @@ _PUBLIC = {
 """Classes and functions, by the module below pcae that has them."""
 _VERBS = (
     "check_data", "compare", "embed", "evaluate", "export", "finetune", "neighbours", "pack", "predict", "pretrain",
-    "probe", "report", "show", "tune",
+    "probe", "report", "show", "tune", "worth",
 )  # fmt: skip
 _MODULES = ("data", "detect", "methods")
 _NAMES = sorted([*_PUBLIC, *_VERBS, *_MODULES, "__version__"])

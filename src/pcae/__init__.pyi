@@ -9,6 +9,7 @@ from pcae import detect as detect
 from pcae import methods as methods
 from pcae.benchmarking.tuned import Tuned
 from pcae.comparison.compare import Compared
+from pcae.comparison.worth.result import Worth
 from pcae.data.images import Images
 from pcae.data.images import open_images as open_images
 from pcae.inference.embed import Embeddings
@@ -96,6 +97,7 @@ __all__ = [
     "save",
     "show",
     "tune",
+    "worth",
 ]
 
 def check_data(
@@ -1070,4 +1072,46 @@ def tune(
 
     Returns the reduction that was found (`.chosen`) and what was tried (`.tried`, `.to_pandas()`). Raises
     ValueError for what cannot be.
+    """
+
+def worth(
+    data: Data,
+    *,
+    weights: Weights | Sequence[Weights] = (),
+    minutes: float = 20.0,
+    seeds: int | Sequence[int] = (0, 1, 2),
+    out: str | PathLike[str] = "worth",
+    validation: Data | None = None,
+    unlabelled: Data | None = None,
+    most_labels: int = 2000,
+    recipe: str | None = None,
+    image_size: int | tuple[int, int] | None = None,
+    workers: int = 0,
+    device: str = "auto",
+) -> Worth:
+    """Say whether pre-training is worth it for some images, within so many minutes.
+
+    Frozen features of raw pixels, random weights and each of weights; training with labels alone; pre-training from
+    scratch, on from the weights, and a small network that learns their features: one table, a page, and a verdict with
+    how sure it is. A few hundred labelled images will do. The same command goes on where it was interrupted.
+
+    data: Labelled images, as for `pcae probe`. Where none are held out, a third is, drawn anew for each seed.
+    weights: Weights at hand, each as it is, on from, and as a teacher: run folders, files, timm:NAME,
+        hf-hub:OWNER/NAME.
+    minutes: What all of it may take; rows that are trained share what the others leave.
+    seeds: All is done with each of them.
+    out: Folder of the page (worth.html), of worth.json, and of what is finished.
+    validation: Held-out images in another place; without it, the val folder or test split of DATA, where it has
+        one.
+    unlabelled: Images without labels to pre-train on, beside those of DATA.
+    most_labels: At most so many training images have labels that count, drawn for each seed; all are pre-trained
+        on.
+    recipe: Recipe of `pcae pretrain` for what is pre-trained from scratch; without it, the network that recipe auto
+        picks, trained by MAE with one decoder block, which does best in the same seconds (docs/results.md).
+    image_size: Height and width of the images in pixels for all networks; without it, each one's own.
+    workers: Processes that read images beside this one.
+    device: cpu, cuda, mps, ...; auto is the first accelerator, else the CPU.
+
+    Returns the verdict (`.verdict`) and the table (`.rows`, `.to_pandas()`), and where the page is (`.page`).
+    Raises ValueError for what cannot be.
     """

@@ -111,6 +111,12 @@ FUNCTIONS = {
         "Compared",
         "Returns the table (`.rows`, `.to_pandas()`); why rows failed stands in them.",
     ),
+    "worth": Function(
+        "worth",
+        ("comparison.worth.worth", "worth"),
+        "Worth",
+        "Returns the verdict (`.verdict`) and the table (`.rows`, `.to_pandas()`), and where the page is (`.page`).",
+    ),
     "check_data": Function(
         "check-data",
         ("pages.check_data", "check_data"),
@@ -161,6 +167,7 @@ RESULTS = {
     "Exported": "inference.exported",
     "Shown": "inference.show",
     "Compared": "comparison.compare",
+    "Worth": "comparison.worth.result",
     "DataReport": "pages.data_report",
     "DetectorFigures": "inference.evaluate_detector",
     "Detected": "inference.detect_objects",

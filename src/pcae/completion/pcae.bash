@@ -3,7 +3,7 @@ _pcae() {
     local word=${COMP_WORDS[COMP_CWORD]} verb=${COMP_WORDS[1]} flag='' behind=0 flags='' words='' place
     [[ $word == = ]] && word=''
     case $COMP_CWORD,$verb in
-        1,*) words='demo check-data pack index pretrain finetune evaluate tune predict probe embed neighbours show diversity report compare export benchmark cost recipes doctor detect completion' ;;
+        1,*) words='demo check-data pack index pretrain finetune evaluate tune predict probe embed neighbours show diversity report compare worth export benchmark cost recipes doctor detect completion' ;;
         2,detect) words='train evaluate predict' ;;
         2,completion) words='bash zsh fish' ;;
     esac
@@ -35,6 +35,7 @@ _pcae() {
         'diversity') flags='--weights --labels --model --seeds --image-size --most-images --batch-size --reductions --keep-ratio --stages --device --out --split --max-bad-files --workers --json --help --help-all' ;;
         'report') flags='--out --json --help --help-all' ;;
         'compare') flags='--rows --table --scale --out --seeds --measures --epochs --seconds --device --workers --accumulation --json --help --help-all' ;;
+        'worth') flags='--weights --minutes --seeds --out --validation --unlabelled --most-labels --recipe --image-size --workers --device --json --help --help-all' ;;
         'export') flags='--weights --image-size --device --to --out --check --drop-ratio --reduction --criterion --fold --pool-dropped --reduce-after --before-mlp --precision --calibration --rounds --runtime --onnxruntime-web --data --max-bad-files --json --help --help-all' ;;
         'benchmark') flags='--mode --data --rows --mae-repo --pcae-repo --against --drop-ratios --batch-sizes --batch-size --steps --rounds --precision --compile --grad-checkpointing --device --out --json --crop-scale --no-flip --mean --std --pixel-range --bands --max-bad-files --workers --stream --lanes --shuffle --model --image-size --patch-size --channels --width --depth --heads --patch-scale --decoder-width --decoder-depth --decoder-heads --help --help-all' ;;
         'cost') flags='--drop-ratio --pretrain --json --model --image-size --patch-size --channels --width --depth --heads --patch-scale --method --mask-ratio --views --pool-ratio --pixel-weight --class-target --no-norm-pix-loss --discard --stages --placement --stages-after --keep-ratio --criterion --random-targets --target-norm --target-layers --momentum --momentum-end --decoder-width --decoder-depth --decoder-heads --help --help-all' ;;

@@ -28,17 +28,38 @@ def knn_accuracies(
     A vote weighs exp(similarity / temperature), as in Wu et al. 2018 and DINO. All k share one product.
     Raises ValueError unless there are at least k train images.
     """
+    guesses = knn_guesses(train, train_labels, test, ks, temperature=temperature)
+    return {k: int((guessed == test_labels).sum()) / len(test) for k, guessed in guesses.items()}
+
+
+def knn_guesses(
+    train: Float[Tensor, "train dim"],
+    train_labels: Int[Tensor, " train"],
+    test: Float[Tensor, "test dim"],
+    ks: Sequence[int] = (20,),
+    *,
+    temperature: float = 0.07,
+) -> dict[int, Int[Tensor, " test"]]:
+    """By k, the label that each test image's k nearest train images vote for, as `knn_accuracies` counts it."""
     for k in ks:
         check_k(k, len(train))
-    train, test = F.normalize(train, dim=1), F.normalize(test, dim=1)
-    classes = int(torch.cat([train_labels, test_labels]).max()) + 1
-    right = dict.fromkeys(ks, 0)
-    for features, labels in zip(test.split(512), test_labels.split(512), strict=True):
+    train, test, classes = F.normalize(train, dim=1), F.normalize(test, dim=1), int(train_labels.max()) + 1
+    found: dict[int, list[Tensor]] = {k: [] for k in ks}
+    for features in test.split(512):
         similarity, places = (features @ train.T).topk(max(ks), dim=1)
         voters = train_labels[places]
-        for k in right:
-            right[k] += voted_right(similarity[:, :k], voters[:, :k], labels, classes, temperature)
-    return {k: count / len(test) for k, count in right.items()}
+        for k, parts in found.items():
+            parts.append(voted(similarity[:, :k], voters[:, :k], classes, temperature))
+    return {k: torch.cat(parts) for k, parts in found.items()}
+
+
+def voted(
+    similarity: Float[Tensor, "test k"], voters: Int[Tensor, "test k"], classes: int, temperature: float = 0.07
+) -> Int[Tensor, " test"]:
+    """The label that most votes are for. voters: the labels of the nearest."""
+    votes = torch.zeros(len(voters), classes, device=similarity.device)
+    votes.scatter_add_(1, voters, (similarity / temperature).exp())
+    return votes.argmax(dim=1)
 
 
 def voted_right(
@@ -49,6 +70,4 @@ def voted_right(
     temperature: float = 0.07,
 ) -> int:
     """How many images get the right label by the votes of their nearest. voters: the labels of these."""
-    votes = torch.zeros(len(labels), classes, device=similarity.device)
-    votes.scatter_add_(1, voters, (similarity / temperature).exp())
-    return int((votes.argmax(dim=1) == labels).sum())
+    return int((voted(similarity, voters, classes, temperature) == labels).sum())

@@ -35,10 +35,11 @@ class Examples:
 
 @dataclass(frozen=True)
 class Probed:
-    """Accuracy on the test images; the rate it was trained with, and the accuracies on held-out training images by
-    rate that chose it."""
+    """Accuracy on the test images, and the class that each was taken for; the rate it was trained with, and the
+    accuracies on held-out training images by rate that chose it."""
 
     accuracy: float
+    guesses: tuple[int, ...]
     learning_rate: float
     selection: dict[float, float]
     seconds: float
@@ -62,8 +63,11 @@ def probe(
     selection = score(fit(*build(rates), train, fitted, config, follow), train, held_out, config.batch_size)
     rate = rates[selection.index(max(selection))]
     final = fit(*build([rate]), train, torch.arange(len(train.labels)), config, follow)
-    (accuracy,) = score(final, test, torch.arange(len(test.labels)), config.batch_size)
-    return Probed(accuracy, rate, dict(zip(rates, selection, strict=True)), time.perf_counter() - started)
+    (guesses,) = guess(final, test, torch.arange(len(test.labels)), config.batch_size)
+    accuracy = int((guesses == test.labels).sum()) / len(guesses)
+    return Probed(
+        accuracy, tuple(guesses.tolist()), rate, dict(zip(rates, selection, strict=True)), time.perf_counter() - started
+    )
 
 
 def hold_out(images: int, seed: int) -> tuple[Int[Tensor, " fitted"], Int[Tensor, " held_out"]]:
@@ -99,14 +103,20 @@ def fit(
     return module
 
 
-@torch.no_grad()
 def score(module: nn.Module, examples: Examples, rows: Int[Tensor, " rows"], batch_size: int) -> list[float]:
     """The share of the examples at `rows` that each rate's classifier gets right."""
-    device, right = next(module.parameters()).device, torch.zeros((), dtype=torch.int64)
-    for some, features in zip(rows.split(batch_size), examples.features.batches(rows, batch_size), strict=True):
-        guesses = module(features.to(device)).argmax(dim=2).cpu()
-        right = right + (guesses == examples.labels[some]).sum(dim=1)
-    return [count / len(rows) for count in right.tolist()]
+    right = guess(module, examples, rows, batch_size) == examples.labels[rows]
+    return [count / len(rows) for count in right.sum(dim=1).tolist()]
+
+
+@torch.no_grad()
+def guess(
+    module: nn.Module, examples: Examples, rows: Int[Tensor, " rows"], batch_size: int
+) -> Int[Tensor, "rates rows"]:
+    """The class that each rate's classifier takes each of the examples at `rows` for."""
+    device = next(module.parameters()).device
+    batches = examples.features.batches(rows, batch_size)
+    return torch.cat([module(features.to(device)).argmax(dim=2).cpu() for features in batches], dim=1)
 
 
 class Standardise(nn.Module):

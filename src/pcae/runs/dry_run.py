@@ -92,17 +92,19 @@ def peak_of_step(run: TrainingRun, batch: Batch, size: int, tensors: Iterable[Te
     )
 
 
-def time_steps(run: TrainingRun, stream: Iterator[tuple[Batch, StepRandom]]) -> dict[str, float]:
+def time_steps(
+    run: TrainingRun, stream: Iterator[tuple[Batch, StepRandom]], warm_up: int = WARM_UP, timed: int = STEPS
+) -> dict[str, float]:
     """Images per second over all processes, and the share of the time spent waiting for data.
 
-    Raises ValueError for a run that is over.
+    warm_up: steps that do not count. timed: those that do. Raises ValueError for a run that is over.
     """
     world, left = run.world, run.plan.steps - run.progress.step
     if left < 1:
         raise ValueError(f"out {str(run.config.out)!r} holds this run, and it is over; there is nothing to forecast")
     method = world.wrap(run.method)
-    progress, warm_up = Progress(0), min(WARM_UP, left - 1)
-    timed = min(STEPS, left - warm_up)
+    progress, warm_up = Progress(0), min(warm_up, left - 1)
+    timed = min(timed, left - warm_up)
     for steps in (warm_up, timed):
         wait_for(world.device)
         started, waited = time.perf_counter(), progress.waited

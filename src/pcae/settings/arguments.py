@@ -14,7 +14,7 @@ MISSING = object()
 """Stands for the value of a setting that has to be given."""
 WEIGHTS = {"weights", "init", "teacher", "by"}
 """Settings that take a model, where they take one at all."""
-HELD_OUT = {"validation", "knn_data"}
+HELD_OUT = {"validation", "knn_data", "unlabelled"}
 """Settings that take images beside DATA."""
 
 
@@ -71,14 +71,22 @@ def value_for(kind: Any, role: str, value: Any) -> Any:
     """A value as the setting has it; what does not fit stays, for the check to name it."""
     if value is None:
         return None
-    if role:
-        return value if role == "data" else as_weights(value)  # the check makes DATA of it
-    several, value = tuple_of(kind), plain(value)
+    if role == "data":
+        return value  # the check makes DATA of it
+    several = tuple_of(kind)
+    if role == "weights":
+        return tuple(map(as_weights, each_of(value))) if several else as_weights(value)
+    value = plain(value)
     if several and not isinstance(value, list):
         return [value] if Ellipsis in several else [value, value] if several == (int, int) else value
     if {float, str} == set(get_args(kind)) and isinstance(value, list) and len(value) == 2:
         return f"{value[0]}:{value[1]}"
     return value
+
+
+def each_of(value: Any) -> Sequence[Any]:
+    """One model or several, one by one."""
+    return value if isinstance(value, list | tuple) else [value]
 
 
 def tuple_of(kind: Any) -> tuple[Any, ...]:

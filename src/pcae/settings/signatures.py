@@ -9,13 +9,13 @@ from inspect import Parameter, Signature
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
-from pcae.settings.arguments import NOT_HERE, required, role
+from pcae.settings.arguments import NOT_HERE, required, role, tuple_of
 from pcae.settings.help import explanations
 from pcae.settings.values import build, flatten, leaves
 
 WIDTH = 112
 """Columns of a line in a docstring."""
-PLACES = {"data", "images", "validation", "validation_images", "weights", "resume"}
+PLACES = {"data", "images", "validation", "validation_images", "unlabelled", "weights", "resume"}
 """Settings that are text because more than paths go there, and paths as well."""
 NAMES = {"data": "Data", "weights": "Weights"}
 """What stubs call what such settings take."""
@@ -72,6 +72,7 @@ def in_order(cls: Any, first: Sequence[str], needed: set[str]) -> list[str]:
 def type_of(kinds: Mapping[str, Any], verb: str, name: str, without: bool) -> Words:
     """The type of a setting in words. without: whether it may be left out, which None stands for."""
     told = NAMES.get(role(kinds, verb, name)) or OBJECTS.get(name)
+    told = f"{told} | Sequence[{told}]" if told == "Weights" and tuple_of(kinds[name]) else told
     text = told or in_words(Path | kinds[name] if name in PLACES else kinds[name])
     return Words(f"{text} | None" if without and not text.endswith("None") else text)
 

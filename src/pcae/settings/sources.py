@@ -8,7 +8,7 @@ from pcae.settings.given import Given, repr_of
 
 Data = str | tuple[str, ...]
 """A folder, a list, shards, hf:NAME, ...; or several of them. An object in the place of one is a `Given`."""
-NAMED = {"data", "validation", "knn_data"}
+NAMED = {"data", "validation", "knn_data", "unlabelled"}
 """Settings that are DATA."""
 ONLY_PYTHON = {"transform"}
 """Settings that are objects: the command line has no flag for them, and config.yaml has their words."""

@@ -1,5 +1,5 @@
-"""What each verb does and what it is told: a file a verb, those of detection in one, and those of
-stored features.
+"""What each verb does and what it is told: a file a verb, those of detection in one, as are those of
+stored features and of comparisons.
 
 `pcae VERB --help` shows the EXAMPLES of a configuration, the words behind the verb, and where it has many settings the
 USUAL ones alone.
@@ -29,6 +29,7 @@ VERBS = {
     "diversity": "how diverse tokens are, layer by layer (Figure 3), and the paper's claims about what is dropped",
     "report": "one HTML page of a run: settings, curves, health, probes, pictures, cost",
     "compare": "methods and settings side by side: same images, budget and seeds; the paper's tables",
+    "worth": "whether pre-training is worth it for some images: what can be had in so many minutes, and a verdict",
     "export": "a model for ONNX Runtime, torch.export, timm or transformers, checked against PyTorch",
     "benchmark": "speed and memory of training, reading images and inference, side by side",
     "cost": "multiply-accumulates, parameters and tokens by block of a model",
@@ -36,7 +37,7 @@ VERBS = {
     "doctor": "versions, devices and data sets that pcae finds here",
 }
 """Every verb and what it does, in the order of `pcae --help`."""
-BESIDE = {"neighbours": "embed"}
+BESIDE = {"neighbours": "embed", "worth": "compare"}
 """Verbs whose settings stand in the file of another one."""
 
 
