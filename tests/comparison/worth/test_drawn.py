@@ -1,13 +1,14 @@
 """Which images train, which are the test, and what pre-training sees."""
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from pcae.comparison.worth import held
-from pcae.comparison.worth.drawn import draw, without
+from pcae.comparison.worth.drawn import draw, small_classes, without
 from pcae.comparison.worth.held import Shrunk, fit, hold, together, with_held
 from pcae.data.images import open_images
 from pcae.settings.verbs.compare import WorthConfig
@@ -100,3 +101,13 @@ def test_what_does_not_fit_stays_where_it_is(labelled, monkeypatch):
     assert fit(images, 100) and not fit(open_images("sample"), 100)
     monkeypatch.setattr(held, "MOST", 1000)
     assert not fit(images, 100)
+
+
+def test_a_class_with_few_held_out_images_is_named(labelled):
+    found, _ = draw(WorthConfig(data=f"{labelled}/train", validation=None))
+    assert small_classes(found[0]) == []
+    rows = [row for row, label in enumerate(found[0].held_out.labels) if label != 2] + [
+        found[0].held_out.labels.index(2)
+    ]
+    some = replace(found[0], held_out=found[0].held_out.at(np.array(rows)))
+    assert small_classes(some) == ["1 classes have fewer than 5 held-out images and hardly count: 'c'"]

@@ -9,7 +9,7 @@ import numpy as np
 
 from pcae.comparison.cell import quiet
 from pcae.comparison.worth.budget import KEPT_BACK, Clock
-from pcae.comparison.worth.drawn import Drawn, check_classes
+from pcae.comparison.worth.drawn import Drawn, check_held_out
 from pcae.comparison.worth.features import Seen, look, probed, read_pixels
 from pcae.comparison.worth.held import ROOM, fit, hold, together, with_held
 from pcae.comparison.worth.rows import Row
@@ -69,7 +69,7 @@ def readable(runs: Runs, drawn: list[Drawn], rows: Sequence[Row], clock: Clock) 
         console.print(f"{len(bad)} of {len(every)} images cannot be read, such as {min(bad)!r}; they were left out")
     drawn = with_held([one.without(bad) for one in drawn], held)
     for one in drawn:
-        check_classes(one, runs.config.data)
+        check_held_out(one, runs.config.data)
     return drawn
 
 

@@ -19,7 +19,9 @@ HELD_OUT = 1 / 3
 MOST_HELD_OUT = 2000
 """Of DATA's own held-out images, so many at most are looked at."""
 FEWEST = 5
-"""Held-out images that each class needs."""
+"""Held-out images that are needed, and below which a class is named as too small."""
+SHOWN = 5
+"""Classes that are named."""
 
 REMEDY = "give DATA/CLASS/... folders, a .csv of path,label or a labelled data set"
 
@@ -73,7 +75,7 @@ def draw(config: WorthConfig) -> tuple[list[Drawn], bool]:
         check_labels(whole, data, REMEDY)
         check_two(whole, data)
         found = [split(whole, config.most_labels, seed) for seed in config.seeds]
-    check_classes(found[0], data)
+    check_held_out(found[0], data)
     return found, own
 
 
@@ -122,14 +124,19 @@ def some_of(images: Images, most: int, seed: int) -> Images:
     return images.at(np.array(rows, dtype=int))
 
 
-def check_classes(drawn: Drawn, data: Data) -> None:
-    """Raise ValueError for a class with too few held-out images to say anything of it."""
-    classes, counts = drawn.held_out.classes, Counter(drawn.held_out.labels or ())
-    few = [(counts[label], name) for label, name in enumerate(classes) if counts[label] < FEWEST]
-    if few:
-        count, name = min(few)
-        others = f" ({len(few)} such classes)" if len(few) > 1 else ""
+def check_held_out(drawn: Drawn, data: Data) -> None:
+    """Raise ValueError for too few held-out images to say anything at all."""
+    count, classes = len(drawn.held_out), len(set(drawn.held_out.labels or ()))
+    if count < FEWEST or classes < 2:
         raise ValueError(
-            f"data {quoted(data)} has {count} held-out images of the class {name!r}{others}, and each class needs "
-            f"{FEWEST}; label more of it, or leave it out"
+            f"data {quoted(data)} has {count} held-out images of {classes} classes, and at least {FEWEST} of two are "
+            "needed; label more"
         )
+
+
+def small_classes(drawn: Drawn) -> list[str]:
+    """That some classes have too few held-out images to say anything of them alone, if some have."""
+    counts = Counter(drawn.held_out.labels or ())
+    few = [name for label, name in enumerate(drawn.held_out.classes) if counts[label] < FEWEST]
+    named = ", ".join(map(repr, few[:SHOWN])) + (", ..." if len(few) > SHOWN else "")
+    return [f"{len(few)} classes have fewer than {FEWEST} held-out images and hardly count: {named}"] if few else []

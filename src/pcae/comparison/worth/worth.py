@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from pcae.comparison.worth.budget import Clock
 from pcae.comparison.worth.cheap import look_at_all
-from pcae.comparison.worth.drawn import draw
+from pcae.comparison.worth.drawn import draw, small_classes
 from pcae.comparison.worth.result import Worth, result_of
 from pcae.comparison.worth.rows import rows_of
 from pcae.comparison.worth.runs import Runs
@@ -31,7 +31,7 @@ def worth(config: WorthConfig) -> Worth:
         drawn, seen = look_at_all(runs, drawn, rows, clock)
         for row in rows:
             console.print(f"{row.name}: {row.says}")
-        work = Work(runs, clock, rows, drawn, seen=seen)
+        work = Work(runs, clock, rows, drawn, small_classes(drawn[0]), seen)
         clock.go_on(config.out / CELLS / f"minutes-{work.digest()}.json")
         work.do()
         found = replace(result_of(work, own=own), page=str(config.out / PAGE))
