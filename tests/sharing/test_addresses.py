@@ -54,6 +54,8 @@ def places(data, tmp_path_factory) -> Iterator[dict[str, str]]:
             lines = ["url,split_of_me", *(f"{start}/{path.name},x" for path in files)]
             (root / f"{name}.csv").write_text("\n".join(lines) + "\n")
             (root / f"{name}.txt").write_text("\n".join(line.partition(",")[0] for line in lines[1:]))
+            rows = pyarrow.table({"caption": [None] * len(files), "url": [f"{start}/{path.name}" for path in files]})
+            pyarrow.parquet.write_table(rows, root / f"{name}.parquet", row_group_size=7)
         yield {
             "http tar": f"{server.address}/tar/index.json",
             "http parquet": f"{server.address}/parquet/index.json",
@@ -62,6 +64,7 @@ def places(data, tmp_path_factory) -> Iterator[dict[str, str]]:
             "s3 listing": "s3://bucket/images/",
             "http table": str(root / "http.csv"),
             "s3 table": str(root / "s3.txt"),
+            "http table of columns": str(root / "http.parquet"),
             "server": server,
         }
     remote.filesystem.cache_clear()
@@ -73,7 +76,11 @@ def embed(data: str, weights: Path, out: Path | str, *more: str) -> tuple[list[s
 
 
 @pytest.mark.parametrize(
-    "place", ["http tar", "http parquet", "s3 tar", "s3 parquet", "s3 listing", "http table", "s3 table"]
+    "place",
+    [
+        *["http tar", "http parquet", "s3 tar", "s3 parquet", "s3 listing", "http table", "s3 table"],
+        "http table of columns",
+    ],
 )
 def test_rows_are_the_same_wherever_images_lie(places, weights, alone, tmp_path, place):
     names, values = embed(places[place], weights, tmp_path / "out")

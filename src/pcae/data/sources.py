@@ -10,8 +10,9 @@ from pcae.data.shards.names import SHARD, matching, of_split
 from pcae.data.shards.remote import is_address
 from pcae.data.shards.stream import is_stream, list_stream
 from pcae.data.shards.tar import list_shards
+from pcae.data.tables.cells import PARQUET, TABLES, names_files
 from pcae.data.tables.listing import Listing, is_array, is_dicom, is_image, list_split
-from pcae.data.tables.lists import TABLES, read_list
+from pcae.data.tables.lists import read_list
 from pcae.settings.choices import Split
 from pcae.settings.text import visible
 from pcae.settings.values import expand
@@ -52,6 +53,8 @@ def list_path(data: str, split: Split) -> Listing:
         found = list_split(path, split)
         return found if len(found.items) else shards_below(path, split) or found
     if path.is_file() and path.suffix.lower() in {".txt", *TABLES}:
+        return read_list(path, split)
+    if path.is_file() and path.suffix.lower() == PARQUET and names_files(path):
         return read_list(path, split)
     if path.is_file() and (is_image(path.name) or is_array(path.name) or is_dicom(str(path))):
         return Listing([str(path)], [str(path)], None, str(path.parent))

@@ -1,10 +1,13 @@
 """Tables as users of Hugging Face, timm, lightly, pandas and Kaggle write them; one label an image, or why not."""
 
+import pyarrow
 import pytest
+from pyarrow import parquet
 
 from pcae.data.images import open_images
 from pcae.data.sources import list_data
 from pcae.data.tables.labelled import open_labelled
+from pcae.data.tables.lists import column_of
 from tests.data.tables.test_labelled import make
 from tests.data.tables.test_listing import names, touch
 
@@ -197,3 +200,33 @@ def test_images_outside_of_the_classes_folders_are_counted(tmp_path):
         ValueError, match=r"1 of 3 images lie in no folder of a class, the first is '3\.png'; move them"
     ):
         open_labelled(str(tmp_path))
+
+
+def columns(folder, name: str = "list.parquet", **values) -> str:
+    touch(folder, *FILES, "sub/d.jpg")
+    parquet.write_table(pyarrow.table(values), folder / name, row_group_size=2)
+    return str(folder / name)
+
+
+def test_a_parquet_of_names_is_a_table(tmp_path):
+    vector = pyarrow.array([[0.0]] * 3, pyarrow.list_(pyarrow.float32(), 1))
+    found = list_data(columns(tmp_path, image_path=FILES, label=["cat", "dog", "cat"], embedding=vector), "train")
+    assert (names(found, tmp_path), found.labels) == (FILES, ["cat", "dog", "cat"])
+    found = list_data(columns(tmp_path, where=["sub/d.jpg", "a.jpg"], target=[4, 7], split=["train", "val"]), "train")
+    assert (names(found, tmp_path), found.labels) == (["sub/d.jpg"], ["4"])
+    words = pyarrow.array(["cat", "dog"]).dictionary_encode()
+    found = list_data(columns(tmp_path, file=["a.jpg", "b.jpg"], label=words, width=[1.5, None]), "train")
+    assert (names(found, tmp_path), found.labels) == (["a.jpg", "b.jpg"], ["cat", "dog"])
+    assert column_of(tmp_path / "list.parquet", "train", "label") == ["cat", "dog"]
+
+
+def test_a_parquet_of_images_or_of_nothing_is_no_table(tmp_path):
+    images = [{"bytes": b"x", "path": "a.jpg"}]
+    for values in ({"image": images}, {"file": ["a.jpg"], "jpg": [b"x"]}):
+        with pytest.raises(ValueError, match=r"is read with its folder: give hf:"):
+            list_data(columns(tmp_path, **values), "train")
+    with pytest.raises(ValueError, match=r"has no column of files, only kind; call it path"):
+        list_data(columns(tmp_path, kind=["cat"]), "train")
+    (tmp_path / "torn.parquet").write_bytes((tmp_path / "list.parquet").read_bytes()[:-9])
+    with pytest.raises(ValueError, match=r"is read with its folder: give hf:"):
+        list_data(str(tmp_path / "torn.parquet"), "train")

@@ -122,7 +122,7 @@ def test_data_with_held_out_images_and_groups_of_folders_are_refused(tmp_path):
     make(tmp_path, "train/cat/1.png", "train/dog/2.png", "val/dog/3.png")
     with pytest.raises(ValueError, match="held-out images of its own, 1 of them; leave --val-fraction out"):
         open_split(str(tmp_path), SplitConfig(val_fraction=0.25), 0)
-    with pytest.raises(ValueError, match=r"is a column of a table \(.csv, .tsv\), which .*train.* is not"):
+    with pytest.raises(ValueError, match=r"is a column of a table \(.csv, .tsv, .parquet\), which .*train.* is not"):
         open_split(str(tmp_path / "train"), SplitConfig(val_fraction=0.25, group_column="patient"), 0)
 
 

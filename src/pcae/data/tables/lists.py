@@ -1,9 +1,9 @@
-"""Lists of files: .txt, one a line, and tables (.csv, .tsv) with labels, whatever their columns are called."""
+"""Lists of files: .txt, one a line, and tables (.csv, .tsv, .parquet), whatever their columns are called."""
 
 import csv
 import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -13,11 +13,11 @@ from typing import Any
 from pcae.data.files.decode import Source
 from pcae.data.lazy import Lazy
 from pcae.data.shards.remote import check_address, image_at, is_address
+from pcae.data.tables.cells import PARQUET, TABLES, columns_in, rows_of, text_of
 from pcae.data.tables.labels import NAMES, Label, Said, one_each, plain
 from pcae.data.tables.listing import FOLDERS, Listing, is_image, split_word
 from pcae.settings.choices import Split
 
-TABLES = (".csv", ".tsv")
 PATHS = {
     "path", "filepath", "file", "filename", "fname", "image", "imagepath", "imagefile", "imagefilename", "imagename",
     "imageid", "imageindex", "img", "imgpath", "imgfile", "imgname", "imgid", "picture", "photo",
@@ -36,18 +36,21 @@ YES, NO = {"1", "1.0", "true"}, {"0", "0.0", "false", ""}
 
 
 def read_list(path: Path, split: Split) -> Listing:
-    """Files named in a .txt (one a line), .csv or .tsv, relative to the list, or at addresses.
+    """Files named in a .txt (one a line), .csv, .tsv or .parquet, relative to the list, or at addresses.
 
     A table has a path in the first column and a label in the second, or a header (`columns_of`), and may say of which
     split a row is (`of_split`). Labels count where every file has one. Raises ValueError for what is no list, and for
     the first file that is not there.
     """
-    text, beside = text_of(path), Beside(path.parent)
-    if path.suffix.lower() not in TABLES:
-        files = [beside.named([line.removesuffix("\r")], 0, path) for line in text.split("\n") if line.strip()]
+    beside = Beside(path.parent)
+    if path.suffix.lower() not in (*TABLES, PARQUET):
+        lines = text_of(path).split("\n")
+        files = [beside.named([line.removesuffix("\r")], 0, path) for line in lines if line.strip()]
         return Listing(items_of(files), files, None, str(path.parent))
-    rows = [row for row in rows_of(text, separator_of(text, beside), path) if any(cell.strip() for cell in row)]
+    rows = table_of(path, beside)
     place, header = columns_of(rows[:2], beside)
+    if path.suffix.lower() == PARQUET and not header:
+        raise ValueError(f"{path} has no column of files, only {', '.join(rows[0])}; call it path")
     rows = of_split(rows[1 if header else 0 :], header, split)
     files = [beside.named(row, place, path) for row in rows]
     said, fault = labels_of(rows, header, place)
@@ -125,23 +128,14 @@ def stems(folder: Path) -> dict[str, list[str]]:
     return found
 
 
-def text_of(path: Path) -> str:
-    """All of a list, in UTF-8, or in UTF-16 where it says so. Raises ValueError when it cannot be read."""
-    try:
-        content = path.read_bytes()
-        if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-            return content.decode("utf-16")
-        return content.decode("utf-8-sig", "surrogateescape")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} cannot be read as a list of files: {error}") from error
-
-
-def rows_of(text: str, separator: str, path: Path) -> Iterator[list[str]]:
-    """The rows of a table, with the header. Raises ValueError when it is none."""
-    try:
-        yield from csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
-    except csv.Error as error:
-        raise ValueError(f"{path} cannot be read as a list of files: {error}") from error
+def table_of(path: Path, beside: Beside) -> list[list[str]]:
+    """The rows of a table that hold anything, with the header. Raises ValueError when it is none."""
+    if path.suffix.lower() == PARQUET:
+        rows = columns_in(path)
+    else:
+        text = text_of(path)
+        rows = rows_of(text, separator_of(text, beside), path)
+    return [row for row in rows if any(cell.strip() for cell in row)]
 
 
 def separator_of(text: str, beside: Beside) -> str:
@@ -236,8 +230,8 @@ def column_of(path: Path, split: Split, name: str) -> list[str]:
 
     Raises ValueError, with the remedy, where there is no such column, and for a row of which it says nothing.
     """
-    text, beside = text_of(path), Beside(path.parent)
-    rows = [row for row in rows_of(text, separator_of(text, beside), path) if any(cell.strip() for cell in row)]
+    beside = Beside(path.parent)
+    rows = table_of(path, beside)
     place, header = columns_of(rows[:2], beside)
     column = next((column for column, said in enumerate(header) if plain(said) == plain(name)), None)
     if column is None:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from pcae.data.files.eight_bits import Bands, PixelRange
 from pcae.data.images import Images, open_images, with_held_out
+from pcae.data.tables.cells import PARQUET, TABLES
 from pcae.data.tables.labelled import check_labels, check_two
-from pcae.data.tables.lists import TABLES, column_of
+from pcae.data.tables.lists import column_of
 from pcae.data.tables.several_labels import with_label_sets
 from pcae.settings.labels import SplitConfig
 from pcae.settings.sources import Data, each, quoted
@@ -82,8 +83,10 @@ def groups_of(data: Data, column: str) -> list[str]:
     found: list[str] = []
     for source in each(data):
         path = expand(source)
-        if path.suffix.lower() not in TABLES:
-            raise ValueError(f"group_column {column!r} is a column of a table (.csv, .tsv), which {source!r} is not")
+        if path.suffix.lower() not in (*TABLES, PARQUET):
+            raise ValueError(
+                f"group_column {column!r} is a column of a table (.csv, .tsv, .parquet), which {source!r} is not"
+            )
         found += column_of(Path(path), "train", column)
     return found
 
