@@ -125,6 +125,12 @@ def test_what_comes_after_a_tie_of_merging_is_a_tie():
         assert (parity.same_kept, parity.ties, parity.holds) == (2 - ties, ties, bool(ties))
 
 
+def test_in_eight_bits_a_tie_of_merging_takes_no_image_out_of_the_difference():
+    ours, theirs = torch.ones(2, 3), torch.tensor([[1.0] * 3, [7.0] * 3])
+    parity = compare(lambda _: Answer(ours, merging(1e-8)), lambda _: (theirs,), [IMAGES], 1e-4, precision="int8")
+    assert (parity.max_difference, parity.ties) == (6.0, None)
+
+
 def test_a_tie_of_merging_excuses_nothing_before_it_and_no_ids_that_cannot_be():
     first, second = merging(1e-8)
     assert check([1.0, 1.0], [[[0, 1, 2], [0, 1, 3]], [[0, 1], [0, 1]]], (first, second)).different == 1

@@ -127,7 +127,7 @@ def compare(
             size = max(size, answer.output.abs().max().item())
             tops += (output.argmax(-1) == answer.output.argmax(-1)).tolist() if ranks else []
             stages = answer.stages if precision in TIES else ()
-            margins = decided(answer.stages, len(images))
+            margins = decided(stages, len(images))
             gaps += [exchanged(stages, kept, margins, row) for row in range(len(images))]
             tied += (margins.amin(dim=0) < MERGE_TIE).tolist()
     if not gaps:
