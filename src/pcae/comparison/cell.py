@@ -61,8 +61,7 @@ class Cell:
     def path(self) -> Path:
         """Its file, under whichever row's name it was measured."""
         end = f"seed{self.seed}-{digest_of(self.settings)}.json"
-        slug = re.sub(r"[^a-z0-9]+", "-", self.row.name.lower())[:60].strip("-") or "row"
-        return next(self.folder.glob(f"*{end}"), self.folder / f"{slug}-{end}")
+        return next(self.folder.glob(f"*{end}"), self.folder / f"{slug(self.row.name)}-{end}")
 
     def measured(self) -> dict[str, dict[str, Any]]:
         """What was measured already, each with where and when. Raises ValueError for a file that is damaged."""
@@ -80,6 +79,11 @@ class Cell:
         measured = self.measured() | {name: {"value": value, **now} for name, value in values.items()}
         described = {"row": self.row.name, "seed": self.seed, "measured": measured, "settings": self.settings}
         replace_json(self.path, described)
+
+
+def slug(name: str) -> str:
+    """A row's name as files have it."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower())[:60].strip("-") or "row"
 
 
 def cell_of(row: Row, seed: int, at: Conditions, folder: Path, **budget: Any) -> Cell:

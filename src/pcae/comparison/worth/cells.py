@@ -1,7 +1,6 @@
 """What is finished: a file for each row and seed, written after every part, so that nothing is done again."""
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -13,7 +12,7 @@ import torch
 from jaxtyping import Bool
 from numpy.typing import NDArray
 
-from pcae.comparison.cell import machine
+from pcae.comparison.cell import machine, slug
 from pcae.comparison.rows import digest_of
 from pcae.writing import replace_json
 
@@ -64,8 +63,7 @@ class Cell:
 
 def cell_at(folder: Path, row: str, seed: int, settings: dict[str, Any]) -> Cell:
     """A cell with what is finished of it. Raises ValueError for a file that is damaged."""
-    slug = re.sub(r"[^a-z0-9]+", "-", row.lower())[:60].strip("-") or "row"
-    path = folder / "cells" / f"{slug}-seed{seed}-{digest_of(settings)}.json"
+    path = folder / "cells" / f"{slug(row)}-seed{seed}-{digest_of(settings)}.json"
     cell = Cell(path, row, seed, settings)
     if not path.is_file():
         return cell

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import timm
@@ -113,8 +112,3 @@ def licence_of(weights: str) -> str:
         said = timm.get_pretrained_cfg(weights.removeprefix(START), allow_unregistered=True)
         return (said and said.license) or "not known"
     return "not known"
-
-
-def out_of(folder: Path, row: Row, seed: int, what: str, digest: str) -> Path:
-    """The run folder of a part of a row."""
-    return folder / "runs" / f"{row.kind}-{what}-seed{seed}-{digest}"
