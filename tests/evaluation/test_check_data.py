@@ -209,8 +209,14 @@ def test_closest_before_equals_all_pairs():
     noise = np.random.default_rng(0).integers(0, 256, (50, 16, 16)).astype(np.uint8)
     import torch
 
-    vectors = directions(torch.from_numpy(noise))
-    similarity, place = closest_before(vectors, most=4, block=7)
+    held = []
+
+    def few(some: torch.Tensor) -> torch.Tensor:
+        held.append(len(some))
+        return directions(some)
+
+    similarity, place = closest_before(torch.from_numpy(noise), few, most=4, block=7)
+    assert max(held) == 7, "vectors of more than a block are held at once"
     for row in range(1, 50):
         every = np.array([np.corrcoef(noise[row].ravel(), noise[other].ravel())[0, 1] for other in range(row)])
         known = min(row, 4)

@@ -14,8 +14,9 @@ from PIL import Image
 
 import pcae
 from pcae.cli import main
+from pcae.settings.values import place_of
 from pcae.sharing.in_parts import OpenPart
-from pcae.sharing.part_folder import PartFolder, is_folder, place_of
+from pcae.sharing.part_folder import PartFolder, is_folder
 from pcae.weights.files import save_model
 from tests.processes import Started, ended, succeed, together
 from tests.sharing.conftest import features
@@ -226,6 +227,32 @@ def test_what_is_a_folder_and_what_a_file(tmp_path):
     assert all(map(is_folder, (Path("features"), Path("s3://bucket/features"), tmp_path / "old.v2")))
     assert not any(map(is_folder, (Path("f.npy"), Path("f.parquet"), Path("a/f.csv"))))
     assert place_of(Path("s3://bucket/a/b")) == "s3://bucket/a/b" and place_of(Path("/a/b")) == "/a/b"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "pack DATA s3://bucket/packed",
+        "pretrain DATA --recipe sample --out gs://bucket/run",
+        "check-data DATA --out s3://bucket/page.html",
+        "evaluate DATA --weights W --out s3://bucket/page.png",
+        "neighbours s3://bucket/features DATA",
+        "show DATA --weights W --out hf://buckets/a/b.png",
+    ],
+)
+def test_what_needs_a_disk_refuses_an_address_and_writes_nothing(data, tmp_path, monkeypatch, capsys, words):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stop:
+        main([str(data) if word == "DATA" else word for word in words.split()])
+    place = next(word for word in words.split() if "://" in word)
+    said = capsys.readouterr().err
+    assert stop.value.code == 2 and f"{place!r} is an address; give a path on a disk of this machine" in said
+    assert not list(tmp_path.iterdir())
+
+
+def test_from_python_an_address_is_refused_where_a_disk_is_needed(data):
+    with pytest.raises(ValueError, match="out 's3://bucket/packed' is an address; give a path on a disk"):
+        pcae.pack(data, "s3://bucket/packed")
 
 
 @pytest.mark.parametrize("verb", ["embed", "predict"])

@@ -1,11 +1,12 @@
 """Images that are there twice: the same bytes, or the same picture in another size or format, mirrored, or a part."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int, Shaped, UInt8
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -49,7 +50,7 @@ def near_duplicates(facts: Sequence[Facts], alike: float, device: torch.device) 
     if len(places) < 2:
         return []
     sketches = torch.stack([torch.from_numpy(facts[place].sketch) for place in places])
-    similarity, before = closest_before(directions(sketches).to(device))
+    similarity, before = closest_before(sketches.to(device), directions)
     return groups_of(similarity.masked_fill(similarity < alike, -1.0), before, places)
 
 
@@ -78,7 +79,7 @@ def near_by_features(
     """
     if len(features) < 2:
         return []
-    similarity, before = closest_before(F.normalize(whitened(features), dim=1).to(device))
+    similarity, before = closest_before(whitened(features).to(device), partial(F.normalize, dim=1))
     rows, columns = (similarity > -1).nonzero().unbind(1)
     fit = best_fits(small, torch.stack([rows, before[rows, columns]], dim=1), device)
     tied = torch.full_like(similarity, -1.0)
@@ -100,16 +101,19 @@ def directions(sketches: UInt8[Tensor, "images side side"]) -> Float[Tensor, "im
 
 
 def closest_before(
-    vectors: Float[Tensor, "images dim"], most: int = 16, block: int = 4096
+    images: Shaped[Tensor, "images ..."], vectors: Callable[[Tensor], Tensor], most: int = 16, block: int = 4096
 ) -> tuple[Float[Tensor, "images most"], Int[Tensor, "images most"]]:
-    """For each vector the largest similarities to those that stand before it, -1 where there are none, and where."""
+    """For each image the largest similarities to those that stand before it, -1 where there are none, and where.
+
+    vectors: makes vectors of length 1 of some images; two blocks of them are held at once.
+    """
     similarity, place = [], []
-    for start in range(0, len(vectors), block):
-        rows = vectors[start : start + block]
+    for start in range(0, len(images), block):
+        rows = vectors(images[start : start + block])
         best = torch.full((len(rows), most), -1.0, device=rows.device)
         where = torch.zeros_like(best, dtype=torch.long)
         for left in range(0, start + 1, block):
-            scores = rows @ vectors[left : left + block].T
+            scores = rows @ vectors(images[left : left + block]).T
             if left == start:
                 scores = scores.masked_fill(torch.ones_like(scores, dtype=torch.bool).triu(), -1.0)
             top, column = scores.topk(min(most, scores.shape[1]), dim=1)

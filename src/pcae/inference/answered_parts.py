@@ -14,11 +14,12 @@ from pcae.inference.held_out import Answers, Watch
 from pcae.inference.trained import AS_TRAINED, facts_of, open_shown, open_trained, whole
 from pcae.model.pretrained import Classifier, Pretrained
 from pcae.settings.trained import RuleConfig
+from pcae.settings.values import place_of
 from pcae.settings.verbs.embed import EmbedConfig
 from pcae.settings.verbs.evaluate import EvaluateConfig
 from pcae.settings.verbs.predict import PredictConfig
 from pcae.sharing.in_parts import InParts, Shared, Work
-from pcae.sharing.part_folder import PartFolder, check_folder, place_of
+from pcae.sharing.part_folder import PartFolder, check_folder
 from pcae.training.distributed import World, open_world
 
 

@@ -18,10 +18,11 @@ from pcae.inference.trained import facts_of, open_shown, open_trained, say_left_
 from pcae.model.pretrained import Pretrained
 from pcae.results import Block, Result, Table, import_pandas
 from pcae.settings.choices import Pool
+from pcae.settings.values import place_of
 from pcae.settings.verbs.embed import EmbedConfig
 from pcae.sharing.contents import digest_of
 from pcae.sharing.in_parts import Work
-from pcae.sharing.part_folder import PartFolder, check_file, is_folder, place_of
+from pcae.sharing.part_folder import PartFolder, check_file, is_folder
 from pcae.terminal import bar
 from pcae.writing import check_writable
 

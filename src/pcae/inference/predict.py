@@ -17,9 +17,10 @@ from pcae.inference.feature_files import in_text
 from pcae.inference.trained import facts_of, open_shown, open_trained, whole
 from pcae.model.pretrained import Classifier, Pretrained
 from pcae.results import Block, Result, Table
+from pcae.settings.values import place_of
 from pcae.settings.verbs.predict import PredictConfig
 from pcae.sharing.in_parts import Work
-from pcae.sharing.part_folder import PartFolder, check_alone, check_file, is_folder, place_of
+from pcae.sharing.part_folder import PartFolder, check_alone, check_file, is_folder
 from pcae.terminal import bar, console
 from pcae.writing import in_one_move
 

@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from pcae.data.shards.remote import is_address
 from pcae.inference.feature_files import names_beside, values_of
 from pcae.search.rows import BLOCK, HeldRows, Rows
-from pcae.sharing.part_folder import PartFolder, place_of
+from pcae.sharing.part_folder import PartFolder
 
 REMEDY = "give what pcae embed wrote: F.npy, F.parquet, or a folder of parts"
 
@@ -99,8 +98,6 @@ Features = NpyFeatures | ParquetFeatures
 
 def open_features(place: Path) -> Features:
     """The features in a file or folder. Raises ValueError where there are none."""
-    if is_address(place_of(place)):
-        raise ValueError(f"features {place_of(place)!r} is at an address; copy it to this machine")
     if place.is_dir():
         parts = PartFolder(str(place))
         paths = [place / parts.part(number) for number in sorted(parts.finished())]

@@ -12,8 +12,9 @@ from pcae.data.batches import scanning_workers
 from pcae.data.images import Images
 from pcae.data.survey import SKETCH, Facts, look
 from pcae.data.unreadable import BadFiles, Batch, Read
+from pcae.settings.values import place_of
 from pcae.sharing.in_parts import InParts, Work
-from pcae.sharing.part_folder import PartFolder, place_of
+from pcae.sharing.part_folder import PartFolder
 from pcae.training.distributed import World
 
 AT_ONCE = 16

@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import json
+import re
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -126,13 +127,24 @@ def expand(path: str | Path) -> Path:
         raise ValueError(f"path {str(path)!r} names the home of a user who is not here") from error
 
 
+def place_of(path: Path) -> str:
+    """A path, or an address, of whose two slashes Path makes one."""
+    return re.sub(r"^([a-z][a-z0-9+.-]+):/(?=[^/])", r"\1://", str(path))
+
+
 def at_home(config: T) -> T:
-    """A configuration with `~` filled in in all its paths."""
+    """A configuration with `~` filled in in all its paths.
+
+    Raises ValueError for an address where only a disk will do: all paths but those that its class names as ADDRESSES.
+    """
     paths = {
         field.name: expand(getattr(config, field.name))
         for field in dataclasses.fields(config)  # pyright: ignore[reportArgumentType]
         if isinstance(getattr(config, field.name), Path)
     }
+    for name, path in paths.items():
+        if "://" in place_of(path) and name not in getattr(config, "ADDRESSES", ()):
+            raise ValueError(f"{name} {place_of(path)!r} is an address; give a path on a disk of this machine")
     return dataclasses.replace(config, **paths)  # pyright: ignore[reportArgumentType, reportCallIssue]
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from pcae.data.shards.remote import Unreachable, filesystem, is_address, scheme_of, tried
 from pcae.settings.sources import Data
+from pcae.settings.values import place_of
 from pcae.writing import UMASK, check_place, check_writable
 
 JOB = "_job.json"
@@ -25,11 +26,6 @@ WRITING = ".writing"
 STALE = 3600
 """Seconds without a byte after which a part that was begun is taken for one of a process that is gone."""
 NO_SINK = ("http", "https")
-
-
-def place_of(out: Path) -> str:
-    """A path, or an address, of whose two slashes Path makes one."""
-    return re.sub(r"^([a-z][a-z0-9+.-]+):/(?=[^/])", r"\1://", str(out))
 
 
 def check_folder(out: Path, data: Data) -> None:

@@ -14,6 +14,7 @@ class CheckDataConfig:
     """
 
     EXAMPLES = ("photos", "photos --validation held-out --by runs/photos --out photos.html")
+    ADDRESSES = ("parts",)
 
     data: AnyData
     """Folder, .txt or .csv list, WebDataset shards, `hf:NAME`, `sample` or `fashion-mnist`."""

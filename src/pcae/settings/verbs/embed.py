@@ -24,6 +24,7 @@ class EmbedConfig:
         "photos --weights runs/photos --out features.npy",
         "photos --weights timm:vit_small_patch16_224 --pool cls --out features/",
     )
+    ADDRESSES = ("out",)
 
     data: AnyData
     """Folder, image, .txt or .csv list, WebDataset shards, `hf:NAME`, `sample` or `fashion-mnist`."""

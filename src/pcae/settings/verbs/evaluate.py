@@ -22,6 +22,7 @@ class EvaluateConfig:
     USUAL = (
         "data weights drop_ratio fold reduction only image_size batch_size rounds out confusion mistakes device json"
     )
+    ADDRESSES = ("parts",)
 
     data: AnyData
     """Folder with val/CLASS/... folders, .csv of path,label, WebDataset shards, `hf:NAME`, or a built-in word."""

@@ -19,6 +19,7 @@ class PredictConfig:
         "photos --weights runs/classifier --drop-ratio 0.3 --top 1 --out labels.jsonl",
     )
     USUAL = "data weights out drop_ratio fold reduction top threshold split batch_size image_size device json"
+    ADDRESSES = ("out",)
 
     data: AnyImages
     """An image, a folder, a .txt or .csv list, WebDataset shards, `hf:NAME`, or a built-in word."""
