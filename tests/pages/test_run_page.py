@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import math
+import re
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
@@ -20,7 +21,7 @@ from tests.browser import DESKTOP, PHONE, opened
 from tests.runs.test_finetuning import FINETUNE, make_shapes
 from tests.runs.test_pretraining import TINY
 
-SECTIONS = ["numbers", "curves", "health", "probes", "kept", "cost", "settings", "files"]
+SECTIONS = ["verdict", "numbers", "map", "curves", "health", "probes", "kept", "cost", "files", "settings"]
 HEALTH = {
     "student_std": 0.4, "student_rank": 9.0, "teacher_std": 0.3, "teacher_rank": 8.0, "target_std": 0.5,
     "position_share": 0.25, "score_std": 0.1, "teacher_student_cosine": 0.75,
@@ -77,12 +78,13 @@ def run(pretrained, tmp_path) -> Path:
 
 @pytest.fixture
 def undrawn(monkeypatch) -> None:
-    """Without the picture of kept tokens, which takes most of the time."""
+    """Without the picture of kept tokens and the map, which take most of the time."""
 
     def refuse(*_) -> None:
         raise ValueError("nothing is drawn")
 
     monkeypatch.setattr(run_page, "draw_run", refuse)
+    monkeypatch.setattr(run_page, "feature_map", refuse)
 
 
 @pytest.fixture(scope="module")
@@ -131,13 +133,14 @@ def test_the_page_stands_alone_and_says_everything(run):
     page = Page(run / "report.html")
     assert [name for name in page.sections if name in SECTIONS] == SECTIONS
     assert {path.name for path in run.iterdir()} == before | {"report.html"}
-    assert not {"script", "link", "a", "iframe"} & page.tags and "http" not in page.source
+    assert not {"link", "a", "iframe"} & page.tags and " src=" not in page.source.replace(' src="data:', "")
+    assert "http" not in re.sub(r"base64,[A-Za-z0-9+/=]+", "", page.source)
     (picture,) = page.pictures
     with Image.open(io.BytesIO(base64.b64decode(picture.removeprefix("data:image/png;base64,")))) as shown:
         assert min(shown.size) > 500
     assert page.source.count("<svg") == 5 + 7 + 1, "curves, health, probes; no step was skipped"
     assert "Pre-training by pcae: vit_tiny_patch16_224 at 28 x 28, on sample" in page["top"]
-    assert "finished 30 steps" in page["top"] and "62.5%right by nearest neighbours" in page["numbers"]
+    assert "Finished, 30 steps" in page["top"] and "62.5%right by nearest neighbours" in page["numbers"]
     assert "of at most 24." in page["health"], "the width of a token"
     for file in ("config.yaml", "encoder.safetensors", "checkpoints", "tensorboard"):
         assert file in page["files"]
@@ -188,7 +191,7 @@ def test_a_run_under_way_says_how_far_it_is(run, capsys, epochs, steps):
     last = json.loads((run / "metrics.jsonl").read_text().splitlines()[3])
     assert found["numbers"]["loss"] == last["loss"] and found["numbers"]["bad_files"] == 0
     page = Page(run / "report.html")
-    assert f"not finished step 4 of {steps}, last numbers written 20" in page["top"]
+    assert f"Not finished: step 4 of {steps}, last numbers written 20" in page["top"]
     assert "No picture: it is drawn once the run is finished" in page["kept"]
 
 

@@ -1,6 +1,5 @@
 """One HTML page that stands alone: what a run did."""
 
-import dataclasses
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,6 +12,7 @@ from markupsafe import Markup
 from pcae.evaluation.estimates import in_percent
 from pcae.evaluation.run_metrics import Curve
 from pcae.methods.health import most_directions
+from pcae.pages.feature_map import feature_map
 from pcae.pages.html import as_address, write_html
 from pcae.pages.kept_tokens import draw_run
 from pcae.pages.run_data import (
@@ -26,13 +26,12 @@ from pcae.pages.run_data import (
     steps_of,
     versions_of,
 )
+from pcae.pages.run_settings import settings_of, shown
 from pcae.pages.run_text import CURVES, DETECTION, FILES, HEALTH, NUMBERS, OTHER, PLOTS, PROBES, SHARES, Plot
+from pcae.pages.run_verdict import verdict_of
 from pcae.pictures.run_curves import draw_curves
 from pcae.results import Block, Record, Table
-from pcae.settings.methods import inapplicable_settings
 from pcae.settings.sources import in_words
-from pcae.settings.training import RunSettings
-from pcae.settings.values import build, to_plain
 from pcae.settings.verbs.report import ReportConfig
 from pcae.terminal import console, duration, warn
 from pcae.writing import check_writable
@@ -49,7 +48,9 @@ class RunReport(Record):
     def blocks(self) -> list[Block]:
         """The main numbers, and what looked wrong."""
         rows = [[what, text] for text, what in main_numbers(self)]
-        return [Table(f"{self['run']}: {self['page']}", ["", "value"], rows), *self["warnings"]]
+        verdict = self["verdict"]
+        says = [verdict["says"], *([f"next: {verdict['command']}"] if verdict["command"] else [])]
+        return [Table(f"{self['run']}: {self['page']}", ["", "value"], rows), *says, *self["warnings"]]
 
     def records(self) -> list[dict[str, Any]]:
         """One row: its numbers, health and probes."""
@@ -83,6 +84,7 @@ def facts_of(run: RunData) -> dict[str, Any]:
     return {
         "run": str(run.folder),
         "verb": run.verb,
+        "verdict": verdict_of(run).as_json(),
         "state": {"finished": run.summary is not None, "step": run.step, "steps": steps_of(run)},
         "numbers": numbers_of(run),
         "health": run.metrics.last("health/"),
@@ -110,6 +112,8 @@ def write_page(path: Path, run: RunData, facts: dict[str, Any]) -> None:
         by_class=classes_of(run),
         confusion=as_address(confusion.read_bytes(), "png") if confusion.is_file() else None,
         kept=kept_picture(run),
+        bars=bars_of(run),
+        map=map_of(run),
         settings=settings_of(run),
         odd={name: shown(value) for name, value in run.odd.items()},
         files=list(files_of(run.folder)),
@@ -210,46 +214,24 @@ def kept_picture(run: RunData) -> dict[str, str]:
         return {"picture": as_address(path.read_bytes(), "png")}
 
 
-def settings_of(run: RunData) -> list[dict[str, Any]]:
-    """The settings in groups: name, value, the default where it is another, without those that the method lacks."""
-    values, usual = to_plain(run.config), to_plain(build(type(run.config), {}))
-    hidden = {"out", "json", "dry_run"}
-    hidden |= inapplicable_settings(run.config.method.method) if run.verb == "pretrain" else set()
-    groups = []
-    for title, names in grouped(run.config):
-        rows = [
-            {
-                "name": name.replace("_", "-"),
-                "value": shown(values[name]),
-                "usual": shown(usual[name]),
-                "own": name != "data" and values[name] != usual[name],
-            }
-            for name in names
-            if name not in hidden
-        ]
-        groups.append({"title": title, "rows": rows})
-    return [group for group in groups if group["rows"]]
+def map_of(run: RunData) -> dict[str, Any] | None:
+    """What the features of a pre-training run are like, or why that is not shown; None for other runs."""
+    if run.verb != "pretrain":
+        return None
+    try:
+        return feature_map(run)
+    except (ValueError, OSError) as error:
+        return {"missing_map": str(error)}
 
 
-def grouped(config: Any) -> Iterator[tuple[str, list[str]]]:
-    """A configuration and those inside it: the first sentence that each says of itself, the names of its own values."""
-    asked, own, inside = isinstance(config, RunSettings), [], []
-    for field in dataclasses.fields(config):
-        (inside if dataclasses.is_dataclass(getattr(config, field.name)) else own).append(field.name)
-    yield "What was asked for" if asked else re.split(r"[.;\n]", str(type(config).__doc__))[0], own
-    for name in inside:
-        yield from grouped(getattr(config, name))
-
-
-def shown(value: Any) -> str:
-    """A setting as text."""
-    if value is None:
-        return "not set"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list):
-        return " ".join(map(shown, value))
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+def bars_of(run: RunData) -> list[tuple[str, float]]:
+    """Shares of held-out images that nearest neighbours sort right: by pixels, as the run began, and now."""
+    curves = run.metrics.curves
+    if "probe/knn" not in curves:
+        return []
+    begun = run.config.init or "random weights"
+    pixels = [("raw pixels", curves["probe/knn_pixels"].last)] if "probe/knn_pixels" in curves else []
+    return [*pixels, (begun, curves["probe/knn"].values[0]), ("this run", curves["probe/knn"].last)]
 
 
 def files_of(folder: Path) -> Iterator[dict[str, str]]:

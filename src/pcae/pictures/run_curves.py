@@ -44,7 +44,7 @@ def draw_curves(
         if len(drawn) > 1:
             axes.legend(loc="best", frameon=False, fontsize=9)
         file = io.StringIO()
-        figure.savefig(file, format="svg", metadata={"Date": None})
+        figure.savefig(file, format="svg", metadata={"Date": None}, transparent=True)
     return for_page(file.getvalue(), name)
 
 

@@ -10,9 +10,9 @@ from pcae.data.augment import Normalise
 from pcae.data.batches import whole_loader
 from pcae.data.images import Images
 from pcae.methods.choice import Pretraining
+from pcae.methods.collapse import describe_data, find_faults
 from pcae.methods.health import IMAGES, examine, most_directions
 from pcae.model.compiled import uncompiled
-from pcae.runs.collapse import describe_data, find_faults
 from pcae.runs.run import TrainingRun
 from pcae.settings.run import HealthConfig
 from pcae.settings.values import flatten
@@ -77,7 +77,7 @@ class Health:
         self.records.append(record)
         self.journal.note(record)
         most = most_directions(len(self.pixels), whole.student.width)
-        self.journal.beside["rank"] = f"rank {numbers['student_rank']:.0f} of {most}"
+        self.journal.beside["rank"] = f"rank {numbers['student_rank']:.0f} of {most} at step {progress.step}"
         for name, sentence in find_faults(self.records, self.settings).items():
             self.tell(name, f"step {progress.step}: {sentence}", progress.step)
 

@@ -1,8 +1,11 @@
 """Nearest neighbours of labelled images while a run trains: how well its features sort them, on held-out ones."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
+from torch.nn import functional as F
 
 from pcae.data.batches import training_workers
 from pcae.data.tables.labelled import FROM_PYTHON, REMEDY, open_labelled
@@ -24,6 +27,9 @@ K = 20
 """Neighbours that vote."""
 NAME = "probe/knn"
 """The accuracy's name in metrics.jsonl and TensorBoard."""
+PIXELS = "probe/knn_pixels"
+"""The same by the pixels of the images, shrunk to at most SIDE x SIDE."""
+SIDE = 32
 BEST = "best-encoder.safetensors"
 """Where a run keeps the encoder that sorted the held-out images best."""
 FOLDERS = "use a folder with train/CLASS/... and val/CLASS/..."
@@ -52,9 +58,24 @@ class OnlineProbe:
             self.last = done[-1]
         else:
             self.probe(run, journal)
+            self.hold_against_pixels(run, journal)
         for bad_files in (self.train, self.test):
             if bad_files.found and run.world.is_main:
                 console.print(f"{bad_files.describe()}; they are left out of the probe")
+
+    def hold_against_pixels(self, run: PretrainingRun, journal: Journal) -> None:
+        """Write down, once, how many images are sorted right by their pixels: what features must be better than."""
+        height, width = (min(side, SIDE) for side in self.facts.encoder.image_size)
+
+        def shrunk(pixels: Tensor) -> Tensor:
+            return F.adaptive_avg_pool2d(pixels.float(), (height, width)).flatten(1)
+
+        values = self.train.images.channels * height * width
+        with run.progress.no_training():
+            train, test = (self.encode(shrunk, values, bad_files, run.world) for bad_files in (self.train, self.test))
+            right = sorted_right(train, test, len(self.train.images.classes), run.world)
+        if run.world.is_main:
+            journal.note({"step": run.progress.step, PIXELS: right})
 
     def watch(self, run: PretrainingRun, journal: Journal) -> None:
         """Probe; images that are gone since the run began are no reason to end it."""
@@ -73,28 +94,32 @@ class OnlineProbe:
             if step and self.last > best_so_far(journal.folder, NAME):
                 save_model(journal.folder / BEST, method.student.vit, self.facts)
             journal.note({"step": step, NAME: self.last})
-            journal.beside["knn"] = f"kNN {self.last:.1%}"
+            journal.beside["knn"] = f"kNN {self.last:.1%} at step {step}"
 
     def measure(self, method: Pretraining, world: World) -> float:
         """Accuracy with the student as it is."""
-        model = Pretrained(method.student, self.facts).to(world.device)
+        model, splits = Pretrained(method.student, self.facts).to(world.device), (self.train, self.test)
+
+        def pooled(pixels: Tensor) -> Tensor:
+            return pool(model, model(pixels.to(world.device)), "mean").float().cpu()
+
         method.eval()
         try:
-            train, test = (self.encode(model, bad_files, world) for bad_files in (self.train, self.test))
+            train, test = (self.encode(pooled, model.encoder.width, split, world) for split in splits)
         finally:
             method.train()
         return sorted_right(train, test, len(self.train.images.classes), world)
 
-    def encode(self, model: Pretrained, bad_files: BadFiles, world: World) -> Share:
-        """Mean patch features of this process's images that can be read, and their labels.
+    def encode(self, features: Callable[[Tensor], Tensor], width: int, bad_files: BadFiles, world: World) -> Share:
+        """Features, so many, of this process's images that can be read, and their labels.
 
         Raises ValueError, in all of them, when too many cannot be read.
         """
-        places, rows = [], [torch.empty(0, model.encoder.width)]
+        places, rows = [], [torch.empty(0, width)]
         with torch.inference_mode():
-            for batch in share_of(bad_files, model.facts, world, "encoding", self.workers):
+            for batch in share_of(bad_files, self.facts, world, "encoding", self.workers):
                 places += batch.indices
-                rows.append(pool(model, model(batch.pixels.to(world.device)), "mean").float().cpu())
+                rows.append(features(batch.pixels))
         return Share(torch.cat(rows), torch.tensor(bad_files.images.labels)[places])
 
 

@@ -28,7 +28,8 @@ class Journal:
     """A watcher that reads the numbers of a step off the device and writes them down; use it as a context.
 
     Every process calls it, the main one writes. On resume, lines past `start` are dropped first, so that no step
-    stands in metrics.jsonl twice. beside: what other watchers want to be shown, by name. audience: who is told, too.
+    stands in metrics.jsonl twice. beside: what other watchers want to be shown, by name;
+    lines of text show it once. audience: who is told, too.
     """
 
     def __init__(
@@ -99,6 +100,7 @@ class Journal:
         self.bar.update(self.task, completed=progress.step, now=now)
         if not self.console.is_terminal:
             self.console.print(f"step {progress.step} of {progress.steps}  {now}  {self.time_left(progress, record)}")
+            self.beside.clear()
 
     def measure(self, progress: Progress) -> dict[str, int | float]:
         """The numbers of this step over all processes, and the speed since the last line."""

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from pcae.runs.collapse import describe_data, find_faults
+from pcae.methods.collapse import describe_data, find_faults
 
 SETTINGS = {"momentum": None, "target_norm": "token", "base_lr": 4e-3, "steps": 1000, "method": "pcae"}
 START = {"step": 0, "skipped": 0} | {
