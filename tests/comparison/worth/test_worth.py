@@ -17,7 +17,6 @@ from pcae.comparison.worth.runs import Runs
 from pcae.evaluation.recipe_choice import RecipeChoice
 from tests.browser import DESKTOP, PHONE, opened
 
-pytestmark = pytest.mark.trains
 NETWORK = {
     "model": "vit_tiny_patch16_224", "width": 24, "depth": 4, "heads": 2, "patch_size": 4, "image_size": 16,
     "decoder_width": 16, "decoder_depth": 1, "decoder_heads": 2,
