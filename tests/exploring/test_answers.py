@@ -135,23 +135,23 @@ def test_the_nearest_are_those_of_the_features(pages, kind):
         assert all(similar[one["image"]] == pytest.approx(one["similarity"], abs=1e-4) for one in near)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "mode"), [("encoder", "whole"), ("classifier", "classifier")])
 def test_what_is_kept_is_what_pcae_show_says(pages, place, capsys, tmp_path, kind, mode):
-    """At the ratio that show has without a word, and at another place of the dial."""
+    """At a ratio that is not the one that both have without a word."""
     page = pages[kind]
     ratios = json.loads(ask(page.server)[1].decode().split('type="application/json">')[1].split("<")[0])["ratios"]
     words = ["show", str(place / "images"), "--weights", str(place / f"{kind}.safetensors"), "--modes", mode, "--json"]
     flag = {"whole": ["--keep-ratio", "0.8"], "classifier": ["--drop-ratio", "0.2"]}[mode]
-    for at, more in ((None, []), (0.2, flag)):
-        out = tmp_path / str(at)
-        main([*words, "--out", str(out), "--most-images", "3", "--max-bad-files", "0.5", "--device", "cpu", *more])
-        for image in json.loads(capsys.readouterr().out)["images"]:
-            kept = image["kept"][mode]
-            index = [Path(name).name for name in page.names].index(image["name"])
-            said = asked(page, f"look/{index}/{ratios.index(kept['drop_ratio'])}")
-            stages = [set(kept["shown_ids"]), *(set(stage["kept_ids"]) for stage in kept["stages"])]
-            assert said["left"] == [len(ids) for ids in stages]
-            assert said["fates"] == [sum(place in ids for ids in stages) for place in range(24)]
+    words += ["--out", str(tmp_path / "out"), "--most-images", "2", "--max-bad-files", "0.5", "--device", "cpu"]
+    main([*words, *flag])
+    for image in json.loads(capsys.readouterr().out)["images"]:
+        kept = image["kept"][mode]
+        index = [Path(name).name for name in page.names].index(image["name"])
+        said = asked(page, f"look/{index}/{ratios.index(kept['drop_ratio'])}")
+        stages = [set(kept["shown_ids"]), *(set(stage["kept_ids"]) for stage in kept["stages"])]
+        assert kept["drop_ratio"] == 0.2 and said["left"] == [len(ids) for ids in stages]
+        assert said["fates"] == [sum(place in ids for ids in stages) for place in range(24)]
 
 
 def test_a_classifier_says_what_pcae_predict_says_and_costs_less_as_the_dial_is_turned(pages, place):
@@ -284,10 +284,10 @@ def test_images_that_are_no_files_are_explored_but_not_marked(place, tmp_path):
 
 def test_many_requests_at_once_are_answered_as_one_by_one(pages):
     page = pages["classifier"]
-    paths = [f"{what}/{index}{more}" for index in range(8) for what, more in (("near", ""), ("look", "/3"))]
+    paths = [f"{what}/{index}{more}" for index in range(4) for what, more in (("near", ""), ("look", "/3"))]
     alone = [asked(page, path) for path in paths]
     with ThreadPoolExecutor(8) as pool:
-        assert list(pool.map(lambda path: asked(page, path), paths * 3)) == alone * 3
+        assert list(pool.map(lambda path: asked(page, path), paths * 2)) == alone * 2
 
 
 def test_a_browser_is_opened_for_somebody_before_this_machine_alone(monkeypatch):
