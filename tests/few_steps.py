@@ -75,7 +75,7 @@ MADE = {"packed/", "small/", "PACKED", "index.json"}
 def left_out(words: tuple[str, ...]) -> bool:
     """Whether a command needs the network or a client that is not here, or has a test of its own at this size."""
     away = {"--table", "wandb", "mlflow", "openvino"}
-    return words[1] == "demo" or any(word.startswith(("hf:", "hf-hub:")) or word in away for word in words)
+    return words[1] in {"demo", "explore"} or any(word.startswith(("hf:", "hf-hub:")) or word in away for word in words)
 
 
 def kind_of(words: tuple[str, ...]) -> set[str]:

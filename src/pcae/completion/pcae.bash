@@ -3,7 +3,7 @@ _pcae() {
     local word=${COMP_WORDS[COMP_CWORD]} verb=${COMP_WORDS[1]} flag='' behind=0 flags='' words='' place
     [[ $word == = ]] && word=''
     case $COMP_CWORD,$verb in
-        1,*) words='demo check-data pack index pretrain finetune evaluate tune predict probe embed neighbours show diversity report compare worth export benchmark cost recipes doctor detect completion' ;;
+        1,*) words='demo check-data pack index pretrain finetune evaluate tune predict probe embed neighbours show explore diversity report compare worth export benchmark cost recipes doctor detect completion' ;;
         2,detect) words='train evaluate predict' ;;
         2,completion) words='bash zsh fish' ;;
     esac
@@ -32,6 +32,7 @@ _pcae() {
         'embed') flags='--weights --image-size --device --out --split --max-bad-files --workers --pool --tokens --batch-size --part-rows --json --help --help-all' ;;
         'neighbours') flags='--weights --neighbours --out --exact --index --index-threads --pool --image-size --batch-size --split --max-bad-files --workers --device --json --help --help-all' ;;
         'show') flags='--weights --image-size --device --out --most-images --modes --mask-ratio --keep-ratio --stages --placement --stages-after --criterion --drop-ratio --seed --split --max-bad-files --workers --json --help --help-all' ;;
+        'explore') flags='--weights --image-size --device --out --port --no-browser --pool --batch-size --split --max-bad-files --workers --json --help --help-all' ;;
         'diversity') flags='--weights --labels --model --seeds --image-size --most-images --batch-size --reductions --keep-ratio --stages --device --out --split --max-bad-files --workers --json --help --help-all' ;;
         'report') flags='--out --json --help --help-all' ;;
         'compare') flags='--rows --table --scale --out --seeds --measures --epochs --seconds --device --workers --accumulation --json --help --help-all' ;;
@@ -44,7 +45,7 @@ _pcae() {
     esac
     case "$verb $flag $behind" in
         'pack --form '0) words='pixels jpeg' ;;
-        'pack --split '0 | 'evaluate --split '0 | 'tune --split '0 | 'predict --split '0 | 'detect evaluate --split '0 | 'detect predict --split '0 | 'embed --split '0 | 'neighbours --split '0 | 'show --split '0 | 'diversity --split '0) words='train test' ;;
+        'pack --split '0 | 'evaluate --split '0 | 'tune --split '0 | 'predict --split '0 | 'detect evaluate --split '0 | 'detect predict --split '0 | 'embed --split '0 | 'neighbours --split '0 | 'show --split '0 | 'explore --split '0 | 'diversity --split '0) words='train test' ;;
         'pretrain --recipe '0) words='auto continue demo distil-vit-s distil-vit-ti fashion-mnist imagenet-vit-b imagenet-vit-b-mask85 imagenet-vit-b-mask90 imagenet-vit-l imagenet-vit-s sample vit-b-224 vit-s-128 vit-s-224 vit-ti-32 vit-ti-64' ;;
         'pretrain --optimizer '0 | 'finetune --optimizer '0 | 'detect train --optimizer '0) words='adamw muon' ;;
         'pretrain --precision '0 | 'finetune --precision '0 | 'detect train --precision '0 | 'benchmark --precision '0) words='auto bf16 fp32' ;;
@@ -66,7 +67,7 @@ _pcae() {
         'detect train --pyramid '0) words='fpn simple' ;;
         'detect train --views '0) words='multi-scale jitter' ;;
         'probe --probes '*) words='knn linear attentive' ;;
-        'probe --pool '* | 'embed --pool '0 | 'neighbours --pool '0) words='mean cls' ;;
+        'probe --pool '* | 'embed --pool '0 | 'neighbours --pool '0 | 'explore --pool '0) words='mean cls' ;;
         'show --modes '*) words='masked whole classifier' ;;
         'diversity --reductions '*) words='none sampled random ptr' ;;
         'compare --scale '0) words='smoke small paper' ;;

@@ -18,6 +18,7 @@ _pcae() {
             'embed:features of images to a .npy or .parquet file, deterministic'
             'neighbours:the images whose features are most like those of others, among stored features of any number'
             'show:what a model keeps of images, stage by stage, as pictures and one page with sliders'
+            'explore:a page on this machine: search images by an image, see kept tokens, turn the dial, mark images'
             'diversity:how diverse tokens are, layer by layer (Figure 3), and the paper'\''s claims about what is dropped'
             'report:one HTML page of a run: settings, curves, health, probes, pictures, cost'
             'compare:methods and settings side by side: same images, budget and seeds; the paper'\''s tables'
@@ -527,6 +528,22 @@ _pcae() {
             '--help:two examples and the usual settings'
             '--help-all:every setting, in groups'
         ) ;;
+        ('explore') flags=(
+            '--weights:Run folder, .safetensors or .pth file, folder of transformers'\'' or ...'
+            '--image-size:Height and width of the images in pixels'
+            '--device:cpu, cuda, mps, ...'
+            '--out:The .txt list of marked images to write'
+            '--port:Port of the page'\''s address'
+            '--no-browser:Open the page in a browser, where there is a terminal and a display'
+            '--pool:What images are compared by: mean of the patch tokens, or the ...'
+            '--batch-size:Images that are encoded at once before the page opens'
+            '--split:Which split, where the data has splits'
+            '--max-bad-files:Share of the images that may be unreadable, in [0, 1)'
+            '--workers:Processes that read images beside this one'
+            '--json:Print the address and what it is of as JSON'
+            '--help:two examples and the usual settings'
+            '--help-all:every setting, in groups'
+        ) ;;
         ('diversity') flags=(
             '--weights:Run folders, files of weights, timm:NAME, hf-hub:NAME'
             '--labels:What the weights are called in tables and plots'
@@ -702,7 +719,7 @@ _pcae() {
     esac
     case "$verb $flag $behind" in
         ('pack --form '0) choices='pixels jpeg' ;;
-        ('pack --split '0 | 'evaluate --split '0 | 'tune --split '0 | 'predict --split '0 | 'detect evaluate --split '0 | 'detect predict --split '0 | 'embed --split '0 | 'neighbours --split '0 | 'show --split '0 | 'diversity --split '0) choices='train test' ;;
+        ('pack --split '0 | 'evaluate --split '0 | 'tune --split '0 | 'predict --split '0 | 'detect evaluate --split '0 | 'detect predict --split '0 | 'embed --split '0 | 'neighbours --split '0 | 'show --split '0 | 'explore --split '0 | 'diversity --split '0) choices='train test' ;;
         ('pretrain --recipe '0) choices='auto continue demo distil-vit-s distil-vit-ti fashion-mnist imagenet-vit-b imagenet-vit-b-mask85 imagenet-vit-b-mask90 imagenet-vit-l imagenet-vit-s sample vit-b-224 vit-s-128 vit-s-224 vit-ti-32 vit-ti-64' ;;
         ('pretrain --optimizer '0 | 'finetune --optimizer '0 | 'detect train --optimizer '0) choices='adamw muon' ;;
         ('pretrain --precision '0 | 'finetune --precision '0 | 'detect train --precision '0 | 'benchmark --precision '0) choices='auto bf16 fp32' ;;
@@ -724,7 +741,7 @@ _pcae() {
         ('detect train --pyramid '0) choices='fpn simple' ;;
         ('detect train --views '0) choices='multi-scale jitter' ;;
         ('probe --probes '*) choices='knn linear attentive' ;;
-        ('probe --pool '* | 'embed --pool '0 | 'neighbours --pool '0) choices='mean cls' ;;
+        ('probe --pool '* | 'embed --pool '0 | 'neighbours --pool '0 | 'explore --pool '0) choices='mean cls' ;;
         ('show --modes '*) choices='masked whole classifier' ;;
         ('diversity --reductions '*) choices='none sampled random ptr' ;;
         ('compare --scale '0) choices='smoke small paper' ;;

@@ -12,6 +12,7 @@ from pcae.pages.kept_page import write_page
 from pcae.pages.kept_tokens import check_keeping, modes_of, read_some, run_folder, settled, ways_of
 from pcae.pictures.stages import Panel, Row, draw_rows, draw_stages, heat_panels, stage_panels
 from pcae.results import Block, Result, Table
+from pcae.settings.trained import TrainedConfig
 from pcae.settings.values import expand
 from pcae.settings.verbs.show import ShowConfig
 from pcae.terminal import bar, console
@@ -67,7 +68,7 @@ def show_kept(config: ShowConfig) -> Shown:
     check(config)
     model = open_trained(config.model)
     place, modes = run_folder(expand(config.model.weights)), modes_of(config.keeping, model)
-    teacher, source = find_teacher(config, model, place) if {"masked", "whole"} & set(modes) else (None, None)
+    teacher, source = find_teacher(config.model, model, place) if {"masked", "whole"} & set(modes) else (None, None)
     keeping = settled(config.keeping, place)
     ways = ways_of(keeping, modes, model, teacher)
     bad_files = open_shown(config.data, config.shown, model)
@@ -94,9 +95,9 @@ def check(config: ShowConfig) -> None:
     check_place(config.out, config.data)
 
 
-def find_teacher(config: ShowConfig, model: Pretrained, run: Path | None) -> tuple[Pretrained | None, str]:
+def find_teacher(config: TrainedConfig, model: Pretrained, run: Path | None) -> tuple[Pretrained | None, str]:
     """What serves as the teacher in place of the model, where a run has it, and what it is in words; says so."""
-    found = load_teacher(run, model.device, config.model.image_size) if run else None
+    found = load_teacher(run, model.device, config.image_size) if run else None
     teacher, source = found or (None, "the encoder itself; these weights hold no moving average beside it")
     console.print(f"teacher: {source}")
     return teacher, source

@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from pcae.data.crops import picture_of
-from pcae.data.files.decode import Part, Unreadable, whole
+from pcae.data.files.decode import Unreadable, whole
 from pcae.data.files.eight_bits import MODES
-from pcae.data.files.stored import Size
 from pcae.data.opened import Images, spread
 from pcae.evaluation.dataset_report import Everything, Fault
 from pcae.pages.html import picture_address, write_html
@@ -55,14 +56,14 @@ def card(images: Everything, place: int, fault: Fault | None = None) -> dict[str
 def thumbnail(images: Images, index: int) -> str | None:
     """A small picture as a data address, as a run would read the image; None for one that cannot be read."""
     try:
-        pixels, _, _ = images.open_part(index, as_thumbnail)
+        return picture_address(in_small(images, index, THUMBNAIL), "jpeg", quality=80)
     except Unreadable:
         return None
+
+
+def in_small(images: Images, index: int, longest: int) -> Image.Image:
+    """The whole image, as a run would read it, with at most so many pixels a side. Raises Unreadable."""
+    pixels, _, _ = images.open_part(index, lambda size: whole(size)._replace(target=(longest, longest)))
     small = picture_of(pixels if images.channels in MODES else pixels[..., :1])
-    small.thumbnail((THUMBNAIL, THUMBNAIL))
-    return picture_address(small, "jpeg", quality=80)
-
-
-def as_thumbnail(size: Size) -> Part:
-    """All of an image, wanted so small."""
-    return whole(size)._replace(target=(THUMBNAIL, THUMBNAIL))
+    small.thumbnail((longest, longest))
+    return small

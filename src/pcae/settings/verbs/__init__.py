@@ -1,5 +1,5 @@
 """What each verb does and what it is told: a file a verb, those of detection in one, as are those of
-stored features and of comparisons.
+stored features, of comparisons and of kept tokens.
 
 `pcae VERB --help` shows the EXAMPLES of a configuration, the words behind the verb, and where it has many settings the
 USUAL ones alone.
@@ -26,6 +26,7 @@ VERBS = {
     "embed": "features of images to a .npy or .parquet file, deterministic",
     "neighbours": "the images whose features are most like those of others, among stored features of any number",
     "show": "what a model keeps of images, stage by stage, as pictures and one page with sliders",
+    "explore": "a page on this machine: search images by an image, see kept tokens, turn the dial, mark images",
     "diversity": "how diverse tokens are, layer by layer (Figure 3), and the paper's claims about what is dropped",
     "report": "one HTML page of a run: settings, curves, health, probes, pictures, cost",
     "compare": "methods and settings side by side: same images, budget and seeds; the paper's tables",
@@ -37,7 +38,7 @@ VERBS = {
     "doctor": "versions, devices and data sets that pcae finds here",
 }
 """Every verb and what it does, in the order of `pcae --help`."""
-BESIDE = {"neighbours": "embed", "worth": "compare"}
+BESIDE = {"neighbours": "embed", "worth": "compare", "explore": "show"}
 """Verbs whose settings stand in the file of another one."""
 
 
