@@ -12,6 +12,7 @@ sys.path.insert(0, str(ROOT))
 from docs import reference_pages  # noqa: E402
 
 project = "pcae"
+smartquotes = False  # two dashes are a flag
 html_title = "pcae"
 extensions = ["myst_nb"]
 exclude_patterns = ["examples", "results/*"]
@@ -61,7 +62,16 @@ def read(app, docname: str, source: list[str]) -> None:
     source[0] = INCLUDED.sub(lambda found: moved((ROOT / found[1]).read_text("utf-8"), (ROOT / found[1]).parent), page)
 
 
+def reach(app, page: str, template: str, context: dict, tree) -> None:
+    """Whoever has no mouse scrolls what is wide; headings of the navigation say their level, as ARIA wants it."""
+    wide = re.compile(r'<(pre|div)(?=(?<=pre)>| class="(?:table-wrapper|output text_html))')
+    context["body"] = wide.sub(r'<\1 tabindex="0"', context.get("body", ""))
+    named = context["furo_navigation_tree"].replace('role="heading"', 'role="heading" aria-level="2"')
+    context["furo_navigation_tree"] = named
+
+
 def setup(app) -> None:
     """What Sphinx calls first."""
     reference_pages.write(DOCS / "reference")
     app.connect("source-read", read)
+    app.connect("html-page-context", reach, priority=900)  # behind the theme

@@ -102,7 +102,7 @@ def table(cls: Any, names: list[str], defaults: dict[str, Any]) -> Iterator[str]
     """A row for each setting: its flag, the value that it takes, what it is with nothing said, and what it does."""
     said, kinds, places = explanations(cls), flags(cls), positional_metavars(cls)
     shown = set(getattr(cls, "USUAL", "").split())
-    yield from ("| setting | value | default | |", "| --- | --- | --- | --- |")
+    yield from ("| setting | value | default | is |", "| --- | --- | --- | --- |")
     for name in names:
         flag = places.get(name) or ", ".join(flags_of(name, kinds[name], defaults[name]))
         strong = "**" if name in shown else ""
@@ -122,7 +122,7 @@ def names_page() -> str:
         [
             *("# Names in Python", "", "How they go together: [From Python](../python.md).", "", "## Verbs", ""),
             "Their arguments are the settings of the verb, with underscores.",
-            *("", "| function | returns | |", "| --- | --- | --- |", *rows, ""),
+            *("", "| function | returns | that is |", "| --- | --- | --- |", *rows, ""),
             *("## Functions and classes", ""),
             *(line for name in sorted(pcae._PUBLIC) for line in named(name, getattr(pcae, name))),
         ]
@@ -136,7 +136,7 @@ def named(name: str, found: Any) -> Iterator[str]:
     if not isinstance(written, ast.ClassDef):
         return
     if explanations(found):
-        yield from ("| setting | default | |", "| --- | --- | --- |")
+        yield from ("| setting | default | is |", "| --- | --- | --- |")
         defaults = flatten(build(found, {}, missing=tyro.MISSING))
         for field, said in explanations(found).items():
             default = default_in_words(defaults[field]).strip(" ()").removeprefix("default: ")
