@@ -1,5 +1,5 @@
 # Two commands are all that a newcomer needs: `make demo` and `make test`. Both make .venv when it is missing.
-.PHONY: setup demo test test-all test-trackers test-web lint types format completion clean
+.PHONY: setup demo docs test test-all test-trackers test-web lint types format completion clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -10,7 +10,7 @@ export OMP_NUM_THREADS ?= 1
 PYTEST := $(BIN)/pytest -n 2 --dist worksteal
 
 help:
-	@grep -E '^# ' Makefile | head -1; echo "verbs: setup demo test test-all test-trackers test-web lint types format completion clean"
+	@grep -E '^# ' Makefile | head -1; echo "verbs: setup demo docs test test-all test-trackers test-web lint types format completion clean"
 
 setup: $(READY)
 
@@ -28,6 +28,11 @@ $(READY): pyproject.toml constraints.txt
 
 demo: setup
 	env -u OMP_NUM_THREADS $(BIN)/pcae demo --out demo
+
+# the site, in build/site: a warning fails; the tutorials run, which takes some minutes
+docs: setup
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet -b html docs build/site
+	@echo "build/site/index.html"
 
 lint: setup
 	$(BIN)/ruff check .
@@ -85,4 +90,4 @@ completion: setup
 	$(BIN)/python -m tests.stubs
 
 clean:
-	rm -rf .venv .venv-trackers .onnxruntime-web demo build dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-trackers .onnxruntime-web demo build dist docs/reference/verbs docs/reference/names.md .pytest_cache .ruff_cache .hypothesis

@@ -7,7 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs" / "tutorials").glob("*.md")),
+]
+FENCE = re.compile(r"^```([^`\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SHELL = {"sh", "bash", "console", "shell"}
 HEADS = ("pcae", "python", "make", "torchrun", "srun", "pytest", "pip")
 """First words of commands where they stand in a line of text or in an indented block."""
@@ -36,13 +41,13 @@ class Command:
 
 def fences(text: str) -> Iterator[tuple[int, str, str]]:
     """Fenced blocks: the number of their first line, what they are, and what stands in them."""
-    for fence in re.finditer(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+    for fence in FENCE.finditer(text):
         yield text[: fence.start(2)].count("\n") + 1, fence[1], fence[2]
 
 
 def without_fences(text: str) -> str:
     """The text with blank lines in place of fenced blocks."""
-    return re.sub(r"^```\w*\n.*?^```$", lambda block: "\n" * block[0].count("\n"), text, flags=re.MULTILINE | re.DOTALL)
+    return FENCE.sub(lambda block: "\n" * block[0].count("\n"), text)
 
 
 def whole_lines(block: str) -> Iterator[tuple[int, str]]:

@@ -94,7 +94,7 @@ def few(words: list[str], verb: str, place: Path) -> list[str]:
     flags = {words[start]: words[start + 1 : end] for start, end in itertools.pairwise([*heads, len(words)])}
     data = [data_of(word, verb, place, first=not index) for index, word in enumerate(named)]
     flags = {name: values for name, values in (flags | small(verb, flags)).items() if values is not None}
-    for name in flags.keys() & {"--weights", "--init"}:
+    for name in flags.keys() & {"--weights", "--init", "--teacher"}:
         flags[name] = runs_of(flags[name], verb, flags, gray=data[:1] == ["sample"])
     for name in flags.keys() & {"--out", "--predictions"}:
         flags[name] = [new(place, flags[name][0])]

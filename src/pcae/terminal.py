@@ -31,8 +31,9 @@ class Terminal(Console):
         return super().render_str(visible(text), **options)
 
 
-console = Terminal(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
-"""Progress and remarks; names of files stand in them as they are, so nothing in brackets is markup."""
+console = Terminal(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False, force_jupyter=False)
+"""Progress and remarks, to standard error in notebooks too; names of files stand in them as they are, so nothing in
+brackets is markup."""
 
 
 def warn(remark: str) -> None:
