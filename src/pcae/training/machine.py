@@ -1,7 +1,8 @@
-"""What `pcae doctor` finds on this machine: versions, cores, devices, data that is there."""
+"""What `pcae doctor` finds on this machine: versions, cores, devices, data, and extras that are missing."""
 
 import platform
-from importlib.metadata import PackageNotFoundError, version
+import re
+from importlib.metadata import PackageNotFoundError, requires, version
 from typing import Any
 
 import torch
@@ -12,6 +13,18 @@ from pcae.training.distributed import pick_device
 from pcae.training.plan import autocast_dtype
 
 PACKAGES = ("pcae", "torch", "torchvision", "timm", "safetensors", "numpy", "pillow")
+NOT_HERE = "not installed"
+
+EXTRAS = {
+    "scale": "hf:NAME, https:// and s3:// as data, indexes of pcae neighbours",
+    "formats": "HEIC and DICOM files",
+    "report": "the t-SNE map and clusters on the page of a run",
+    "export": "pcae export --to onnx and web",
+    "detection": "pcae detect",
+    "wandb": "--log-to wandb",
+    "mlflow": "--log-to mlflow",
+}
+"""What each extra is needed for."""
 
 
 def look() -> dict[str, Any]:
@@ -27,7 +40,29 @@ def look() -> dict[str, Any]:
         "GPUs": torch.cuda.device_count(),
         "sample": "shipped, 9,000 / 1,000 images",
         "fashion-mnist": str(sample.DEBIAN) if sample.DEBIAN.is_dir() else f"would be downloaded to {sample.CACHE}",
+        **{f"extra {name}": state_of(name) for name in EXTRAS},
     }
+
+
+def state_of(extra: str) -> str:
+    """Whether the packages of an extra are here, and what cannot be done without."""
+    packages = packages_of(extra)
+    missing = [name for name in packages if version_of(name) == NOT_HERE]
+    if not packages:
+        return "not known to this installation; install pcae anew"
+    if not missing:
+        return "installed"
+    return f"without {', '.join(missing)} there is no {EXTRAS[extra]}; pip install 'pcae[{extra}]'"
+
+
+def packages_of(extra: str) -> list[str]:
+    """The packages that an extra asks for, by pcae's own metadata."""
+    try:
+        lines = requires("pcae") or []
+    except PackageNotFoundError:
+        return []
+    marked = [line for line in lines if re.search(rf"extra == ['\"]{extra}['\"]", line)]
+    return [re.match(r"[\w.-]+", line)[0] for line in marked]  # pyright: ignore[reportOptionalSubscript]
 
 
 def version_of(package: str) -> str:
@@ -35,7 +70,7 @@ def version_of(package: str) -> str:
     try:
         return version(package)
     except PackageNotFoundError:  # pcae run from its source, say
-        return "not installed"
+        return NOT_HERE
 
 
 def describe(device: torch.device) -> str:
