@@ -10,6 +10,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -329,7 +330,9 @@ def test_a_used_port_is_refused_before_any_work(capsys, tmp_path, monkeypatch):
 def test_the_command_says_where_it_is_and_ends_by_an_interrupt(place, tmp_path):
     command = [sys.executable, "-m", "pcae", "explore", str(place / "images"), "--max-bad-files", "0.5"]
     command += ["--weights", str(place / "encoder.safetensors"), "--device", "cpu", "--json"]
-    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # what is started in the background ignores it
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=tmp_path, preexec_fn=heard, **pipes) as process:
         assert process.stdout is not None and process.stderr is not None
         lines = iter(process.stdout.readline, "")
         said = json.loads("".join(line for line in iter(lambda: next(lines), "}\n")) + "}")
@@ -338,5 +341,9 @@ def test_the_command_says_where_it_is_and_ends_by_an_interrupt(place, tmp_path):
         )
         time.sleep(0.5)
         process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 0 and "Traceback" not in process.stderr.read()
+        try:
+            process.wait(60)
+        finally:
+            process.kill()
+        assert process.returncode == 0 and "Traceback" not in process.stderr.read()
     assert not list(tmp_path.iterdir())
