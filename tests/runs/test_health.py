@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import torch
+import yaml
 
 from pcae.cli import main
 from pcae.runs import pretraining
@@ -158,6 +159,26 @@ def test_images_of_the_probe_that_cannot_be_read_are_named_or_refused_at_the_sta
 
 
 @pytest.mark.slow
+def test_pixels_are_held_against_the_features_at_the_start(tmp_path, labelled):
+    from pcae.data.tables.labelled import open_labelled
+    from pcae.evaluation.features import raw_pixels
+    from pcae.evaluation.knn import knn_accuracies
+
+    pretrain_sample(tmp_path / "run", "--knn-data", labelled, "--health-every", "0")
+    first, *others = lines(tmp_path / "run", "probe/")
+    splits = open_labelled(str(labelled), 1)
+    size = tuple(yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["image_size"])
+    pixels, labels = ([of(images) for images in splits] for of in (lambda one: raw_pixels(one, size), labels_of))
+    k = min(20, len(labels[0]))
+    assert first["probe/knn_pixels"] == knn_accuracies(pixels[0], labels[0], pixels[1], labels[1], (k,))[k]
+    assert all("probe/knn_pixels" not in line for line in others)
+
+
+def labels_of(images):
+    return torch.tensor(list(images.labels))
+
+
+@pytest.mark.slow
 def test_images_of_the_probe_that_go_missing_cost_a_probe_and_not_the_run(tmp_path, labelled, capsys, monkeypatch):
     from pcae.runs.online_probe import OnlineProbe
 
@@ -165,7 +186,7 @@ def test_images_of_the_probe_that_go_missing_cost_a_probe_and_not_the_run(tmp_pa
 
     def gone(self, *arguments):
         calls.append(1)
-        if len(calls) == 3:  # the second probe's first
+        if len(calls) == 5:  # the first of the second probe: at the start pixels are looked at, too
             raise ValueError("the disk is away")
         return encode(self, *arguments)
 

@@ -1,7 +1,8 @@
 """Nearest neighbours of labelled images while a run trains: how well its features sort them, on held-out ones."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -57,14 +58,13 @@ class OnlineProbe:
         if done:
             self.last = done[-1]
         else:
-            self.probe(run, journal)
-            self.hold_against_pixels(run, journal)
+            self.probe(run, journal, {PIXELS: self.by_pixels(run)})
         for bad_files in (self.train, self.test):
             if bad_files.found and run.world.is_main:
                 console.print(f"{bad_files.describe()}; they are left out of the probe")
 
-    def hold_against_pixels(self, run: PretrainingRun, journal: Journal) -> None:
-        """Write down, once, how many images are sorted right by their pixels: what features must be better than."""
+    def by_pixels(self, run: PretrainingRun) -> float:
+        """Accuracy by the pixels of the images: what features should be better than."""
         height, width = (min(side, SIDE) for side in self.facts.encoder.image_size)
 
         def shrunk(pixels: Tensor) -> Tensor:
@@ -73,9 +73,7 @@ class OnlineProbe:
         values = self.train.images.channels * height * width
         with run.progress.no_training():
             train, test = (self.encode(shrunk, values, bad_files, run.world) for bad_files in (self.train, self.test))
-            right = sorted_right(train, test, len(self.train.images.classes), run.world)
-        if run.world.is_main:
-            journal.note({"step": run.progress.step, PIXELS: right})
+            return sorted_right(train, test, len(self.train.images.classes), run.world)
 
     def watch(self, run: PretrainingRun, journal: Journal) -> None:
         """Probe; images that are gone since the run began are no reason to end it."""
@@ -85,15 +83,18 @@ class OnlineProbe:
             if run.world.is_main:
                 warn(f"step {run.progress.step}: no nearest neighbours: {error}")
 
-    def probe(self, run: PretrainingRun, journal: Journal) -> None:
-        """Sort the held-out images, write down how many were right, and keep the encoder if none before was as good."""
+    def probe(self, run: PretrainingRun, journal: Journal, beside: Mapping[str, float] = MappingProxyType({})) -> None:
+        """Sort the held-out images, write down how many were right, and keep the encoder if none before was as good.
+
+        beside: numbers that are written down with it.
+        """
         method, step = run.whole(), run.progress.step
         with run.progress.no_training(), uncompiled():
             self.last = self.measure(method, run.world)
         if run.world.is_main:
             if step and self.last > best_so_far(journal.folder, NAME):
                 save_model(journal.folder / BEST, method.student.vit, self.facts)
-            journal.note({"step": step, NAME: self.last})
+            journal.note({"step": step, NAME: self.last, **beside})
             journal.beside["knn"] = f"kNN {self.last:.1%} at step {step}"
 
     def measure(self, method: Pretraining, world: World) -> float:
