@@ -145,7 +145,7 @@ def test_what_cannot_be_is_said_in_a_line(place, tmp_path, capsys):
         ((tmp_path / "odd.parquet", "x"), "is no .parquet file"),
         ((tmp_path / "empty", "x"), "is a folder without parts"),
         ((place / "encoder.safetensors", "x"), "must end in .npy or .parquet"),
-        (("s3://bucket/features", "x"), "is at an address; copy it"),
+        (("s3://bucket/features", "x"), "is an address; give a path on a disk"),
         ((place / "F.npy", names[0], "--exact", "--index", tmp_path / "i"), "is not used with --exact"),
         ((place / "F.npy", names[0], "--out", tmp_path / "near.csv"), "must end in .jsonl"),
         ((place / "F.npy", names[0], "--index", place / "F.npy"), "no whole index of pcae"),
