@@ -12,14 +12,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pcae.data.images import Images
-from pcae.data.unreadable import BadFiles
-from pcae.evaluation.features import pool
+from pcae.data.unreadable import BadFiles, Batch
+from pcae.evaluation.features import features_of
 from pcae.model.encoder import build_encoder
 from pcae.model.pretrained import Pretrained
 from pcae.pages.html import picture_address
 from pcae.pages.kept_tokens import read_some
 from pcae.pages.run_data import RunData, images_of
 from pcae.pictures.stages import to_rgb
+from pcae.search.exact import exact_neighbours, without
+from pcae.search.rows import HeldRows
 from pcae.weights.files import load
 
 MOST_IMAGES, LEAST_IMAGES = 1000, 64
@@ -75,10 +77,9 @@ def at_start(run: RunData, model: Pretrained) -> Pretrained | None:
         return Pretrained(build_encoder(model.facts.encoder), model.facts).eval()
 
 
-@torch.inference_mode()
 def encode(model: Pretrained, pixels: UInt8[Tensor, "images channels height width"]) -> Float[Tensor, "images dim"]:
     """Mean patch features."""
-    return torch.cat([pool(model, model(part), "mean").float() for part in pixels.split(64)])
+    return torch.cat([features_of(model, Batch(part, [], {}), "mean") for part in pixels.split(64)])
 
 
 def neighbours_of(
@@ -96,10 +97,8 @@ def neighbours_of(
 
 def nearest(features: Float[Tensor, "images dim"], asked: Int[Tensor, " asked"]) -> list[list[int]]:
     """The nearest others of each image that is asked for."""
-    vectors = F.normalize(features, dim=1)
-    similarity = vectors[asked] @ vectors.T
-    similarity[torch.arange(len(asked)), asked] = -math.inf
-    return similarity.topk(min(NEIGHBOURS, len(features) - 1), dim=1).indices.tolist()
+    rows, own = HeldRows(features.numpy()), asked.numpy()
+    return without(exact_neighbours(rows, rows.values[own], NEIGHBOURS + 1), own).rows.tolist()
 
 
 def laid_out(features: Float[Tensor, "images dim"]) -> tuple[Tensor, list[int] | None, str]:

@@ -1,5 +1,6 @@
 """One HTML page that stands alone: what a run did."""
 
+import dataclasses
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -84,7 +85,7 @@ def facts_of(run: RunData) -> dict[str, Any]:
     return {
         "run": str(run.folder),
         "verb": run.verb,
-        "verdict": verdict_of(run).as_json(),
+        "verdict": dataclasses.asdict(verdict_of(run)),
         "state": {"finished": run.summary is not None, "step": run.step, "steps": steps_of(run)},
         "numbers": numbers_of(run),
         "health": run.metrics.last("health/"),

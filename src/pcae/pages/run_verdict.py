@@ -3,8 +3,9 @@
 import math
 import shlex
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
 
 from pcae.evaluation.estimates import in_percent
 from pcae.methods.collapse import find_faults
@@ -32,16 +33,11 @@ class Verdict:
     says: str
     command: str | None
 
-    def as_json(self) -> dict[str, Any]:
-        """By name."""
-        return asdict(self)
-
 
 def verdict_of(run: RunData) -> Verdict:
     """The first judgement that fits: what is wrong before what is short, what is short before what is well."""
-    rules = (
-        (of_fault, of_few_images, of_state, of_probe, of_health) if run.verb == "pretrain" else (of_loss, of_held_out)
-    )
+    pretraining = (of_fault, of_few_images, of_state, of_probe, of_health)
+    rules = pretraining if run.verb == "pretrain" else (of_fault, of_end, of_held_out)
     found = next(verdict for rule in rules if (verdict := rule(run)) is not None)
     return replace(found, command=None) if given_in(run.config.data) else found
 
@@ -72,7 +68,7 @@ def diverged(run: RunData, fault: str) -> Verdict:
     """The judgement of a run whose numbers broke."""
     why = fault.partition(". Try")[0].partition(": it has")[0]
     says = f"It has diverged: {why}. Its weights are of no use; start anew at a quarter of the rate."
-    return Verdict("bad", "diverged", says, again(run, "slower", base_lr=run.config.optimizer.base_lr / 4))
+    return Verdict("bad", "diverged", says, slower(run))
 
 
 def nothing_to_see(run: RunData, fault: str) -> Verdict:
@@ -83,21 +79,19 @@ def nothing_to_see(run: RunData, fault: str) -> Verdict:
 def collapsed(run: RunData, fault: str) -> Verdict:
     """The judgement of a run to which all images look the same."""
     says = f"Compared with the start it has unlearned to tell images apart: {fault}."
-    return Verdict("bad", "collapsed", says, again(run, "steadier", base_lr=run.config.optimizer.base_lr / 4))
+    return Verdict("bad", "collapsed", says, slower(run, "steadier"))
 
 
 def position_only(run: RunData, fault: str) -> Verdict:
     """The judgement of a run whose targets say nothing of images."""
     begun = run.config.init is not None  # whose patches' scale is what it is
-    changed = again(run, "wider", crop_scale="0.2 1") if begun else again(run, "scaled", patch_scale=3)
+    changed = again(run, *(("wider", "--crop-scale 0.2 1") if begun else ("scaled", "--patch-scale 3")))
     return Verdict("bad", "position only", f"It learns places, not content: {fault}.", changed)
 
 
 def scores_flat(run: RunData, fault: str) -> Verdict:
     """The judgement of a run that drops tokens by chance."""
-    return Verdict(
-        "unsure", "scores flat", f"{capital(fault)}.", again(run, "slower", base_lr=run.config.optimizer.base_lr / 4)
-    )
+    return Verdict("unsure", "scores flat", f"{capital(fault)}.", slower(run))
 
 
 FAULTS: dict[str, Callable[[RunData, str], Verdict]] = {
@@ -126,18 +120,16 @@ def of_few_images(run: RunData) -> Verdict | None:
 
 def of_state(run: RunData) -> Verdict | None:
     """Whether it is under way, or was too short to say anything."""
-    steps, so_far = steps_of(run), compared(run)
+    so_far = compared(run)
     if run.summary is None:
-        of = f" of {steps:,}" if steps else ""
-        says = f"Not finished: step {run.step:,}{of}, and nothing looks wrong. {so_far}"
-        return Verdict("unsure", "under way", says, same(run))
+        return under_way(run, so_far)
     if run.step >= FEW_STEPS or gain_of(run) > GAIN:
         return None
     says = (
         f"Too short to tell: {run.step:,} steps, where features are often worse than random ones in the first "
         f"{FEW_STEPS} before they get better. {so_far}"
     )
-    return Verdict("unsure", "too short", says, again(run, "longer", steps=max(4 * run.step, 2 * FEW_STEPS)))
+    return Verdict("unsure", "too short", says, again(run, "longer", f"--steps {max(4 * run.step, 2 * FEW_STEPS)}"))
 
 
 def of_probe(run: RunData) -> Verdict | None:
@@ -185,23 +177,25 @@ def compared(run: RunData) -> str:
     return "Nothing was written down yet."
 
 
-def of_loss(run: RunData) -> Verdict | None:
-    """Whether a classifier or detector broke, or is still under way."""
-    if not_finite(run):
-        return diverged(run, "the loss is not finite any more")
-    if run.summary is not None:
-        return None
+def of_end(run: RunData) -> Verdict | None:
+    """Whether a classifier or detector is still under way."""
+    return under_way(run, held_out(run)) if run.summary is None else None
+
+
+def under_way(run: RunData, so_far: str) -> Verdict:
+    """The judgement of a run that is not finished."""
     steps = steps_of(run)
-    says = f"Not finished: step {run.step:,}{f' of {steps:,}' if steps else ''}, and nothing looks wrong."
-    return Verdict("unsure", "under way", f"{says} {held_out(run)}", same(run))
+    of = f" of {steps:,}" if steps else ""
+    says = f"Not finished: step {run.step:,}{of}, and nothing looks wrong. {so_far}"
+    return Verdict("unsure", "under way", says, like(run, run.folder))
 
 
 def of_held_out(run: RunData) -> Verdict:
     """What held-out images say of a finished classifier or detector."""
-    numbers, data = numbers_of(run), " ".join(map(shlex.quote, map(str, each(run.config.data))))
+    numbers = numbers_of(run)
     if run.verb == "detect train":
-        return Verdict("good", "finished", held_out(run), f"pcae detect evaluate {data} --weights {at(run)}")
-    evaluate = f"pcae evaluate {data} --weights {at(run)} --mistakes mistakes.html"
+        return Verdict("good", "finished", held_out(run), f"{command('detect evaluate', run)} --weights {at(run)}")
+    evaluate = f"{command('evaluate', run)} --weights {at(run)} --mistakes mistakes.html"
     least = ((numbers.get("intervals") or {}).get("top1") or (numbers.get("top1", 1.0),))[0]
     if "top1" in numbers and least <= most_frequent(run):
         says = f"It is not surely better than always naming the most frequent class. {held_out(run)}"
@@ -234,19 +228,19 @@ def at(run: RunData) -> str:
     return shlex.quote(str(run.folder))
 
 
-def same(run: RunData) -> str:
-    """The command that goes on with the run."""
-    return f"pcae {run.verb} --config {shlex.quote(str(run.folder / 'config.yaml'))} --out {at(run)}"
+def like(run: RunData, out: Path) -> str:
+    """The command of a run with the same settings; into its own folder it goes on."""
+    return f"pcae {run.verb} --config {shlex.quote(str(run.folder / 'config.yaml'))} --out {shlex.quote(str(out))}"
 
 
-def again(run: RunData, suffix: str, **changes: Any) -> str:
-    """The command of a run like this one into another folder, with other settings."""
-    flags = [
-        f"--{name.replace('_', '-')} {value if isinstance(value, str) else f'{value:g}'}"
-        for name, value in changes.items()
-    ]
-    out = shlex.quote(f"{run.folder}-{suffix}")
-    return " ".join([f"pcae {run.verb} --config {shlex.quote(str(run.folder / 'config.yaml'))} --out {out}", *flags])
+def again(run: RunData, suffix: str, changes: str) -> str:
+    """The command of a run like this one into a folder beside, with other settings."""
+    return f"{like(run, Path(f'{run.folder}-{suffix}'))} {changes}"
+
+
+def slower(run: RunData, suffix: str = "slower") -> str:
+    """The same at a quarter of the learning rate."""
+    return again(run, suffix, f"--base-lr {run.config.optimizer.base_lr / 4:g}")
 
 
 def command(verb: str, run: RunData) -> str:
