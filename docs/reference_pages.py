@@ -106,10 +106,14 @@ def table(cls: Any, names: list[str], defaults: dict[str, Any]) -> Iterator[str]
     for name in names:
         flag = places.get(name) or ", ".join(flags_of(name, kinds[name], defaults[name]))
         strong = "**" if name in shown else ""
-        default = default_in_words(defaults[name]).strip(" ()").removeprefix("default: ")
         value = "" if name in places else metavar(kinds[name])
-        yield f"| {strong}{code(flag)}{strong} | {code(value)} | {code(default)} | {words(said[name])} |"
+        yield f"| {strong}{code(flag)}{strong} | {code(value)} | {default_of(defaults[name])} | {words(said[name])} |"
     yield ""
+
+
+def default_of(value: Any) -> str:
+    """What a setting is with nothing said, as a cell of a table."""
+    return code(default_in_words(value).strip(" ()").removeprefix("default: "))
 
 
 def names_page() -> str:
@@ -139,8 +143,7 @@ def named(name: str, found: Any) -> Iterator[str]:
         yield from ("| setting | default | is |", "| --- | --- | --- |")
         defaults = flatten(build(found, {}, missing=tyro.MISSING))
         for field, said in explanations(found).items():
-            default = default_in_words(defaults[field]).strip(" ()").removeprefix("default: ")
-            yield f"| `{field}` | {code(default)} | {words(said)} |"
+            yield f"| `{field}` | {default_of(defaults[field])} | {words(said)} |"
         yield ""
     for method in written.body:
         if isinstance(method, ast.FunctionDef) and not method.name.startswith("_") and method.name != "forward":
